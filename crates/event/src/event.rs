@@ -1,0 +1,546 @@
+//! One event, open for changes.
+
+use crate::batch::{Batch, DROPPED, LINE, MESSAGE, OWN_COMMON, raw_field};
+use crate::common::CommonValue;
+use crate::json::{self, JsonError};
+use crate::path::{Part, Path};
+use crate::scan::{self, Shape};
+use crate::time;
+use crate::value::{Field, Kind, New, Span, Value};
+use crate::{DEPTH_MAX, FIELDS_MAX};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a value was not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetError {
+    /// The path leads through a value that is neither an object nor an array.
+    NotAnObject,
+    /// The event has [`FIELDS_MAX`] fields.
+    TooManyFields,
+    /// The path is deeper than [`DEPTH_MAX`].
+    TooDeep,
+    /// `@timestamp` takes a time or text in RFC 3339.
+    NotATime,
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SetError::NotAnObject => "the path leads through a value that is not an object",
+            SetError::TooManyFields => "the event has too many fields",
+            SetError::TooDeep => "the path is too deep",
+            SetError::NotATime => "@timestamp takes a time",
+        })
+    }
+}
+impl std::error::Error for SetError {}
+
+/// One event, open for changes. They are written together when it is dropped.
+pub struct Event<'b> {
+    batch: &'b mut Batch,
+    index: usize,
+    top: Vec<Field>,
+    dirty: bool,
+}
+
+impl<'b> Event<'b> {
+    pub(crate) fn open(batch: &'b mut Batch, index: usize) -> Self {
+        let mut top = std::mem::take(&mut batch.overlay);
+        top.clear();
+        let slot = batch.slots[index];
+        if slot.flags & LINE != 0 {
+            top.push(Field::spanning(MESSAGE, Kind::Str, Span { from: slot.from, to: slot.to }));
+        } else {
+            top.extend_from_slice(&batch.fields[slot.from as usize..slot.to as usize]);
+        }
+        Self { batch, index, top, dirty: false }
+    }
+
+    /// The value at a path; `@timestamp` is the event's time.
+    pub fn get(&self, path: &Path) -> Option<Value<'_>> {
+        let slot = &self.batch.slots[self.index];
+        if path.is_timestamp() {
+            return Some(Value::Time(slot.time));
+        }
+        if let Some(value) = self.batch.lookup(&self.top, path) {
+            return Some(value);
+        }
+        if slot.flags & OWN_COMMON != 0 {
+            return None;
+        }
+        self.batch.run_of(slot)?.common.get(path, slot.position)
+    }
+
+    /// Whether there is a value, null included.
+    pub fn exists(&self, path: &Path) -> bool {
+        self.get(path).is_some()
+    }
+
+    /// The text at a path as a place in the batch, so that parts of it can be set without
+    /// copying. Numbers and booleans give their text; objects, arrays and null nothing.
+    pub fn text(&mut self, path: &Path) -> Option<Span> {
+        if let [part] = path.parts()
+            && let Some(field) = self.batch.find(&self.top, part)
+            && field.kind == Kind::Str
+        {
+            return Some(field.span());
+        }
+        let copied = match self.get(path)? {
+            Value::Null | Value::Json(_) => return None,
+            Value::Str(text) => text.into_owned(),
+            other => {
+                let mut text = Vec::new();
+                other.write_text(&mut text);
+                text
+            }
+        };
+        Some(self.write(&copied))
+    }
+
+    /// The bytes of a span.
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        self.batch.span_bytes(span)
+    }
+
+    /// Appends bytes to the batch, for spans to be set.
+    pub fn write(&mut self, text: &[u8]) -> Span {
+        let from = self.batch.bytes.len();
+        self.batch.bytes.extend_from_slice(text);
+        Span::new(from, self.batch.bytes.len())
+    }
+
+    /// The time of the event, in nanoseconds UTC.
+    pub fn time(&self) -> i64 {
+        self.batch.slots[self.index].time
+    }
+
+    /// Sets the time of the event, in nanoseconds UTC.
+    pub fn set_time(&mut self, ns: i64) {
+        self.batch.slots[self.index].time = ns;
+    }
+
+    /// Where the event stood in its origin.
+    pub fn position(&self) -> u64 {
+        self.batch.slots[self.index].position
+    }
+
+    /// The event as it stands now, changes included, for reading.
+    pub fn common_text(&self, dotted: &str) -> Option<&str> {
+        self.batch.run_of(&self.batch.slots[self.index])?.common.text(dotted)
+    }
+
+    /// The outputs that it is for, as bits.
+    pub fn outputs(&self) -> u64 {
+        self.batch.slots[self.index].outputs
+    }
+
+    /// Says which outputs it is for, as bits.
+    pub fn set_outputs(&mut self, outputs: u64) {
+        self.batch.slots[self.index].outputs = outputs;
+    }
+
+    /// Ends the event by rule: nobody sees it any more, and its position counts as done.
+    pub fn drop_event(&mut self) {
+        self.batch.slots[self.index].flags |= DROPPED;
+    }
+
+    /// Whether it was dropped by a rule.
+    pub fn is_dropped(&self) -> bool {
+        self.batch.slots[self.index].flags & DROPPED != 0
+    }
+
+    /// Sets a value; objects on the way are made. `@timestamp` sets the event's time.
+    pub fn set<'v>(&mut self, path: &Path, value: impl Into<New<'v>>) -> Result<(), SetError> {
+        let value = value.into();
+        if path.is_timestamp() {
+            return self.set_timestamp(value);
+        }
+        let field = self.field(value);
+        self.put(path, field)
+    }
+
+    fn set_timestamp(&mut self, value: New<'_>) -> Result<(), SetError> {
+        let ns = match value {
+            New::Time(ns) => Some(ns),
+            New::Str(text) => time::parse_rfc3339(text),
+            New::Span(span) => time::parse_rfc3339(self.bytes(span)),
+            _ => None,
+        };
+        self.set_time(ns.ok_or(SetError::NotATime)?);
+        Ok(())
+    }
+
+    fn field(&mut self, value: New<'_>) -> Field {
+        match value {
+            New::Null => Field::new(0, Kind::Null, 0),
+            New::Bool(value) => Field::new(0, Kind::Bool, u64::from(value)),
+            New::Int(value) => Field::new(0, Kind::Int, value as u64),
+            New::Float(value) => Field::new(0, Kind::Float, value.to_bits()),
+            New::Time(value) => Field::new(0, Kind::Time, value as u64),
+            New::Span(span) => Field::spanning(0, Kind::Str, span),
+            New::Str(text) => Field::spanning(0, Kind::Str, self.write(text)),
+            New::Json(text) => Field::spanning(0, Kind::Raw, self.write(text.as_bytes())),
+        }
+    }
+
+    /// Puts a field where the path says.
+    fn put(&mut self, path: &Path, mut field: Field) -> Result<(), SetError> {
+        let parts = path.parts();
+        if parts.len() > DEPTH_MAX {
+            return Err(SetError::TooDeep);
+        }
+        let first = parts[0].intern(&mut self.batch.names);
+        self.own_common_for(first);
+        self.dirty = true;
+        field.name = first;
+        let at = self.top.iter().position(|own| own.name == first);
+        if parts.len() > 1 {
+            let parent = at.map_or(Field::new(first, Kind::Null, 0), |at| self.top[at]);
+            field = self.put_within(parent, &parts[1..], field)?;
+        }
+        match at {
+            Some(at) => self.top[at] = field,
+            None if self.top.len() >= FIELDS_MAX => return Err(SetError::TooManyFields),
+            None => self.top.push(field),
+        }
+        Ok(())
+    }
+
+    /// Puts a field below `parent`, which comes back changed.
+    fn put_within(&mut self, parent: Field, parts: &[Part], value: Field) -> Result<Field, SetError> {
+        let Some((part, rest)) = parts.split_first() else {
+            return Ok(Field { name: parent.name, ..value });
+        };
+        let mut parent = self.opened(parent)?;
+        let range = parent.range();
+        let is_array = parent.kind == Kind::Array;
+        let name = if is_array { 0 } else { part.intern(&mut self.batch.names) };
+        let at = if is_array {
+            let index =
+                part.index.and_then(|index| usize::try_from(index).ok()).ok_or(SetError::NotAnObject)?;
+            (index < range.len()).then_some(range.start + index)
+        } else {
+            self.batch.fields[range.clone()].iter().position(|own| own.name == name).map(|n| range.start + n)
+        };
+        let child = at.map_or(Field::new(name, Kind::Null, 0), |at| self.batch.fields[at]);
+        let child = self.put_within(Field { name, ..child }, rest, value)?;
+        if let Some(at) = at {
+            self.batch.fields[at] = child;
+            return Ok(parent);
+        }
+        if range.len() >= FIELDS_MAX {
+            return Err(SetError::TooManyFields);
+        }
+        let fields = &mut self.batch.fields;
+        let mut from = range.start;
+        if range.end != fields.len() {
+            from = fields.len();
+            fields.extend_from_within(range);
+        }
+        fields.push(child);
+        let moved = Span::new(from, fields.len());
+        parent = Field::spanning(parent.name, parent.kind, moved);
+        Ok(parent)
+    }
+
+    /// The field as an object or array whose fields can be changed; null becomes an object.
+    fn opened(&mut self, field: Field) -> Result<Field, SetError> {
+        match field.kind {
+            Kind::Object | Kind::Array => Ok(field),
+            Kind::Null => {
+                let end = self.batch.fields.len();
+                Ok(Field::spanning(field.name, Kind::Object, Span::new(end, end)))
+            }
+            Kind::Raw if matches!(self.bytes(field.span()).first(), Some(b'{' | b'[')) => {
+                let opened = self.batch.expand(field.span()).ok_or(SetError::NotAnObject)?;
+                Ok(Field { name: field.name, ..opened })
+            }
+            _ => Err(SetError::NotAnObject),
+        }
+    }
+
+    /// Removes a value; says whether there was one.
+    pub fn remove(&mut self, path: &Path) -> bool {
+        self.take(path).is_some()
+    }
+
+    /// Moves a value to another path, as it is; says whether there was one.
+    pub fn rename(&mut self, old: &Path, new: &Path) -> Result<bool, SetError> {
+        if new.is_timestamp() {
+            let Some(value) = self.get(old) else { return Ok(false) };
+            let ns = match value {
+                Value::Time(ns) => Some(ns),
+                Value::Str(text) => time::parse_rfc3339(&text),
+                _ => None,
+            };
+            self.set_time(ns.ok_or(SetError::NotATime)?);
+            self.remove(old);
+            return Ok(true);
+        }
+        if old.is_timestamp() {
+            self.set(new, New::Time(self.time()))?;
+            return Ok(true);
+        }
+        let Some(field) = self.take(old) else { return Ok(false) };
+        self.put(new, field).map(|()| true)
+    }
+
+    fn take(&mut self, path: &Path) -> Option<Field> {
+        let parts = path.parts();
+        if let Some(first) = parts[0].find(&self.batch.names) {
+            self.own_common_for(first);
+        } else if self.is_common(parts) {
+            let first = parts[0].intern(&mut self.batch.names);
+            self.own_common_for(first);
+        }
+        let taken = self.take_parts(parts).or_else(|| {
+            let id = path.whole()?.find(&self.batch.names)?;
+            let at = self.top.iter().position(|own| own.name == id)?;
+            Some(self.top.remove(at))
+        });
+        self.dirty |= taken.is_some();
+        taken
+    }
+
+    fn take_parts(&mut self, parts: &[Part]) -> Option<Field> {
+        let (first, rest) = parts.split_first()?;
+        let id = first.find(&self.batch.names)?;
+        let at = self.top.iter().position(|own| own.name == id)?;
+        if rest.is_empty() {
+            return Some(self.top.remove(at));
+        }
+        let (parent, taken) = self.take_within(self.top[at], rest)?;
+        self.top[at] = parent;
+        Some(taken)
+    }
+
+    fn take_within(&mut self, parent: Field, parts: &[Part]) -> Option<(Field, Field)> {
+        let (part, rest) = parts.split_first()?;
+        if parent.kind == Kind::Raw {
+            json::dig(self.batch.raw(parent.span()), parts)?;
+        }
+        let parent = self.opened(parent).ok()?;
+        let range = parent.range();
+        let at = if parent.kind == Kind::Array {
+            let index = usize::try_from(part.index?).ok()?;
+            (index < range.len()).then_some(range.start + index)?
+        } else {
+            let id = part.find(&self.batch.names)?;
+            range.start + self.batch.fields[range.clone()].iter().position(|own| own.name == id)?
+        };
+        if rest.is_empty() {
+            let taken = self.batch.fields[at];
+            self.batch.fields.copy_within(at + 1..range.end, at);
+            let left = Span::new(range.start, range.end - 1);
+            return Some((Field::spanning(parent.name, parent.kind, left), taken));
+        }
+        let (child, taken) = self.take_within(self.batch.fields[at], rest)?;
+        self.batch.fields[at] = child;
+        Some((parent, taken))
+    }
+
+    /// Takes the members of the JSON object at `span` as outermost fields; a field of the same
+    /// name is replaced, `@timestamp` sets the time where it is one (else it is kept as
+    /// `_@timestamp`). Values stay raw text. Nothing changes when the text is not an object.
+    pub fn merge_json(&mut self, span: Span) -> Result<(), JsonError> {
+        let base = span.from as usize;
+        let before = self.top.len();
+        let old_time = self.time();
+        self.batch.stamp += 1;
+        let stamp = self.batch.stamp;
+        for (at, field) in self.top.iter().enumerate() {
+            note(&mut self.batch.stamps, field.name, stamp, at);
+        }
+        let saved: Vec<Field> = if before > 1 { self.top.clone() } else { Vec::new() };
+        let only = self.top.first().copied();
+        let hint_base = self
+            .index
+            .checked_sub(1)
+            .map(|index| self.batch.slots[index])
+            .filter(|slot| slot.flags & LINE == 0);
+        let result = {
+            let Batch { bytes, names, stamps, slots, runs, fields, .. } = &mut *self.batch;
+            let slot = &mut slots[self.index];
+            let tops = runs
+                .get(slot.run as usize)
+                .filter(|_| slot.flags & OWN_COMMON == 0)
+                .map(|run| run.common.tops());
+            let before_fields =
+                hint_base.map_or(&[][..], |slot| &fields[slot.from as usize..slot.to as usize]);
+            let text = &bytes[base..span.to as usize];
+            let checked = match std::str::from_utf8(text) {
+                Ok(checked) => checked,
+                Err(error) => return Err(scan::error(error.valid_up_to(), "not UTF-8")),
+            };
+            let top = &mut self.top;
+            let mut touches_common = false;
+            let mut count = 0;
+            let mut skew = 0;
+            let result = scan::members(text, 0, 0, &mut |key, item| {
+                let key_text: Cow<'_, str> = match key.shape {
+                    Shape::Plain => Cow::Borrowed(&checked[key.range.clone()]),
+                    _ => json::key_of(checked, &key),
+                };
+                if key_text == "@timestamp" {
+                    if item.shape == Shape::Plain
+                        && let Some(ns) = time::parse_rfc3339(&text[item.range.clone()])
+                    {
+                        slot.time = ns;
+                        skew += 1;
+                        return Ok(());
+                    }
+                    let name = names.intern("_@timestamp");
+                    top.push(raw_field(name, base, &item));
+                    return Ok(());
+                }
+                // The key at the same place in the event before is tried first.
+                let hinted =
+                    before_fields.get(count + before.saturating_sub(skew)).or(before_fields.get(count));
+                let name = match hinted {
+                    Some(field) if names.get(field.name) == key_text => field.name,
+                    _ => names.intern(&key_text),
+                };
+                count += 1;
+                let field = raw_field(name, base, &item);
+                match seen(stamps, name, stamp) {
+                    Some(at) => top[at] = field,
+                    None => {
+                        if top.len() >= FIELDS_MAX {
+                            return Err(scan::error(key.range.start, "too many fields"));
+                        }
+                        touches_common |= tops.is_some_and(|tops| tops.names().any(|own| *own == key_text));
+                        note(stamps, name, stamp, top.len());
+                        top.push(field);
+                    }
+                }
+                Ok(())
+            })
+            .and_then(|end| {
+                let end = scan::blank(text, end);
+                if end == text.len() { Ok(()) } else { Err(scan::error(end, "something behind the object")) }
+            });
+            result.map(|()| touches_common)
+        };
+        match result {
+            Ok(touches_common) => {
+                self.dirty = true;
+                if touches_common {
+                    self.own_common();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.top.truncate(before);
+                if before > 1 {
+                    self.top.copy_from_slice(&saved);
+                } else if let (Some(slot), Some(field)) = (self.top.first_mut(), only) {
+                    *slot = field;
+                }
+                self.set_time(old_time);
+                Err(error)
+            }
+        }
+    }
+
+    /// Sets the JSON value at `span`, checked and as raw text, at a path.
+    pub fn set_json(&mut self, path: &Path, span: Span) -> Result<Result<(), SetError>, JsonError> {
+        let text = std::str::from_utf8(self.bytes(span))
+            .map_err(|error| scan::error(error.valid_up_to(), "not UTF-8"))?;
+        let bytes = text.as_bytes();
+        let (item, end) = scan::value(bytes, scan::blank(bytes, 0), 0)?;
+        let end = scan::blank(bytes, end);
+        if end != bytes.len() {
+            return Err(scan::error(end, "something behind the value"));
+        }
+        let field = raw_field(0, span.from as usize, &item);
+        Ok(self.put(path, field))
+    }
+
+    /// The outermost names, in order, what the origin has in common excepted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.top.iter().map(|field| self.batch.names.get(field.name))
+    }
+
+    fn is_common(&self, parts: &[Part]) -> bool {
+        let slot = &self.batch.slots[self.index];
+        slot.flags & OWN_COMMON == 0
+            && self
+                .batch
+                .run_of(slot)
+                .is_some_and(|run| run.common.tops().names().any(|own| *own == *parts[0].name))
+    }
+
+    /// A change below a name that the origin has in common: the event gets its own copy first.
+    fn own_common_for(&mut self, name: u32) {
+        let slot = &self.batch.slots[self.index];
+        if slot.flags & OWN_COMMON != 0 {
+            return;
+        }
+        let Some(run) = self.batch.run_of(slot) else { return };
+        let names = &self.batch.names;
+        if run.common.tops().parts().iter().any(|part| part.find(names) == Some(name)) {
+            self.own_common();
+        }
+    }
+
+    /// Copies what the origin has in common into the event; what the event has already wins.
+    fn own_common(&mut self) {
+        let slot = &mut self.batch.slots[self.index];
+        slot.flags |= OWN_COMMON;
+        let position = slot.position;
+        let Some(run) = self.batch.runs.get(slot.run as usize) else { return };
+        let common = run.common.clone();
+        let taken: Vec<bool> =
+            common.tops().parts().iter().map(|part| self.batch.find(&self.top, part).is_some()).collect();
+        for (path, value) in common.fields() {
+            let top = path.names().next();
+            let own = common.tops().names().position(|name| Some(name) == top);
+            if own.is_some_and(|own| taken[own]) {
+                continue;
+            }
+            let new = match value {
+                CommonValue::Str(text) => New::Str(text.as_bytes()),
+                CommonValue::Int(value) => New::Int(*value),
+                CommonValue::Json(text) => New::Json(text),
+                CommonValue::Position => New::Int(position as i64),
+            };
+            // It fits: an origin has a handful of fields, and an event at the limit keeps its own.
+            let _ = self.set(path, new);
+        }
+    }
+}
+
+fn note(stamps: &mut Vec<(u32, u32)>, name: u32, stamp: u32, at: usize) {
+    let name = name as usize;
+    if name >= stamps.len() {
+        stamps.resize(name + 1, (0, 0));
+    }
+    stamps[name] = (stamp, at as u32);
+}
+
+fn seen(stamps: &[(u32, u32)], name: u32, stamp: u32) -> Option<usize> {
+    stamps.get(name as usize).filter(|entry| entry.0 == stamp).map(|entry| entry.1 as usize)
+}
+
+impl Drop for Event<'_> {
+    fn drop(&mut self) {
+        let mut top = std::mem::take(&mut self.top);
+        if self.dirty {
+            let slot = &mut self.batch.slots[self.index];
+            let room = (slot.to - slot.from) as usize;
+            if slot.flags & LINE == 0 && top.len() <= room {
+                let from = slot.from as usize;
+                self.batch.fields[from..from + top.len()].copy_from_slice(&top);
+                slot.to = slot.from + top.len() as u32;
+            } else {
+                slot.flags &= !LINE;
+                slot.from = self.batch.fields.len() as u32;
+                self.batch.fields.extend_from_slice(&top);
+                slot.to = self.batch.fields.len() as u32;
+            }
+        }
+        top.clear();
+        self.batch.overlay = top;
+    }
+}

@@ -1,0 +1,104 @@
+//! Where events come from.
+
+pub mod file;
+pub mod generate;
+pub mod journal;
+pub mod stdin;
+
+use crate::registry::Registry;
+use crate::stop::Stop;
+use event::Batch;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What became of a call of [`Input::next`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The batch holds events.
+    Filled,
+    /// The request to stop was made.
+    Stopped,
+    /// Nothing will ever come again (standard input was closed, the count is reached).
+    Ended,
+}
+
+/// A source of batches that has a thread of its own.
+///
+/// `next` is called again only after the batch before was taken: not being called *is* the
+/// back-pressure. Nothing that is unacknowledged may be lost when it is never called again.
+pub trait Input: Send {
+    /// Waits, until `stop`, for something to read and fills the empty `batch` with it, the
+    /// acknowledgment included. The batch was reset with a clock reading from before the wait;
+    /// whoever waited long resets it again with a new one.
+    fn next(&mut self, batch: &mut Batch, stop: &Stop) -> Result<Next, InputError>;
+}
+
+/// Why an input could not read.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// Reading failed; it is tried again after a pause.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The registry could not be read or written.
+    #[error("cannot keep positions: {0}")]
+    Registry(#[from] disk::DiskError),
+    /// Something else that may pass.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Why an input cannot be built from its options.
+#[derive(Debug, thiserror::Error)]
+#[error("option {option:?}: {message}")]
+pub struct ConfigError {
+    /// The option.
+    pub option: &'static str,
+    /// What is wrong with it and what to do.
+    pub message: String,
+}
+
+/// What inputs are built with.
+#[derive(Clone)]
+pub struct InputContext {
+    /// The input's name in the plan.
+    pub name: String,
+    /// The positions.
+    pub registry: Arc<Registry>,
+    /// This machine's name, for `host.name`.
+    pub host: String,
+    /// How many bytes a batch should hold at most, a single long line excepted.
+    pub batch_bytes: usize,
+}
+
+/// Every input there is, by the name that it has in a config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputConfig {
+    /// Follows files.
+    File(file::Config),
+    /// Makes up lines, numbered.
+    Generate(generate::Config),
+    /// Follows the systemd journal.
+    Journal(journal::Config),
+    /// Reads standard input.
+    Stdin(stdin::Config),
+}
+
+impl InputConfig {
+    /// The input that these options describe.
+    pub fn build(&self, context: InputContext) -> Result<Box<dyn Input>, ConfigError> {
+        Ok(match self {
+            InputConfig::File(config) => Box::new(config.build(context)?),
+            InputConfig::Generate(config) => Box::new(config.build(context)?),
+            InputConfig::Journal(config) => Box::new(config.build(context)?),
+            InputConfig::Stdin(config) => Box::new(config.build(context)?),
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! From inputs through filters and the queue to outputs.
+
+pub mod inputs;
+pub mod outputs;
+pub mod plan;
+pub mod registry;
+pub mod run;
+pub mod stop;
+pub mod units;

@@ -1,0 +1,84 @@
+//! Where events go.
+
+pub mod blackhole;
+pub mod console;
+pub mod file;
+pub mod store;
+
+use event::Batch;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::PathBuf;
+
+/// A place that batches are written to, from a thread of its own.
+///
+/// `write` is called with one batch at a time, in order; what it returns decides about the
+/// acknowledgment. The loop around it retries what may pass, for ever, with growing pauses.
+pub trait Output: Send {
+    /// Delivers the events of the batch that are for this output (`bit`). When it returns
+    /// `Ok`, every one of them is either delivered, as safely as the output promises, or
+    /// named in `refused` with the reason: it goes to the dead letters and is not tried again.
+    /// On an error the whole batch is given again.
+    fn write(&mut self, batch: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError>;
+}
+
+/// What an output is given.
+pub struct Delivery<'a> {
+    /// The events, of which only those for this output count.
+    pub batch: &'a Batch,
+    /// The output's bit among the events' outputs.
+    pub bit: u64,
+    /// The sequence of the first event when the batch comes from a queue.
+    pub sequence: u64,
+}
+
+impl<'a> Delivery<'a> {
+    /// The events for this output, with their sequence in the queue.
+    pub fn events(&self) -> impl Iterator<Item = (u64, event::View<'a>)> {
+        let (bit, sequence) = (self.bit, self.sequence);
+        self.batch
+            .events()
+            .enumerate()
+            .map(move |(n, event)| (sequence + n as u64, event))
+            .filter(move |(_, event)| event.outputs() & bit != 0)
+    }
+}
+
+/// An event that an output refuses for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its number among the events of the batch that go on.
+    pub sequence: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why an output did not take a batch, for now.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store could not take it.
+    #[error("the store: {0}")]
+    Store(String),
+}
+
+/// Every output there is, by the name that it has in a config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputConfig {
+    /// Takes events and forgets them.
+    Blackhole(blackhole::Config),
+    /// Writes to standard output.
+    Console(console::Config),
+    /// Writes files.
+    File(file::Config),
+    /// The embedded search store.
+    Store(store::Config),
+}

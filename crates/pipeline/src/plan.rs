@@ -1,0 +1,236 @@
+//! The plan: what a configuration means, whatever dialect it was written in.
+//!
+//! Printed as YAML it is our own config format. A plan is data: nothing in it is open or
+//! running, and two plans can be compared part by part for a reload.
+
+use crate::inputs::InputConfig;
+use crate::outputs::OutputConfig;
+use crate::units::{Bytes, Time};
+use filters::FilterConfig;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// All that a program runs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plan {
+    /// Where everything that must survive is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Memory for events that are under way and for the store's buffers. Inputs wait at the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Bytes>,
+    /// Where the HTTP API listens; none without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
+    /// The embedded search store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreOptions>,
+    /// The pipelines by name.
+    pub pipelines: BTreeMap<String, Pipeline>,
+}
+
+/// One way from inputs to outputs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pipeline {
+    /// Where events come from, by name.
+    pub inputs: BTreeMap<String, InputPart>,
+    /// What changes them, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Step>,
+    /// How many threads filter; none: one per core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
+    /// The durable queue before the outputs; none: as design says, there is one when there is
+    /// more than one output, or the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueuePart>,
+    /// Where events go, by name.
+    pub outputs: BTreeMap<String, OutputPart>,
+}
+
+/// An input, with the filters that are for its events alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputPart {
+    /// What it reads.
+    #[serde(flatten)]
+    pub input: InputConfig,
+    /// Filters for its events alone, before the pipeline's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Step>,
+}
+
+/// An output, and the events that it is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputPart {
+    /// Where it writes.
+    #[serde(flatten)]
+    pub output: OutputConfig,
+    /// A condition; none: every event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+}
+
+/// A step of a chain of filters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Step {
+    /// `if` … `then` … `else`.
+    If(IfStep),
+    /// A filter.
+    Filter(Box<FilterStep>),
+}
+
+/// `if` … `then` … `else`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IfStep {
+    /// The condition.
+    #[serde(rename = "if")]
+    pub condition: String,
+    /// The steps when it is true.
+    #[serde(default)]
+    pub then: Vec<Step>,
+    /// The steps when it is not.
+    #[serde(default, rename = "else", skip_serializing_if = "Vec::is_empty")]
+    pub otherwise: Vec<Step>,
+}
+
+/// A filter with what every filter has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FilterStep {
+    /// What it does.
+    #[serde(flatten)]
+    pub filter: FilterConfig,
+    /// Only for events of this condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Tags added when it failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tag_on_failure: Vec<String>,
+}
+
+/// Whether there is a queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum QueuePart {
+    /// The word `none`: the outputs acknowledge to the inputs directly.
+    Word(NoQueue),
+    /// With these options.
+    With(QueueOptions),
+}
+
+/// The word `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoQueue {
+    /// No queue.
+    None,
+}
+
+/// Options of the durable queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueOptions {
+    /// Bytes on disk at most; at the limit the inputs wait.
+    pub bytes_max: Bytes,
+    /// Events at most; 0: no limit.
+    pub events_max: u64,
+    /// Size of a segment file.
+    pub segment_bytes: Bytes,
+    /// When an append is confirmed.
+    pub durability: Durability,
+    /// How long an append waits for others to share its sync.
+    pub group_time: Time,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self {
+            bytes_max: Bytes(4 << 30),
+            events_max: 0,
+            segment_bytes: Bytes(64 << 20),
+            durability: Durability::Fsync,
+            group_time: Time(std::time::Duration::from_millis(10)),
+        }
+    }
+}
+
+/// When an append to the queue is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// After the disk has it: it survives a power cut.
+    #[default]
+    Fsync,
+    /// After the operating system has it: it survives kill -9.
+    Os,
+    /// At once: it survives nothing.
+    Memory,
+}
+
+/// Options of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Address and port. What is not loopback needs `tls` and `users`.
+    pub listen: String,
+    /// Certificate and key, as PEM files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Users and their passwords.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, Secret>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9200".to_owned(), tls: None, users: BTreeMap::new() }
+    }
+}
+
+/// Certificate and key of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+}
+
+/// Text that never appears in a log, an error, an API or a dump.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for whoever must compare or send it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+/// Options of the embedded store.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreOptions {
+    /// Indices whose newest event is older go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_age: Option<Time>,
+    /// The oldest indices go while all together are larger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<Bytes>,
+}
