@@ -1,1 +1,1 @@
-//! Whole-program tests.
+//! Whole-program tests: they start the binary and look at it from outside. See `tests/main.rs`.

@@ -1,1 +1,113 @@
-//! cli
+//! The command line: what a person types, and what they read.
+
+mod commands;
+mod host;
+mod http;
+mod pond;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Reads logs where they are, keeps them safe, and makes them searchable.
+#[derive(Parser)]
+#[command(name = "logpond", version, about, max_term_width = 100)]
+struct Arguments {
+    /// The program's own log as JSON.
+    #[arg(long, global = true)]
+    log_json: bool,
+    /// How much the program says of itself: error, warn, info, debug.
+    #[arg(long, global = true, env = "LOGPOND_LOG", default_value = "info", hide_env = true)]
+    log_level: tracing::Level,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Follow files, store their lines and answer searches
+    Up(commands::up::Arguments),
+    /// Run a config file
+    Run(commands::run::Arguments),
+    /// Read a config file and say what it means, without running it
+    Check(commands::check::Arguments),
+    /// Draw a config file
+    Plan(commands::check::PlanArguments),
+    /// Search the running pond
+    Search(commands::search::Arguments),
+    /// What became of every event, in the running pond
+    Ledger(commands::ledger::Arguments),
+    /// Look into the durable queue of a pond that is not running
+    Queue(commands::queue::Arguments),
+    /// Look at events that an output refused
+    DeadLetters(commands::dead_letters::Arguments),
+}
+
+/// Where a pond is kept when nobody says.
+fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/logpond");
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let state = state.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+    state.unwrap_or_else(|| PathBuf::from(".")).join("logpond")
+}
+
+/// Why a command failed; printed as it is.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the program and returns how it ended.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    start_log(&arguments);
+    let result = match arguments.command {
+        Command::Up(arguments) => commands::up::run(arguments),
+        Command::Run(arguments) => commands::run::run(arguments),
+        Command::Check(arguments) => commands::check::run(arguments),
+        Command::Plan(arguments) => commands::check::plan(arguments),
+        Command::Search(arguments) => commands::search::run(arguments),
+        Command::Ledger(arguments) => commands::ledger::run(arguments),
+        Command::Queue(arguments) => commands::queue::run(arguments),
+        Command::DeadLetters(arguments) => commands::dead_letters::run(arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("logpond: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(arguments: &Arguments) {
+    use tracing_subscriber::prelude::*;
+    let level = tracing_subscriber::filter::LevelFilter::from_level(arguments.log_level);
+    let own = tracing_subscriber::filter::Targets::new()
+        .with_default(level.min_for_others())
+        .with_targets(["cli", "pipeline", "queue", "store", "disk", "web", "dialects"].map(|name| (name, level)));
+    let registry = tracing_subscriber::registry();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if arguments.log_json {
+        registry.with(layer.json().with_filter(own)).init();
+    } else {
+        registry.with(layer.with_target(false).with_filter(own)).init();
+    }
+}
+
+trait ForOthers {
+    fn min_for_others(self) -> Self;
+}
+
+impl ForOthers for tracing_subscriber::filter::LevelFilter {
+    /// Libraries below ours say only what is wrong, unless everything was asked for.
+    fn min_for_others(self) -> Self {
+        if self >= Self::DEBUG { self } else { Self::WARN.min(self) }
+    }
+}

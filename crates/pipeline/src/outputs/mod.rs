@@ -2,6 +2,7 @@
 
 pub mod blackhole;
 pub mod console;
+mod encode;
 pub mod file;
 pub mod store;
 
@@ -19,7 +20,20 @@ pub trait Output: Send {
     /// `Ok`, every one of them is either delivered, as safely as the output promises, or
     /// named in `refused` with the reason: it goes to the dead letters and is not tried again.
     /// On an error the whole batch is given again.
-    fn write(&mut self, batch: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError>;
+    fn write(&mut self, delivery: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError>;
+
+    /// Delivers documents that came through the API, in the form of [`store::docs`]. Only the
+    /// output `store` is ever given any.
+    fn write_docs(&mut self, _docs: &[u8], _sequence: u64) -> Result<(), OutputError> {
+        Ok(())
+    }
+
+    /// The sequence below which everything written is as safe as the output promises; only
+    /// that is acknowledged. Called after every write, and again and again while batches
+    /// wait to be acknowledged; `idle` says that nothing else is to be done.
+    fn settled(&mut self, _idle: bool) -> Result<u64, OutputError> {
+        Ok(u64::MAX)
+    }
 }
 
 /// What an output is given.
@@ -68,6 +82,8 @@ pub enum OutputError {
     #[error("the store: {0}")]
     Store(String),
 }
+
+pub use encode::Codec;
 
 /// Every output there is, by the name that it has in a config.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub(crate) mod check;
+pub(crate) mod dead_letters;
+pub(crate) mod ledger;
+pub(crate) mod queue;
+pub(crate) mod run;
+pub(crate) mod search;
+pub(crate) mod up;

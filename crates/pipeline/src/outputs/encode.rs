@@ -1,0 +1,62 @@
+//! How the outputs `console` and `file` write an event.
+
+use event::View;
+use expr::Template;
+use serde::{Deserialize, Serialize};
+
+/// How an event becomes a line.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    /// A JSON object.
+    #[default]
+    Json,
+    /// A JSON object over several lines.
+    Pretty,
+    /// The field `message`, byte for byte.
+    Raw,
+    /// A template such as `%{@timestamp} %{level} %{message}`.
+    Text(String),
+}
+
+/// A codec ready to be used.
+pub(super) enum Encoder {
+    Json,
+    Pretty,
+    Raw,
+    Text(Template),
+}
+
+impl Codec {
+    pub(super) fn build(&self) -> Result<Encoder, String> {
+        Ok(match self {
+            Codec::Json => Encoder::Json,
+            Codec::Pretty => Encoder::Pretty,
+            Codec::Raw => Encoder::Raw,
+            Codec::Text(template) => Encoder::Text(Template::parse(template).map_err(|error| error.to_string())?),
+        })
+    }
+}
+
+impl Encoder {
+    /// Writes the event and the end of the line.
+    pub(super) fn write(&self, event: &View<'_>, now: i64, out: &mut Vec<u8>) {
+        match self {
+            Encoder::Json => event.write_json(out),
+            Encoder::Raw => out.extend_from_slice(&event.message()),
+            Encoder::Pretty => {
+                let mut json = Vec::new();
+                event.write_json(&mut json);
+                match serde_json::from_slice::<serde_json::Value>(&json) {
+                    Ok(value) => serde_json::to_writer_pretty(&mut *out, &value).expect("writing to memory"),
+                    Err(_) => out.extend_from_slice(&json),
+                }
+            }
+            Encoder::Text(template) => {
+                // A missing field leaves its reference standing, as the peers do.
+                let _ = template.render(event, now, out);
+            }
+        }
+        out.push(b'\n');
+    }
+}

@@ -1,0 +1,277 @@
+//! The loop around an output: reading its cursor, trying again, dead letters, acknowledging.
+
+use super::dead_letters::{DeadLetters, Letter};
+use super::lane::{Lane, Popped};
+use super::ledger::Ledger;
+use super::parcel::{Parcel, Pool};
+use super::now;
+use crate::outputs::{Delivery, Output, OutputError, Refused};
+use crate::stop::Stop;
+use event::{Acks, Batch};
+use queue::{Acker, Reader, Record};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// The codec number of a batch's record in the queue.
+pub(super) const BATCH_CODEC: u8 = 0;
+
+/// The codec number of documents that came through the API, for the store alone.
+pub(super) const DOCS_CODEC: u8 = 1;
+
+/// How long a look for more may wait before the output is asked what it has settled.
+const LOOK: Duration = Duration::from_millis(100);
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What an output's thread works with.
+pub(super) struct Deliverer {
+    pub(super) pipeline: String,
+    pub(super) number: usize,
+    pub(super) output: Box<dyn Output>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) dead_letters: DeadLetters,
+    /// Set when what is left may stay where it is: in the queue, or unread.
+    pub(super) halt: Stop,
+}
+
+/// Events for this output, and those for others.
+fn split(batch: &Batch, bit: u64) -> (u64, u64) {
+    let mine = batch.events().filter(|event| event.outputs() & bit != 0).count();
+    let (kept, _) = batch.kept_and_dropped();
+    (mine as u64, (kept - mine) as u64)
+}
+
+/// A batch that was written and waits to be settled.
+struct Waiting<T> {
+    end: u64,
+    delivered: u64,
+    acknowledge: T,
+}
+
+impl Deliverer {
+    fn bit(&self) -> u64 {
+        1 << self.number
+    }
+
+    /// Delivers what the queue holds for this output.
+    pub(super) fn run_queue(mut self, mut reader: Reader) {
+        let acker = reader.acker();
+        let mut batch = Batch::new();
+        let mut waiting: VecDeque<Waiting<(u64, u32)>> = VecDeque::new();
+        loop {
+            let look = if waiting.is_empty() { LOOK * 5 } else { LOOK };
+            let record = if self.halt.is_set() { None } else { reader.next(look) };
+            let idle = record.is_none();
+            if let Some(record) = record {
+                let events = record.header.events;
+                let Some(delivered) = self.deliver_record(&record, &mut batch) else { break };
+                waiting.push_back(Waiting {
+                    end: record.sequence + u64::from(events),
+                    delivered,
+                    acknowledge: (record.sequence, events),
+                });
+            }
+            self.settle(&mut waiting, idle || self.halt.is_set(), |(sequence, events)| acker.ack(sequence, events));
+            if self.halt.is_set() {
+                break;
+            }
+        }
+        self.settle_last(&mut waiting, &acker);
+    }
+
+    /// Gives the output its last chance to make safe what it wrote.
+    fn settle_last(&mut self, waiting: &mut VecDeque<Waiting<(u64, u32)>>, acker: &Acker) {
+        self.settle(waiting, true, |(sequence, events)| acker.ack(sequence, events));
+    }
+
+    /// Returns the number of events delivered, or nothing when asked to leave it.
+    fn deliver_record(&mut self, record: &Record, batch: &mut Batch) -> Option<u64> {
+        let events = u64::from(record.header.events);
+        if record.header.outputs & self.bit() == 0 {
+            let ledger = &self.ledger.outputs[self.number];
+            ledger.elsewhere.fetch_add(events, Relaxed);
+            ledger.open.fetch_sub(events as i64, Relaxed);
+            return Some(0);
+        }
+        let unreadable = match record.header.codec {
+            DOCS_CODEC => {
+                self.retry(|output| output.write_docs(&record.body, record.sequence))?;
+                return Some(events);
+            }
+            BATCH_CODEC => match batch.decode(&record.body) {
+                Ok(()) => return self.deliver(batch, record.sequence),
+                Err(error) => error.to_string(),
+            },
+            other => format!("codec {other} is unknown"),
+        };
+        self.bury_record(record, &unreadable)?;
+        Some(0)
+    }
+
+    /// A record that cannot be read goes to the dead letters as it is, in hexadecimal.
+    fn bury_record(&mut self, record: &Record, reason: &str) -> Option<()> {
+        tracing::error!(sequence = record.sequence, reason, "a record of the queue cannot be read");
+        let ledger = self.ledger.clone();
+        let ledger = &ledger.outputs[self.number];
+        let now = now();
+        let hex: String = record.body.iter().map(|byte| format!("{byte:02x}")).collect();
+        let letter = Letter::new(&self.pipeline, &ledger.name, reason, now, &format!("{{\"record\":\"{hex}\"}}"));
+        let mut pause = PAUSE_FIRST;
+        while let Err(error) = self.dead_letters.put(std::slice::from_ref(&letter), now) {
+            self.trouble(&error);
+            if self.pause(&mut pause) {
+                return None;
+            }
+        }
+        ledger.dead.fetch_add(u64::from(record.header.events), Relaxed);
+        ledger.open.fetch_sub(i64::from(record.header.events), Relaxed);
+        Some(())
+    }
+
+    /// Delivers what comes through a lane, where the inputs wait for the acknowledgment.
+    pub(super) fn run_lane(mut self, lane: &Lane<(Arc<Parcel>, Acks)>, pool: &Pool) {
+        let mut waiting: VecDeque<Waiting<Acks>> = VecDeque::new();
+        let mut sequence = 0;
+        loop {
+            let (popped, closed) = match lane.pop_within(if waiting.is_empty() { LOOK * 5 } else { LOOK }) {
+                Popped::Thing(thing) => (Some(thing), false),
+                Popped::Nothing => (None, false),
+                Popped::Closed => (None, true),
+            };
+            let idle = popped.is_none();
+            if let Some((parcel, acks)) = popped {
+                let Some(delivered) = self.deliver(&parcel.batch, sequence) else { break };
+                sequence += parcel.batch.len() as u64;
+                waiting.push_back(Waiting { end: sequence, delivered, acknowledge: acks });
+                if let Ok(parcel) = Arc::try_unwrap(parcel) {
+                    pool.give(parcel.batch);
+                }
+            } else if !closed {
+                pool.shrink();
+            }
+            self.settle(&mut waiting, idle, |mut acks: Acks| acks.done());
+            if closed && (waiting.is_empty() || self.halt.is_set()) {
+                break;
+            }
+        }
+    }
+
+    /// Writes the batch, again and again until the output takes it. Returns the number of
+    /// events delivered, or nothing when asked to leave it where it is.
+    fn deliver(&mut self, batch: &Batch, sequence: u64) -> Option<u64> {
+        let delivery = Delivery { batch, bit: self.bit(), sequence };
+        let (mine, elsewhere) = split(batch, self.bit());
+        let mut refused = Vec::new();
+        if mine > 0 {
+            self.retry(|output| {
+                refused.clear();
+                output.write(&delivery, &mut refused)
+            })?;
+        }
+        let ledger = self.ledger.clone();
+        let ledger = &ledger.outputs[self.number];
+        if !refused.is_empty() {
+            self.bury(&delivery, &ledger.name, &refused)?;
+            ledger.dead.fetch_add(refused.len() as u64, Relaxed);
+            ledger.open.fetch_sub(refused.len() as i64, Relaxed);
+        }
+        if elsewhere > 0 {
+            ledger.elsewhere.fetch_add(elsewhere, Relaxed);
+            ledger.open.fetch_sub(elsewhere as i64, Relaxed);
+        }
+        Some(mine - refused.len() as u64)
+    }
+
+    /// Acknowledges, in order, what the output says is safe.
+    fn settle<T>(&mut self, waiting: &mut VecDeque<Waiting<T>>, idle: bool, mut acknowledge: impl FnMut(T)) {
+        if waiting.is_empty() {
+            return;
+        }
+        let settled = match self.output.settled(idle) {
+            Ok(settled) => settled,
+            Err(error) => {
+                self.trouble(&error);
+                return;
+            }
+        };
+        let ledger = &self.ledger.outputs[self.number];
+        while waiting.front().is_some_and(|first| first.end <= settled) {
+            let Some(first) = waiting.pop_front() else { break };
+            ledger.delivered.fetch_add(first.delivered, Relaxed);
+            ledger.open.fetch_sub(first.delivered as i64, Relaxed);
+            acknowledge(first.acknowledge);
+        }
+    }
+
+    fn retry(&mut self, mut write: impl FnMut(&mut dyn Output) -> Result<(), OutputError>) -> Option<()> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            match write(&mut *self.output) {
+                Ok(()) => {
+                    self.untroubled();
+                    return Some(());
+                }
+                Err(error) => {
+                    self.trouble(&error);
+                    self.ledger.outputs[self.number].retries.fetch_add(1, Relaxed);
+                }
+            }
+            if self.pause(&mut pause) {
+                return None;
+            }
+        }
+    }
+
+    /// Waits with growing pauses and jitter; says whether it was asked to give up.
+    fn pause(&self, pause: &mut Duration) -> bool {
+        let jitter = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let until = Instant::now() + jitter;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if self.halt.wait(left) {
+                return true;
+            }
+        }
+        *pause = (*pause * 2).min(PAUSE_MAX);
+        self.halt.is_set()
+    }
+
+    fn bury(&mut self, delivery: &Delivery<'_>, output: &str, refused: &[Refused]) -> Option<()> {
+        let now = now();
+        let mut letters = Vec::new();
+        for (sequence, event) in delivery.events() {
+            let Some(refusal) = refused.iter().find(|refusal| refusal.sequence == sequence) else { continue };
+            let mut json = Vec::new();
+            event.write_json(&mut json);
+            let json = String::from_utf8_lossy(&json);
+            letters.push(Letter::new(&self.pipeline, output, &refusal.reason, now, &json));
+        }
+        let mut pause = PAUSE_FIRST;
+        while let Err(error) = self.dead_letters.put(&letters, now) {
+            self.trouble(&error);
+            if self.pause(&mut pause) {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn trouble(&self, error: &dyn std::fmt::Display) {
+        let ledger = &self.ledger.outputs[self.number];
+        let text = error.to_string();
+        let mut trouble = ledger.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if trouble.as_ref() != Some(&text) {
+            tracing::warn!(output = ledger.name, error = text, "an output cannot deliver; it is tried again");
+            *trouble = Some(text);
+        }
+    }
+
+    fn untroubled(&self) {
+        let ledger = &self.ledger.outputs[self.number];
+        let mut trouble = ledger.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if trouble.take().is_some() {
+            tracing::info!(output = ledger.name, "the output delivers again");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Running a plan: threads, hand-overs, acknowledgments and the way out.
+//!
+//! ```text
+//! input thread ─▶ lane ─▶ workers (chain, encode) ─▶ order ─┬─▶ queue ─▶ output thread (own cursor)
+//!                                                            └─▶ lane  ─▶ output thread
+//! ```
+//! Each input and each output has a thread of its own, workers are shared by a pipeline.
+//! Shutdown is one broadcast: inputs stop, what was read drains, then the threads end.
+
+pub mod budget;
+pub mod chain;
+pub mod dead_letters;
+mod deliver;
+pub mod lane;
+pub mod ledger;
+mod order;
+mod parcel;
+mod pipeline;
+
+pub use pipeline::{Push, Pushed, RunningPipeline};
+
+use crate::plan::Plan;
+use crate::registry::Registry;
+use crate::stop::Stop;
+use budget::Budget;
+use dead_letters::DeadLetters;
+use disk::{Disk, DiskError};
+use std::sync::Arc;
+use store::Store;
+
+/// Why a plan cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A step of a chain.
+    #[error("pipeline {pipeline:?}: {source}")]
+    Chain {
+        /// The pipeline.
+        pipeline: String,
+        /// What is wrong.
+        source: chain::ChainError,
+    },
+    /// An input or an output.
+    #[error("pipeline {pipeline:?}, {part} {name:?}: {message}")]
+    Part {
+        /// The pipeline.
+        pipeline: String,
+        /// `input` or `output`.
+        part: &'static str,
+        /// The part's name.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The plan as a whole.
+    #[error("{0}")]
+    Plan(String),
+    /// The data directory.
+    #[error("{0}")]
+    Disk(#[from] DiskError),
+    /// The queue.
+    #[error("pipeline {pipeline:?}: {source}")]
+    Queue {
+        /// The pipeline.
+        pipeline: String,
+        /// What is wrong.
+        source: queue::QueueError,
+    },
+    /// The store.
+    #[error("the store: {0}")]
+    Store(String),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What a plan runs on.
+#[derive(Clone)]
+pub struct World {
+    /// The data directory.
+    pub disk: Arc<dyn Disk>,
+    /// The store, when the plan has one.
+    pub store: Option<Arc<Store>>,
+    /// This machine's name.
+    pub host: String,
+}
+
+/// A plan that runs.
+pub struct Running {
+    stop: Stop,
+    registry: Arc<Registry>,
+    pipelines: Vec<RunningPipeline>,
+    dead_letters: DeadLetters,
+    budget: Arc<Budget>,
+}
+
+/// Of the memory limit, what events under way may take; the rest is the queue's tail, the
+/// store's buffers and the program itself.
+const BUDGET_SHARE: u64 = 4;
+const MEMORY_LIMIT: u64 = 256 << 20;
+/// About how many bytes a batch holds.
+const BATCH_BYTES: usize = 256 << 10;
+
+impl Running {
+    /// Starts everything. When anything is wrong, nothing runs.
+    pub fn start(plan: &Plan, world: &World) -> Result<Self, StartError> {
+        let stop = Stop::new();
+        let (registry, report) = Registry::open(world.disk.clone())?;
+        if !report.is_clean() {
+            tracing::warn!(?report, "the registry was damaged; what it lost is read again");
+        }
+        let dead_letters = DeadLetters::open(world.disk.clone())
+            .map_err(|source| StartError::Queue { pipeline: dead_letters::FOLDER.to_owned(), source })?;
+        let limit = plan.memory_limit.map_or(MEMORY_LIMIT, |limit| limit.0);
+        let budget = Budget::new((limit / BUDGET_SHARE) as usize);
+        let batch_bytes = BATCH_BYTES.min(budget.limit() / 8).max(4 << 10);
+        let storing = plan.pipelines.values().filter(|pipeline| pipeline.has_store()).count();
+        if storing > 1 {
+            return Err(StartError::Plan("only one pipeline may write to the store; give it both inputs".to_owned()));
+        }
+        let mut running = Self { stop, registry, pipelines: Vec::new(), dead_letters, budget };
+        for (name, pipeline) in &plan.pipelines {
+            let parts = pipeline::Parts {
+                name,
+                plan: pipeline,
+                world,
+                registry: &running.registry,
+                dead_letters: &running.dead_letters,
+                budget: &running.budget,
+                batch_bytes,
+                stop: &running.stop,
+            };
+            match RunningPipeline::prepare(parts) {
+                Ok(pipeline) => running.pipelines.push(pipeline),
+                Err(error) => {
+                    running.stop();
+                    running.wait();
+                    return Err(error);
+                }
+            }
+        }
+        for pipeline in &mut running.pipelines {
+            pipeline.start_inputs()?;
+        }
+        Ok(running)
+    }
+
+    /// Asks the inputs to stop; [`wait`](Self::wait) then sees the rest through.
+    pub fn stop(&self) {
+        self.stop.set();
+    }
+
+    /// The request to stop, for whoever else must know of it.
+    pub fn stopping(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Waits until all inputs ended, by themselves or because they were asked to.
+    pub fn wait_inputs(&mut self) {
+        for pipeline in &mut self.pipelines {
+            pipeline.join_inputs();
+        }
+    }
+
+    /// Whether all inputs ended.
+    pub fn inputs_ended(&self) -> bool {
+        self.pipelines.iter().all(RunningPipeline::inputs_ended)
+    }
+
+    /// Waits for the inputs, drains what was read, and ends the threads.
+    pub fn wait(mut self) {
+        for pipeline in &mut self.pipelines {
+            pipeline.finish();
+        }
+        self.dead_letters.stop();
+        if let Err(error) = self.registry.flush() {
+            tracing::error!(%error, "the positions could not be saved; some lines will be read again");
+        }
+    }
+
+    /// The pipelines.
+    pub fn pipelines(&self) -> &[RunningPipeline] {
+        &self.pipelines
+    }
+
+    /// The positions.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The memory of events under way: used and limit, in bytes.
+    pub fn memory(&self) -> (usize, usize) {
+        (self.budget.used(), self.budget.limit())
+    }
+}
+
+/// Nanoseconds since 1970, UTC, by the system's clock.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as i64
+}

@@ -1,0 +1,608 @@
+//! One pipeline: its threads, and how batches are handed from one to the next.
+
+use super::budget::Budget;
+use super::chain::{Chain, condition_of};
+use super::dead_letters::DeadLetters;
+use super::deliver::{BATCH_CODEC, DOCS_CODEC, Deliverer};
+use super::lane::Lane;
+use super::ledger::{Ledger, LedgerView};
+use super::order::Order;
+use super::parcel::{Parcel, Pool};
+use super::{StartError, World, now};
+use crate::inputs::{Input, InputContext, Next};
+use crate::outputs::{Output, OutputConfig};
+use crate::plan::{Durability, Pipeline, QueueOptions, QueuePart};
+use crate::registry::Registry;
+use crate::stop::Stop;
+use event::{Acks, Batch};
+use expr::Condition;
+use queue::{Header, Positions, Queue, QueueError, Start};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a pipeline is built from.
+pub(super) struct Parts<'a> {
+    pub(super) name: &'a str,
+    pub(super) plan: &'a Pipeline,
+    pub(super) world: &'a World,
+    pub(super) registry: &'a Arc<Registry>,
+    pub(super) dead_letters: &'a DeadLetters,
+    pub(super) budget: &'a Arc<Budget>,
+    pub(super) batch_bytes: usize,
+    pub(super) stop: &'a Stop,
+}
+
+/// A pipeline that runs.
+pub struct RunningPipeline {
+    name: String,
+    shared: Arc<Shared>,
+    inputs: Vec<(String, Box<dyn Input>)>,
+    input_threads: Vec<JoinHandle<()>>,
+    worker_threads: Vec<JoinHandle<()>>,
+    output_threads: Vec<JoinHandle<()>>,
+    halt: Stop,
+    store_output: Option<usize>,
+    registry: Arc<Registry>,
+}
+
+/// What all threads of a pipeline use.
+struct Shared {
+    ledger: Arc<Ledger>,
+    budget: Arc<Budget>,
+    pool: Arc<Pool>,
+    /// From the inputs to the workers.
+    lane: Lane<Parcel>,
+    order: Order<Worked>,
+    queue: Option<Arc<Queue>>,
+    /// Without a queue: from the workers to the outputs.
+    lanes: Vec<Arc<OutputLane>>,
+    records: Mutex<Vec<Vec<u8>>>,
+    stop: Stop,
+}
+
+type OutputLane = Lane<(Arc<Parcel>, Acks)>;
+
+/// A batch behind the filters; with a queue, its record is written already.
+struct Worked {
+    parcel: Parcel,
+    record: Vec<u8>,
+}
+
+/// How many batches wait between two threads at most; their bytes are bounded by the budget.
+const LANE_MAX: usize = 4;
+/// The memory that a queue's record may keep between two uses.
+const RECORD_BYTES_MAX: usize = 4 << 20;
+/// How often a full disk is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(250);
+
+impl Pipeline {
+    /// Whether it writes to the embedded store.
+    pub fn has_store(&self) -> bool {
+        self.outputs.values().any(|output| matches!(output.output, OutputConfig::Store(_)))
+    }
+
+    /// The options of its queue, if it has one: as written, else one where there is the store
+    /// or more than one output.
+    pub fn queue_options(&self) -> Option<QueueOptions> {
+        match &self.queue {
+            Some(QueuePart::Word(_)) => None,
+            Some(QueuePart::With(options)) => Some(options.clone()),
+            None if self.has_store() || self.outputs.len() > 1 => Some(QueueOptions::default()),
+            None => None,
+        }
+    }
+}
+
+/// Where a pipeline's queue lies in the data directory.
+pub fn queue_folder(pipeline: &str) -> PathBuf {
+    Path::new("queue").join(pipeline)
+}
+
+impl RunningPipeline {
+    /// Builds all parts and starts all threads but those of the inputs.
+    pub(super) fn prepare(parts: Parts<'_>) -> Result<Self, StartError> {
+        let Parts { name, plan, world, .. } = parts;
+        let queue = open_queue(&parts)?;
+        if let Some(queue) = &queue {
+            parts.registry.restore(queue.positions());
+        }
+        let chains = Chains::build(name, plan)?;
+        let routes = Routes::build(name, plan)?;
+        let outputs = build_outputs(name, plan, world)?;
+        let inputs = build_inputs(&parts)?;
+        let ledger = Arc::new(Ledger::new(plan.outputs.keys().cloned()));
+        let lanes = match &queue {
+            Some(_) => Vec::new(),
+            None => outputs.iter().map(|_| Arc::new(Lane::new(LANE_MAX))).collect(),
+        };
+        let shared = Arc::new(Shared {
+            ledger: ledger.clone(),
+            budget: parts.budget.clone(),
+            pool: Arc::new(Pool::default()),
+            lane: Lane::new(LANE_MAX),
+            order: Order::new(),
+            queue: queue.clone(),
+            lanes,
+            records: Mutex::new(Vec::new()),
+            stop: parts.stop.clone(),
+        });
+        let halt = Stop::new();
+        let mut running = Self {
+            name: name.to_owned(),
+            shared: shared.clone(),
+            inputs,
+            input_threads: Vec::new(),
+            worker_threads: Vec::new(),
+            output_threads: Vec::new(),
+            halt: halt.clone(),
+            store_output: plan.outputs.values().position(|output| matches!(output.output, OutputConfig::Store(_))),
+            registry: parts.registry.clone(),
+        };
+        let names: Vec<&String> = plan.outputs.keys().collect();
+        for (number, output) in outputs.into_iter().enumerate() {
+            let deliverer = Deliverer {
+                pipeline: name.to_owned(),
+                number,
+                output,
+                ledger: ledger.clone(),
+                dead_letters: parts.dead_letters.clone(),
+                halt: halt.clone(),
+            };
+            let label = format!("out:{}", names[number]);
+            let thread = match &queue {
+                Some(queue) => {
+                    let reader = queue.reader(names[number], Start::SavedOrBegin);
+                    let waiting = reader.lag_events();
+                    ledger.outputs[number].carried.store(waiting, Relaxed);
+                    ledger.outputs[number].open.store(waiting as i64, Relaxed);
+                    spawn(&label, move || deliverer.run_queue(reader))?
+                }
+                None => {
+                    let (lane, pool) = (shared.lanes[number].clone(), shared.pool.clone());
+                    spawn(&label, move || deliverer.run_lane(&lane, &pool))?
+                }
+            };
+            running.output_threads.push(thread);
+        }
+        let workers = plan.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        for number in 0..workers.max(1) {
+            let shared = shared.clone();
+            let (mut chains, routes) = (Chains::build(name, plan)?, routes.clone());
+            running.worker_threads.push(spawn(&format!("work:{number}"), move || shared.work(&mut chains, &routes))?);
+        }
+        drop(chains);
+        Ok(running)
+    }
+
+    /// Starts reading.
+    pub(super) fn start_inputs(&mut self) -> Result<(), StartError> {
+        for (number, (name, input)) in std::mem::take(&mut self.inputs).into_iter().enumerate() {
+            let shared = self.shared.clone();
+            self.input_threads.push(spawn(&format!("in:{name}"), move || shared.pump(number, &name, input))?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn inputs_ended(&self) -> bool {
+        self.input_threads.iter().all(JoinHandle::is_finished)
+    }
+
+    pub(super) fn join_inputs(&mut self) {
+        join(&mut self.input_threads);
+    }
+
+    /// Waits for the inputs, then lets everything drain and end.
+    pub(super) fn finish(&mut self) {
+        self.join_inputs();
+        self.shared.lane.close();
+        join(&mut self.worker_threads);
+        if let Some(queue) = &self.shared.queue {
+            queue.flush();
+            // What is left is safe where it is, unless the inputs ended by themselves: then
+            // whoever waits for the output wants all of it.
+            if !self.shared.stop.is_set() {
+                self.drain(queue);
+            }
+        }
+        for lane in &self.shared.lanes {
+            lane.close();
+        }
+        if self.shared.queue.is_some() {
+            self.halt.set();
+        } else if self.shared.stop.is_set() {
+            self.give_lanes_time();
+        }
+        join(&mut self.output_threads);
+        if let Some(queue) = &self.shared.queue {
+            queue.stop();
+        }
+    }
+
+    /// Waits until every output delivered everything, or is asked to stop.
+    fn drain(&self, queue: &Queue) {
+        while queue.stats().readers.iter().any(|reader| reader.lag_events > 0) {
+            if self.shared.stop.wait(Duration::from_millis(20)) {
+                return;
+            }
+        }
+    }
+
+    /// Without a queue an output that is down would hold up the end: it has a while, then
+    /// what it did not take is left to be read again.
+    fn give_lanes_time(&self) {
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while std::time::Instant::now() < until {
+            if self.output_threads.iter().all(JoinHandle::is_finished) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.halt.set();
+    }
+
+    /// The pipeline's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The ledger as it is now.
+    pub fn ledger(&self) -> LedgerView {
+        self.shared.ledger.view(&self.name)
+    }
+
+    /// The queue, if there is one.
+    pub fn queue(&self) -> Option<&Arc<Queue>> {
+        self.shared.queue.as_ref()
+    }
+
+    /// A way to put documents before the store from outside, if this pipeline has the store.
+    pub fn push(&self) -> Option<Push> {
+        let queue = self.shared.queue.clone()?;
+        Some(Push { queue, ledger: self.shared.ledger.clone(), output: self.store_output? })
+    }
+
+    /// Tells the queue what the saved registry covers, so that it may let go of segments.
+    pub fn registry_saved(&self) {
+        let Some(queue) = &self.shared.queue else { return };
+        let head = queue.stats().head;
+        if self.registry.flush().is_ok() {
+            queue.registry_synced(head);
+        }
+    }
+}
+
+/// Puts documents that came through the API into the queue before the store.
+#[derive(Clone)]
+pub struct Push {
+    queue: Arc<Queue>,
+    ledger: Arc<Ledger>,
+    output: usize,
+}
+
+/// What became of a push; given once the disk has it.
+pub type Pushed = Result<(), QueueError>;
+
+impl Push {
+    /// Appends documents in the form of [`store::docs`](crate::outputs::store::docs). Waits
+    /// while the queue is full. `confirmed` is called when the disk has them.
+    pub fn push(
+        &self,
+        docs: &[u8],
+        events: u32,
+        now: i64,
+        confirmed: impl FnOnce(Pushed) + Send + 'static,
+    ) -> Result<u64, QueueError> {
+        let bit = 1 << self.output;
+        let header =
+            Header { events, time_min: now, time_max: now, outputs: bit, codec: DOCS_CODEC, positions: Vec::new() };
+        let ledger = self.ledger.clone();
+        let output = self.output;
+        let confirmed = Box::new(move |result: Pushed| {
+            if result.is_ok() {
+                for (number, counts) in ledger.outputs.iter().enumerate() {
+                    // Every output's cursor passes the record, but it is the store's alone.
+                    counts.pushed.fetch_add(u64::from(events), Relaxed);
+                    counts.open.fetch_add(i64::from(events), Relaxed);
+                    debug_assert!(number <= ledger.outputs.len() && output < ledger.outputs.len());
+                }
+            }
+            confirmed(result);
+        });
+        self.queue.append(&header, docs, confirmed)
+    }
+
+    /// The sequence of the next event: whatever was pushed before is below it.
+    pub fn head(&self) -> u64 {
+        self.queue.stats().head
+    }
+}
+
+impl Shared {
+    /// The loop around an input.
+    fn pump(&self, number: usize, name: &str, mut input: Box<dyn Input>) {
+        let mut pause = Duration::from_millis(100);
+        while let Some(mut charge) = self.budget.take(0, &self.stop) {
+            let mut batch = self.pool.take(now());
+            match input.next(&mut batch, &self.stop) {
+                Ok(Next::Filled) => {
+                    pause = Duration::from_millis(100);
+                    let events = batch.len();
+                    charge.resize(batch.size());
+                    self.ledger.read.fetch_add(events as u64, Relaxed);
+                    self.ledger.bytes.fetch_add(batch.bytes().len() as u64, Relaxed);
+                    self.ledger.open.fetch_add(events as i64, Relaxed);
+                    let parcel = Parcel { batch, ticket: 0, input: number, charge };
+                    if self.lane.push_numbered(parcel, |parcel, ticket| parcel.ticket = ticket).is_err() {
+                        return;
+                    }
+                }
+                Ok(Next::Stopped | Next::Ended) => return,
+                Err(error) => {
+                    tracing::warn!(input = name, %error, "reading failed; it is tried again");
+                    if self.stop.wait(pause) {
+                        return;
+                    }
+                    pause = (pause * 2).min(Duration::from_secs(30));
+                }
+            }
+        }
+    }
+
+    /// The loop of a worker.
+    fn work(&self, chains: &mut Chains, routes: &Routes) {
+        while let Some(mut parcel) = self.lane.pop() {
+            let ticket = parcel.ticket;
+            let now = parcel.batch.now();
+            let failed = chains.run(parcel.input, &mut parcel.batch, now);
+            routes.run(&mut parcel.batch, now);
+            if failed > 0 {
+                self.ledger.failed.fetch_add(failed, Relaxed);
+            }
+            let (kept, dropped) = parcel.batch.kept_and_dropped();
+            if dropped > 0 {
+                self.ledger.dropped.fetch_add(dropped as u64, Relaxed);
+                self.ledger.open.fetch_sub(dropped as i64, Relaxed);
+            }
+            parcel.charge.resize(parcel.batch.size());
+            let mut record = Vec::new();
+            if self.queue.is_some() && kept > 0 {
+                record = self.records.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+                record.clear();
+                parcel.batch.encode(&mut record);
+            }
+            self.order.bring(ticket, Worked { parcel, record }, |worked| self.hand_on(worked));
+        }
+    }
+
+    /// Gives a batch, whose turn it is, to the queue or to the outputs.
+    fn hand_on(&self, worked: Worked) {
+        let Worked { mut parcel, record } = worked;
+        let (kept, _) = parcel.batch.kept_and_dropped();
+        if kept == 0 {
+            // Nothing is left that could be lost; reading it again would drop it again.
+            parcel.batch.acks.done();
+            self.pool.give(parcel.batch);
+            return;
+        }
+        match &self.queue {
+            Some(queue) => self.append(queue, parcel, record, kept),
+            None => self.fan_out(parcel, kept),
+        }
+    }
+
+    fn append(&self, queue: &Queue, mut parcel: Parcel, record: Vec<u8>, kept: usize) {
+        let (time_min, time_max) = parcel.batch.time_range();
+        let positions = parcel.batch.runs().iter().map(|run| {
+            let origin = run.common.origin();
+            Positions { origin: origin.id, generation: origin.generation, from: run.from, to: run.to }
+        });
+        let header = Header {
+            events: kept as u32,
+            time_min,
+            time_max,
+            outputs: parcel.batch.outputs(),
+            codec: BATCH_CODEC,
+            positions: positions.collect(),
+        };
+        let acks = Arc::new(Mutex::new(Some(parcel.batch.acks.take())));
+        let mut told = false;
+        loop {
+            let (acks_then, ledger) = (acks.clone(), self.ledger.clone());
+            let confirmed = move |result: Result<(), QueueError>| {
+                let Some(mut acks) = acks_then.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+                match result {
+                    Ok(()) => {
+                        for output in &ledger.outputs {
+                            output.open.fetch_add(kept as i64, Relaxed);
+                        }
+                        acks.done();
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the queue could not confirm a batch; it is read again");
+                        ledger.returned.fetch_add(kept as u64, Relaxed);
+                    }
+                }
+                ledger.open.fetch_sub(kept as i64, Relaxed);
+            };
+            match queue.append(&header, &record, Box::new(confirmed)) {
+                Ok(_) => break,
+                Err(error) => {
+                    if !told {
+                        tracing::error!(%error, "the queue takes nothing; inputs wait and it is tried again");
+                        told = true;
+                    }
+                    if self.stop.wait(FULL_PAUSE) {
+                        // What was not taken is left undone: its input reads it again next time.
+                        self.ledger.returned.fetch_add(kept as u64, Relaxed);
+                        self.ledger.open.fetch_sub(kept as i64, Relaxed);
+                        return;
+                    }
+                }
+            }
+        }
+        if told {
+            tracing::info!("the queue takes events again");
+        }
+        self.pool.give(parcel.batch);
+        if record.capacity() <= RECORD_BYTES_MAX {
+            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        }
+    }
+
+    fn fan_out(&self, mut parcel: Parcel, kept: usize) {
+        let mut acks = parcel.batch.acks.take();
+        let parcel = Arc::new(parcel);
+        for (number, lane) in self.lanes.iter().enumerate() {
+            self.ledger.outputs[number].open.fetch_add(kept as i64, Relaxed);
+            let _ = lane.push((parcel.clone(), acks.share()));
+        }
+        self.ledger.open.fetch_sub(kept as i64, Relaxed);
+        acks.done();
+    }
+}
+
+/// The chains of a worker: one per input with filters of its own, and the pipeline's.
+struct Chains {
+    own: Vec<Chain>,
+    all: Chain,
+}
+
+impl Chains {
+    fn build(name: &str, plan: &Pipeline) -> Result<Self, StartError> {
+        let wrong = |source| StartError::Chain { pipeline: name.to_owned(), source };
+        let own = plan.inputs.iter().map(|(input, part)| Chain::build(&part.filters, &format!("inputs.{input}.filters")));
+        let own = own.collect::<Result<_, _>>().map_err(wrong)?;
+        Ok(Self { own, all: Chain::build(&plan.filters, "filters").map_err(wrong)? })
+    }
+
+    fn run(&mut self, input: usize, batch: &mut Batch, now: i64) -> u64 {
+        let own = &mut self.own[input];
+        let all = &mut self.all;
+        if own.is_empty() && all.is_empty() {
+            return 0;
+        }
+        let mut failed = 0;
+        batch.each(|event| {
+            failed += own.run(event, now);
+            if !event.is_dropped() {
+                failed += all.run(event, now);
+            }
+        });
+        failed
+    }
+}
+
+/// Which outputs an event is for.
+#[derive(Clone)]
+struct Routes(Vec<Option<Condition>>);
+
+impl Routes {
+    fn build(name: &str, plan: &Pipeline) -> Result<Self, StartError> {
+        if plan.outputs.len() > 63 {
+            return Err(StartError::Plan(format!("pipeline {name:?} has more than 63 outputs")));
+        }
+        let compiled = plan.outputs.iter().map(|(output, part)| {
+            part.when.as_ref().map(|when| condition_of(when, &format!("outputs.{output}.when"))).transpose()
+        });
+        let compiled = compiled.collect::<Result<_, _>>();
+        compiled.map(Self).map_err(|source| StartError::Chain { pipeline: name.to_owned(), source })
+    }
+
+    fn run(&self, batch: &mut Batch, now: i64) {
+        if self.0.iter().all(Option::is_none) {
+            return;
+        }
+        batch.each(|event| {
+            let mut outputs = 0;
+            for (number, condition) in self.0.iter().enumerate() {
+                if condition.as_ref().is_none_or(|condition| condition.matches(event, now)) {
+                    outputs |= 1 << number;
+                }
+            }
+            event.set_outputs(outputs);
+        });
+    }
+}
+
+fn open_queue(parts: &Parts<'_>) -> Result<Option<Arc<Queue>>, StartError> {
+    let Some(options) = parts.plan.queue_options() else {
+        if parts.plan.has_store() {
+            let message = "the store is always behind a queue; take out \"queue: none\"".to_owned();
+            return Err(StartError::Plan(message));
+        }
+        return Ok(None);
+    };
+    let wrong = |source| StartError::Queue { pipeline: parts.name.to_owned(), source };
+    let (queue, recovery) =
+        Queue::open(parts.world.disk.clone(), &queue_folder(parts.name), of_plan(&options)).map_err(wrong)?;
+    if !recovery.is_clean() {
+        tracing::warn!(pipeline = parts.name, ?recovery, "the queue was damaged; what is left is delivered");
+    }
+    Ok(Some(queue))
+}
+
+fn of_plan(options: &QueueOptions) -> queue::Options {
+    queue::Options {
+        segment_bytes_max: options.segment_bytes.0,
+        bytes_max: options.bytes_max.0,
+        events_max: options.events_max,
+        durability: match options.durability {
+            Durability::Fsync => queue::Durability::Fsync,
+            Durability::Os => queue::Durability::Os,
+            Durability::Memory => queue::Durability::Memory,
+        },
+        group_time: options.group_time.0,
+        ..queue::Options::default()
+    }
+}
+
+fn build_inputs(parts: &Parts<'_>) -> Result<Vec<(String, Box<dyn Input>)>, StartError> {
+    let build = |(name, part): (&String, &crate::plan::InputPart)| {
+        let context = InputContext {
+            name: name.clone(),
+            registry: parts.registry.clone(),
+            host: parts.world.host.clone(),
+            batch_bytes: parts.batch_bytes,
+        };
+        let input = part.input.build(context).map_err(|error| StartError::Part {
+            pipeline: parts.name.to_owned(),
+            part: "input",
+            name: name.clone(),
+            message: error.to_string(),
+        })?;
+        Ok((name.clone(), input))
+    };
+    parts.plan.inputs.iter().map(build).collect()
+}
+
+fn build_outputs(pipeline: &str, plan: &Pipeline, world: &World) -> Result<Vec<Box<dyn Output>>, StartError> {
+    let build = |(name, part): (&String, &crate::plan::OutputPart)| {
+        part.output.build(world).map_err(|message| StartError::Part {
+            pipeline: pipeline.to_owned(),
+            part: "output",
+            name: name.clone(),
+            message,
+        })
+    };
+    plan.outputs.iter().map(build).collect()
+}
+
+/// The outputs of a plan by their bits.
+pub type Bits = BTreeMap<String, u32>;
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    // The kernel cuts names at 15 bytes by itself.
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
+}
+
+fn join(threads: &mut Vec<JoinHandle<()>>) {
+    for thread in threads.drain(..) {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the pipeline panicked; what it held is read again");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Looking into a queue that nobody runs.
+
+use crate::QueueError;
+use crate::cursors::Cursors;
+use crate::record::Header;
+use crate::segment::{self, Recovery};
+use crate::{Options, Queue};
+use disk::Disk;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a queue's folder holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inspect {
+    /// The segment files, oldest first.
+    pub segments: Vec<InspectSegment>,
+    /// The saved cursors by the readers' names.
+    pub cursors: Vec<(String, u64)>,
+    /// Whether the cursors could not be read.
+    pub cursors_damaged: bool,
+}
+
+/// What a segment file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InspectSegment {
+    /// Its name.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Undamaged records.
+    pub records: u64,
+    /// Events in them.
+    pub events: u64,
+    /// The sequence of the first event and the one behind the last.
+    pub sequences: Option<(u64, u64)>,
+    /// The least and the greatest time of its events, in nanoseconds UTC.
+    pub times: Option<(i64, i64)>,
+    /// Bytes that are no record.
+    pub damaged: u64,
+}
+
+impl Inspect {
+    /// Whether nothing is damaged.
+    pub fn is_clean(&self) -> bool {
+        !self.cursors_damaged && self.segments.iter().all(|segment| segment.damaged == 0)
+    }
+}
+
+/// Looks at a queue's folder without changing it.
+pub fn inspect(disk: Arc<dyn Disk>, folder: &Path) -> Result<Inspect, QueueError> {
+    let mut found = Inspect::default();
+    for path in segment::files(&*disk, folder)? {
+        let bytes = disk.map(&path)?;
+        let mut one = InspectSegment {
+            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            bytes: bytes.len() as u64,
+            records: 0,
+            events: 0,
+            sequences: None,
+            times: None,
+            damaged: 0,
+        };
+        let bad = segment::scan(&bytes, &path, |_, record| {
+            one.records += 1;
+            one.events += u64::from(record.header.events);
+            let end = record.sequence + u64::from(record.header.events);
+            one.sequences = Some((one.sequences.map_or(record.sequence, |(first, _)| first), end));
+            let (min, max) = one.times.unwrap_or((i64::MAX, i64::MIN));
+            one.times = Some((min.min(record.header.time_min), max.max(record.header.time_max)));
+        })?;
+        one.damaged = bad.iter().map(|bad| (bad.to - bad.from) as u64).sum();
+        found.segments.push(one);
+    }
+    let (cursors, damaged) = Cursors::open(disk, folder)?;
+    found.cursors = cursors.all().map(|(name, cursor)| (name.clone(), cursor)).collect();
+    found.cursors_damaged = damaged;
+    Ok(found)
+}
+
+/// Opens the queue once, which sets aside what is damaged, and writes what is left anew.
+pub fn repair(disk: Arc<dyn Disk>, folder: &Path) -> Result<Recovery, QueueError> {
+    let (queue, recovery) = Queue::open(disk.clone(), folder, Options::default())?;
+    queue.stop();
+    drop(queue);
+    for path in segment::files(&*disk, folder)? {
+        let bytes = disk.map(&path)?;
+        let mut kept = segment::HEAD.to_vec();
+        let bad = segment::scan(&bytes, &path, |offset, record| {
+            kept.extend_from_slice(&bytes[offset..offset + record.len]);
+        })?;
+        if !bad.is_empty() {
+            disk.write_atomic(&path, &kept)?;
+        }
+    }
+    Ok(recovery)
+}
+
+/// A record as it lies on disk.
+pub struct Dumped<'a> {
+    /// The sequence of its first event.
+    pub sequence: u64,
+    /// What the queue knows of it.
+    pub header: Header,
+    /// What was appended.
+    pub body: &'a [u8],
+}
+
+/// Calls `each` with every undamaged record, oldest first.
+pub fn dump(disk: &dyn Disk, folder: &Path, mut each: impl FnMut(Dumped<'_>)) -> Result<(), QueueError> {
+    for path in segment::files(disk, folder)? {
+        let bytes = disk.map(&path)?;
+        segment::scan(&bytes, &path, |_, record| {
+            each(Dumped { sequence: record.sequence, header: record.header, body: record.body });
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! What goes wrong outside: a clear message each, and nothing lost.
+
+use crate::pond::{Pond, access_lines};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// Runs a command to its end and returns whether it succeeded and what it said.
+fn ends(pond: &Pond, arguments: &[&str]) -> (bool, String) {
+    let output = pond.command(arguments).output().expect("the binary runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_second_instance_is_told_who_was_first() {
+    let mut pond = Pond::new();
+    pond.append("a.log", "one\n");
+    pond.up(&["a.log"]);
+    let data = pond.data();
+    let (ok, said) = ends(&pond, &["up", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "a.log"]);
+    assert!(!ok && said.contains("another"), "{said}");
+    pond.wait_count(1);
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_written() {
+    let pond = Pond::new();
+    pond.append("file", "");
+    let (ok, said) = ends(&pond, &["up", "--listen", "127.0.0.1:0", "--data-dir", "file/data", "a.log"]);
+    assert!(!ok && said.contains("file/data") && said.contains("--data-dir"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_missing_is_waited_for() {
+    let mut pond = Pond::new();
+    pond.up(&["later.log"]);
+    assert!(pond.said().contains("later.log"), "{}", pond.said());
+    pond.append("later.log", &access_lines(0..10));
+    pond.wait_count(10);
+}
+
+#[test]
+fn a_bad_option_names_its_place() {
+    let pond = Pond::new();
+    pond.append("bad.yaml", "inputs:\n  a:\n    file:\n      pathes: [x]\noutputs:\n  b: {blackhole: {}}\n");
+    let (ok, said) = ends(&pond, &["check", "-c", "bad.yaml"]);
+    assert!(!ok && said.contains("bad.yaml:4:7") && said.contains("\"paths\""), "{said}");
+    let (ok, said) = ends(&pond, &["run", "-c", "bad.yaml"]);
+    assert!(!ok && said.contains("bad.yaml:4:7"), "{said}");
+    let (ok, said) = ends(&pond, &["up", "--nonsense"]);
+    assert!(!ok && said.contains("--nonsense"), "{said}");
+}
+
+#[test]
+fn a_damaged_segment_of_the_queue_is_set_aside() {
+    let mut pond = Pond::new();
+    pond.append("a.log", &access_lines(0..1_000));
+    pond.up(&["a.log"]);
+    pond.wait_count(1_000);
+    pond.kill();
+    let folder = pond.data().join("queue/main");
+    let mut hurt = 0;
+    for entry in fs::read_dir(&folder).expect("a queue") {
+        let path = entry.expect("an entry").path();
+        let mut bytes = fs::read(&path).expect("a file");
+        if bytes.len() > 4_096 {
+            let middle = bytes.len() / 2;
+            bytes[middle..middle + 64].fill(0xAA);
+            fs::write(&path, bytes).expect("room");
+            hurt += 1;
+        }
+    }
+    assert!(hurt > 0, "there was a segment to damage");
+    let data = pond.data();
+    let (_, said) = ends(&pond, &["queue", "check", "--data-dir", data.to_str().unwrap()]);
+    assert!(said.contains("damaged"), "{said}");
+    pond.append("a.log", &access_lines(1_000..1_100));
+    pond.up(&["a.log"]);
+    pond.wait_for("the new lines", |pond| {
+        let found = pond.get("/_search?size=1&q=path:%22/item/1099%22")?;
+        (found["hits"]["total"]["value"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn a_full_disk_makes_inputs_wait_and_nothing_is_lost() {
+    let mut pond = Pond::new();
+    let data = pond.data();
+    fs::create_dir(&data).expect("a folder");
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs", data.to_str().unwrap()])
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        // Without the right to mount there is no small disk; the queue's own test on the
+        // simulated disk covers the rest.
+        eprintln!("no right to mount: skipped");
+        return;
+    }
+    let _unmount = Unmount(data.clone());
+    let ballast = data.join("ballast");
+    fs::write(&ballast, vec![1; 19 << 20]).expect("room for ballast");
+    pond.append("a.log", &access_lines(0..100_000));
+    pond.up(&["a.log"]);
+    pond.wait_for("a word about the full disk", |pond| {
+        let said = pond.said();
+        (said.contains("full") || said.contains("No space")).then_some(())
+    });
+    fs::remove_file(&ballast).expect("the ballast");
+    pond.kill();
+    let _ = fs::set_permissions(&data, fs::Permissions::from_mode(0o700));
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

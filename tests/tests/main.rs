@@ -1,0 +1,7 @@
+//! Whole-program tests, in one binary.
+
+mod crash;
+mod faults;
+mod pond;
+mod tidy;
+mod up;

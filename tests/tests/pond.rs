@@ -1,0 +1,246 @@
+//! The small bench of these tests: a pond in a directory of its own.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary, which cargo builds beside the tests.
+pub fn binary() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("the test's own path");
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let binary = folder.join("logpond");
+    assert!(binary.exists(), "{} is missing: cargo build -p cli, or ./dev test", binary.display());
+    binary
+}
+
+/// A pond and the files it reads, in a directory that goes with it.
+pub struct Pond {
+    pub folder: TempDir,
+    child: Option<Child>,
+    address: String,
+    said: Arc<Mutex<String>>,
+}
+
+impl Pond {
+    /// A directory without a running pond.
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("pond").tempdir().expect("a directory");
+        Self { folder, child: None, address: String::new(), said: Arc::default() }
+    }
+
+    /// A file in the directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Appends to a file.
+    pub fn append(&self, name: &str, text: &str) {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(self.path(name)).expect("a file");
+        file.write_all(text.as_bytes()).expect("room");
+    }
+
+    /// The command with its data directory and a free port.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `up` on these files and waits until it answers.
+    pub fn up(&mut self, files: &[&str]) {
+        let data = self.data();
+        let mut arguments = vec!["up", "--no-journal", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().expect("UTF-8")];
+        arguments.extend(files);
+        let command = self.command(&arguments);
+        self.start(command);
+        self.wait_address();
+    }
+
+    /// Starts a command and collects what it says.
+    pub fn start(&mut self, mut command: Command) {
+        self.said.lock().expect("a lock").clear();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("a pipe")), Box::new(child.stderr.take().expect("a pipe"))];
+        for output in outputs {
+            let said = self.said.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    let mut said = said.lock().expect("a lock");
+                    said.push_str(&line);
+                    said.push('\n');
+                }
+            });
+        }
+        self.child = Some(child);
+    }
+
+    fn wait_address(&mut self) {
+        let said = self.wait_for("the address", |pond| {
+            let said = pond.said();
+            let at = said.find("http://")?;
+            Some(said[at + 7..].split(|c: char| c.is_whitespace() || c == '/').next()?.to_owned())
+        });
+        self.address = said;
+    }
+
+    /// Everything that the program printed so far.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("a lock").clone()
+    }
+
+    /// Looks again and again until there is something; fails when the patience ends.
+    pub fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait().expect("a child")
+            {
+                std::thread::sleep(Duration::from_millis(50));
+                panic!("waiting for {what}: the program ended with {status} and said:\n{}", self.said());
+            }
+            assert!(Instant::now() < until, "no {what} in time; the program said:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the API answers to a request.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.request("GET", path, "")
+    }
+
+    pub fn request(&self, method: &str, path: &str, body: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}",
+            self.address
+        )
+        .ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
+        let mut body = answer[at + 4..].to_vec();
+        if head.contains("transfer-encoding: chunked") {
+            body = unchunk(&body);
+        }
+        Some(serde_json::from_slice(&body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned())))
+    }
+
+    /// How many events the store holds.
+    pub fn count(&self) -> Option<u64> {
+        self.get("/_count")?["count"].as_u64()
+    }
+
+    /// Waits until the store holds this many events, and fails when it ever holds more.
+    pub fn wait_count(&mut self, wanted: u64) {
+        self.wait_for(&format!("count of {wanted}"), |pond| {
+            let count = pond.count()?;
+            assert!(count <= wanted, "the store holds {count} events, more than the {wanted} written");
+            (count == wanted).then_some(())
+        });
+    }
+
+    /// The ledger; its sum must hold for every output.
+    pub fn check_ledger(&mut self, read: u64) {
+        let ledger = self.wait_for("a ledger whose sum holds with nothing in flight", |pond| {
+            let ledger = pond.get("/_logpond/ledger")?;
+            let outputs = ledger["pipelines"][0]["outputs"].as_array()?.clone();
+            let settled = outputs.iter().all(|output| output["balanced"] == true && output["in_flight"] == 0);
+            settled.then_some(ledger)
+        });
+        assert_eq!(ledger["pipelines"][0]["read"], read, "{ledger:#}");
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("a running program");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("our own child");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                return status;
+            }
+            if Instant::now() > until {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("it did not stop; it said:\n{}", self.said());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Pond {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn unchunk(mut body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(at) = body.windows(2).position(|window| window == b"\r\n") {
+        let size = usize::from_str_radix(String::from_utf8_lossy(&body[..at]).trim(), 16).unwrap_or(0);
+        if size == 0 {
+            break;
+        }
+        out.extend_from_slice(&body[at + 2..at + 2 + size]);
+        body = &body[at + 2 + size + 2..];
+    }
+    out
+}
+
+/// Numbered lines, as an access log has them.
+pub fn access_lines(numbers: std::ops::Range<u64>) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for n in numbers {
+        let status = if n % 10 == 0 { 500 } else { 200 };
+        let _ = writeln!(
+            text,
+            "10.0.{}.{} - - [21/Nov/2026:02:{:02}:{:02} +0000] \"GET /item/{n} HTTP/1.1\" {status} {} \"-\" \"curl/8.{}\"",
+            n % 256,
+            n % 251,
+            n / 60 % 60,
+            n % 60,
+            n * 7 % 100_000,
+            n % 9
+        );
+    }
+    text
+}
+
+/// Whether a file exists below this folder.
+pub fn exists(folder: &Path, name: &str) -> bool {
+    folder.join(name).exists()
+}
