@@ -439,11 +439,7 @@ impl Queue {
     pub fn reader(self: &Arc<Self>, name: &str, start: Start) -> Reader {
         let mut state = self.state();
         let next = state.next;
-        let oldest = state
-            .segments
-            .front()
-            .and_then(|first| first.entries.first())
-            .map_or(next, |entry| entry.sequence);
+        let oldest = state.oldest();
         let known = state.cursors.get(name);
         let at = known.unwrap_or(if start == Start::SavedOrEnd { next } else { oldest });
         let cursor = Cursor { at, saved: at, done: BTreeMap::new() };
