@@ -53,6 +53,11 @@ impl DiskError {
         )
     }
 
+    /// Whether the device could not give or take the data (EIO): what it held there is lost.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, DiskError::Io { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()))
+    }
+
     /// Whether there is no such file.
     pub fn is_missing(&self) -> bool {
         self.source_kind() == Some(io::ErrorKind::NotFound)

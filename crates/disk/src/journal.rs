@@ -4,14 +4,21 @@
 //! NAME.snapshot   "LPJ1"  u32 crc32c of the rest  u64 epoch  bytes …      written atomically
 //! NAME.EPOCH.log  per change: u32 length  u32 crc32c of length and bytes  bytes …
 //! ```
-//! A torn tail is cut, a damaged record ends the reading of its log, and a damaged snapshot
-//! is set aside as `NAME.snapshot.damaged`: it always opens, and says what it found.
+//! A torn tail is cut; what is damaged in the middle is passed over, and the log as it was is
+//! set aside as `NAME.log.damaged`, a damaged snapshot as `NAME.snapshot.damaged`: it always
+//! opens, and says what it found. Only a newer format is refused, and left as it is.
+//!
+//! Of the changes that were not synced, a power cut may leave any. A change must therefore
+//! mean something without the one before it (a position, not a difference of two).
 
-use crate::{Disk, DiskError, File};
+use crate::{DirEntry, Disk, DiskError, File};
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 4] = b"LPJ1";
+const MAGIC_LEN: usize = MAGIC.len();
 const RECORD_MAX: usize = 64 << 20;
 
 /// A snapshot and the changes since.
@@ -21,6 +28,8 @@ pub struct Journal {
     epoch: u64,
     log: Option<Box<dyn File>>,
     len: u64,
+    /// Room that a log is given when it is begun.
+    room: u64,
 }
 
 /// What a journal held when it was opened.
@@ -41,53 +50,98 @@ pub struct Report {
     pub snapshot_damaged: bool,
     /// Bytes at the end of the log that were no record: torn by a crash, or damaged.
     pub bytes_cut: u64,
+    /// Bytes in the middle of the log that were no record, though records stand behind them.
+    pub bytes_damaged: u64,
 }
 
 impl Report {
     /// Whether nothing was damaged; a torn tail is what a crash leaves.
     pub fn is_clean(&self) -> bool {
-        !self.snapshot_damaged
+        !self.snapshot_damaged && self.bytes_damaged == 0
     }
 }
 
 impl Journal {
     /// Opens the journal of that name (a path without an ending), new if it is not there.
     pub fn open(disk: Arc<dyn Disk>, name: &str) -> Result<(Self, Opened), DiskError> {
+        let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+        disk.create_dir_all(folder)?;
+        let (mut journal, opened, log) = Self::read(disk, name)?;
+        if opened.report.snapshot_damaged {
+            journal.disk.rename(&journal.path("snapshot"), &journal.path("snapshot.damaged"))?;
+            journal.disk.sync_dir(folder)?;
+        }
+        let Some(log) = log else { return Ok((journal, opened)) };
+        let path = journal.log_path(journal.epoch);
+        journal.len = log.good.iter().map(|good| good.len() as u64).sum();
+        if opened.report.bytes_damaged > 0 {
+            let kept: Vec<u8> = log.good.iter().flat_map(|good| &log.bytes[good.clone()]).copied().collect();
+            let aside = journal.path("log.damaged");
+            let put = journal.disk.write_atomic(&aside, &log.bytes);
+            if put.and_then(|()| journal.disk.write_atomic(&path, &kept)).is_err() {
+                // Short of room, the log goes on behind the damage, which the next start sees too.
+                journal.len = log.good.last().map_or(0, |good| good.end as u64);
+            }
+        }
+        let file = journal.disk.open(&path)?;
+        if file.len()? > journal.len {
+            // Should this fail, the next record is written over the torn one.
+            let _ = file.truncate(journal.len);
+        }
+        journal.log = Some(file);
+        Ok((journal, opened))
+    }
+
+    /// Reads a journal without changing anything, also one that a running process writes.
+    pub fn peek(disk: Arc<dyn Disk>, name: &str) -> Result<Opened, DiskError> {
+        Self::read(disk, name).map(|(_, opened, _)| opened)
+    }
+
+    fn read(disk: Arc<dyn Disk>, name: &str) -> Result<(Self, Opened, Option<Log>), DiskError> {
         let mut opened = Opened::default();
-        let folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
-        disk.create_dir_all(&folder)?;
-        let mut journal = Self { disk, name: name.to_owned(), epoch: 0, log: None, len: 0 };
-        let path = journal.path("snapshot");
-        if journal.disk.exists(&path) {
-            let bytes = journal.disk.read(&path)?;
+        let mut journal = Self { disk, name: name.to_owned(), epoch: 0, log: None, len: 0, room: 0 };
+        if let Some(bytes) = read_if_there(&*journal.disk, &journal.path("snapshot"))? {
             match read_snapshot(&bytes) {
                 Some((epoch, snapshot)) => {
                     journal.epoch = epoch;
                     opened.snapshot = Some(snapshot.to_vec());
                 }
-                None => {
-                    journal.disk.rename(&path, &journal.path("snapshot.damaged"))?;
-                    opened.report.snapshot_damaged = true;
+                None if is_newer(&bytes) => {
+                    let error = io::Error::other("a newer logpond wrote it; run that one");
+                    return Err(DiskError::io("read", &journal.path("snapshot"), error));
                 }
+                None => opened.report.snapshot_damaged = true,
             }
         }
         if opened.snapshot.is_none() {
-            journal.epoch = journal.newest_log(&folder)?;
+            journal.epoch = journal.newest_log()?;
         }
-        let log = journal.log_path(journal.epoch);
-        if journal.disk.exists(&log) {
-            let bytes = journal.disk.read(&log)?;
-            let (records, used) = read_log(&bytes);
-            opened.report.bytes_cut = (bytes.len() - used) as u64;
-            opened.records = records;
-            let file = journal.disk.open(&log)?;
-            if used < bytes.len() {
-                file.truncate(used as u64)?;
-            }
-            journal.len = used as u64;
-            journal.log = Some(file);
+        let Some(bytes) = read_if_there(&*journal.disk, &journal.log_path(journal.epoch))? else {
+            return Ok((journal, opened, None));
+        };
+        let good = good_parts(&bytes);
+        let used = good.last().map_or(0, |good| good.end);
+        opened.report.bytes_cut = (bytes.len() - used) as u64;
+        opened.report.bytes_damaged = (used - good.iter().map(Range::len).sum::<usize>()) as u64;
+        opened.records = good.iter().map(|good| bytes[good.start + 8..good.end].to_vec()).collect();
+        Ok((journal, opened, Some(Log { bytes, good })))
+    }
+
+    /// Keeps room for this many bytes of changes, now and after each
+    /// [`compact`](Self::compact), so that they can be saved on a full disk.
+    pub fn reserve(&mut self, bytes: u64) -> Result<(), DiskError> {
+        self.room = bytes;
+        if self.log.is_none() {
+            self.log = Some(self.begin_log(self.epoch)?);
         }
-        Ok((journal, opened))
+        self.log.as_ref().map_or(Ok(()), |log| log.allocate(bytes))
+    }
+
+    fn begin_log(&self, epoch: u64) -> Result<Box<dyn File>, DiskError> {
+        let path = self.log_path(epoch);
+        let log = self.disk.create(&path)?;
+        let begun = if self.room > 0 { log.allocate(self.room) } else { Ok(()) };
+        begun.and_then(|()| self.disk.sync_dir(path.parent().unwrap_or(Path::new("")))).map(|()| log)
     }
 
     fn path(&self, ending: &str) -> PathBuf {
@@ -98,26 +152,25 @@ impl Journal {
         self.path(&format!("{epoch:020}.log"))
     }
 
-    fn newest_log(&self, folder: &Path) -> Result<u64, DiskError> {
-        let name = Path::new(&self.name).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let epoch = |entry: &crate::DirEntry| {
-            entry.name.strip_prefix(&name)?.strip_prefix('.')?.strip_suffix(".log")?.parse().ok()
+    fn newest_log(&self) -> Result<u64, DiskError> {
+        let path = Path::new(&self.name);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let epoch = |entry: &DirEntry| -> Option<(bool, u64)> {
+            let epoch = entry.name.strip_prefix(&name)?.strip_prefix('.')?.strip_suffix(".log")?;
+            Some((entry.len > 0, epoch.parse().ok()?))
         };
-        Ok(self.disk.list(folder)?.iter().filter_map(epoch).max().unwrap_or(0))
+        let entries = self.disk.list(path.parent().unwrap_or(Path::new("")))?;
+        // An empty one may have been begun for a snapshot that was never finished.
+        Ok(entries.iter().filter_map(epoch).max().map_or(0, |(_, epoch)| epoch))
     }
 
     /// Adds a change. It is durable after [`sync`](Self::sync).
     pub fn append(&mut self, record: &[u8]) -> Result<(), DiskError> {
-        let log = match &self.log {
-            Some(log) => log,
-            None => {
-                let path = self.log_path(self.epoch);
-                let log = self.disk.create(&path)?;
-                self.disk.sync_dir(path.parent().unwrap_or(Path::new("")))?;
-                self.len = 0;
-                self.log.insert(log)
-            }
-        };
+        if self.log.is_none() {
+            self.log = Some(self.begin_log(self.epoch)?);
+            self.len = 0;
+        }
+        let Some(log) = &self.log else { return Ok(()) };
         let mut framed = Vec::with_capacity(record.len() + 8);
         let length = (record.len() as u32).to_le_bytes();
         framed.extend_from_slice(&length);
@@ -154,17 +207,45 @@ impl Journal {
         bytes.extend_from_slice(&crc(&epoch_bytes, snapshot).to_le_bytes());
         bytes.extend_from_slice(&epoch_bytes);
         bytes.extend_from_slice(snapshot);
+        // First the log, whose room is then certain. An old one of that name is from an
+        // attempt that failed; it belonged to no snapshot.
+        let log = self.begin_log(epoch)?;
         self.disk.write_atomic(&self.path("snapshot"), &bytes)?;
         let old = self.log_path(self.epoch);
         self.epoch = epoch;
         self.len = 0;
-        self.log = None;
+        self.log = Some(log);
         if self.disk.exists(&old) {
             // The new snapshot does not look at it; it only takes room.
             let _ = self.disk.remove(&old);
         }
         Ok(())
     }
+}
+
+/// A log's bytes, and where its records stand in them.
+struct Log {
+    bytes: Vec<u8>,
+    good: Vec<Range<usize>>,
+}
+
+/// A file's bytes; none when there is no such file, and no bytes when the device lost them.
+fn read_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    match disk.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) if error.is_lost() => Ok(Some(Vec::new())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether these may be the bytes of a later format; those of this one are damaged.
+fn is_newer(bytes: &[u8]) -> bool {
+    let same = bytes.len() > MAGIC_LEN && bytes[..3] == MAGIC[..3];
+    let mut as_ours = bytes.to_vec();
+    as_ours.iter_mut().zip(MAGIC).for_each(|(byte, ours)| *byte = *ours);
+    // A flipped bit in the version leaves a checksum that fits.
+    same && (b'2'..=b'9').contains(&bytes[3]) && read_snapshot(&as_ours).is_none()
 }
 
 fn crc(head: &[u8], body: &[u8]) -> u32 {
@@ -178,20 +259,28 @@ fn read_snapshot(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (u32::from_le_bytes(*sum) == crc(epoch, snapshot)).then(|| (u64::from_le_bytes(*epoch), snapshot))
 }
 
-/// The records, and how many bytes they take.
-fn read_log(bytes: &[u8]) -> (Vec<Vec<u8>>, usize) {
-    let mut records = Vec::new();
+/// Where the records stand, heads included. What lies between them is damaged.
+fn good_parts(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut good = Vec::new();
     let mut at = 0;
-    while let Some((length, rest)) = bytes[at..].split_first_chunk::<4>() {
-        let Some((sum, rest)) = rest.split_first_chunk::<4>() else { break };
-        let size = u32::from_le_bytes(*length) as usize;
-        if size > RECORD_MAX || size > rest.len() || u32::from_le_bytes(*sum) != crc(length, &rest[..size]) {
-            break;
+    while at < bytes.len() {
+        match frame_len(&bytes[at..]) {
+            Some(len) => {
+                good.push(at..at + len);
+                at += len;
+            }
+            None => at += 1,
         }
-        records.push(rest[..size].to_vec());
-        at += 8 + size;
     }
-    (records, at)
+    good
+}
+
+fn frame_len(bytes: &[u8]) -> Option<usize> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    let size = u32::from_le_bytes(*length) as usize;
+    let content = rest.get(..size).filter(|_| size <= RECORD_MAX)?;
+    (u32::from_le_bytes(*sum) == crc(length, content)).then_some(8 + size)
 }
 
 #[cfg(test)]
@@ -271,5 +360,58 @@ mod tests {
             let (_, opened) = Journal::open(Arc::new(disk), "j").unwrap();
             assert_eq!(opened.records.last().map(Vec::as_slice), Some(&b"after"[..]));
         }
+    }
+
+    #[test]
+    fn damage_in_the_middle_costs_what_it_hit() {
+        let disk = SimDisk::new();
+        let (mut journal, _) = Journal::open(Arc::new(disk.clone()), "j").unwrap();
+        (0..5).for_each(|n| journal.append(&[n; 10]).unwrap());
+        disk.damage(|_, bytes| {
+            bytes[2 * 18 + 12] ^= 4;
+            true
+        });
+        let peeked = Journal::peek(Arc::new(disk.clone()), "j").unwrap();
+        let (mut journal, opened) = Journal::open(Arc::new(disk.clone()), "j").unwrap();
+        assert_eq!(peeked.report, opened.report);
+        assert_eq!(opened.report, Report { bytes_damaged: 18, ..Report::default() });
+        assert_eq!(opened.records.iter().map(|record| record[0]).collect::<Vec<_>>(), [0, 1, 3, 4]);
+        assert!(disk.exists(Path::new("j.log.damaged")));
+        journal.append(&[9; 10]).unwrap();
+        let (_, opened) = Journal::open(Arc::new(disk), "j").unwrap();
+        assert_eq!(opened.records.len(), 5);
+        assert!(opened.report.is_clean());
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_a_flipped_bit_is_not_one() {
+        let disk = SimDisk::new();
+        let (mut journal, _) = Journal::open(Arc::new(disk.clone()), "j").unwrap();
+        journal.compact(b"state").unwrap();
+        let with = |change: fn(&mut Vec<u8>)| {
+            let disk = disk.kill();
+            disk.damage(|path, bytes| {
+                if path == Path::new("j.snapshot") {
+                    change(bytes);
+                }
+                true
+            });
+            Journal::open(Arc::new(disk), "j").map(|(_, opened)| opened.report.snapshot_damaged)
+        };
+        assert!(with(|bytes| bytes[3] = b'3').unwrap(), "damaged, not newer");
+        assert!(with(|bytes| bytes.copy_from_slice(b"LPJ2 another lay-out"[..].split_at(bytes.len()).0)).is_err());
+    }
+
+    #[test]
+    fn reserved_room_takes_changes_on_a_full_disk() {
+        let disk = SimDisk::new();
+        let (mut journal, _) = Journal::open(Arc::new(disk.clone()), "j").unwrap();
+        journal.reserve(1000).unwrap();
+        disk.set_room(Some(0));
+        (0..20).for_each(|n| journal.append(&[n; 20]).and_then(|()| journal.sync()).unwrap());
+        assert!(journal.compact(b"no room").unwrap_err().is_full());
+        journal.append(b"still").and_then(|()| journal.sync()).unwrap();
+        let (_, opened) = Journal::open(Arc::new(disk.crash(1)), "j").unwrap();
+        assert_eq!(opened.records.last().unwrap(), b"still");
     }
 }

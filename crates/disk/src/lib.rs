@@ -39,6 +39,10 @@ pub trait Disk: Send + Sync + 'static {
     fn create(&self, path: &Path) -> Result<Box<dyn File>, DiskError>;
     /// Opens a file that is there.
     fn open(&self, path: &Path) -> Result<Box<dyn File>, DiskError>;
+    /// The length of a file.
+    fn len(&self, path: &Path) -> Result<u64, DiskError> {
+        self.open(path)?.len()
+    }
     /// Reads a whole file.
     fn read(&self, path: &Path) -> Result<Vec<u8>, DiskError>;
     /// A file that is never changed again, as memory.
@@ -78,6 +82,10 @@ pub trait File: Send + Sync {
     /// Returns when the disk has the data (fdatasync). A failure is final: what was written
     /// since the last success may be gone, and trying again proves nothing.
     fn sync(&self) -> Result<(), DiskError>;
+    /// Keeps room for the first `len` bytes, so that writing them cannot fail for want of it.
+    /// The length stays; [`truncate`](File::truncate) gives the room back. Where the file
+    /// system cannot do it, nothing is kept and nothing is said.
+    fn allocate(&self, len: u64) -> Result<(), DiskError>;
 }
 
 /// Holds the directory for this process until it is dropped.

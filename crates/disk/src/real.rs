@@ -1,7 +1,8 @@
 //! A directory of the machine.
 
 use crate::{Bytes, DirEntry, Disk, DiskError, File, Lock};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::io::Errno;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -17,6 +18,10 @@ impl RealDisk {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let disk = Self { root: root.into() };
         disk.create_dir_all(Path::new(""))?;
+        if let Some(above) = disk.root.parent() {
+            // Above the root the folder may be somebody else's, whom we must not fail for.
+            let _ = sync_folder(if above.as_os_str().is_empty() { Path::new(".") } else { above });
+        }
         Ok(disk)
     }
 
@@ -39,18 +44,14 @@ fn options() -> OpenOptions {
 impl Disk for RealDisk {
     fn create_dir_all(&self, path: &Path) -> Result<(), DiskError> {
         let full = self.at(path);
-        if full.is_dir() {
-            return Ok(());
-        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&full)
             .map_err(|error| DiskError::io("make the folder", &full, error))?;
-        let mut above = full.parent();
-        while let Some(folder) = above.filter(|folder| folder.starts_with(&self.root)) {
+        // Also when they are there: whoever made them may have been killed before it synced.
+        for folder in full.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root)) {
             sync_folder(folder)?;
-            above = folder.parent();
         }
         Ok(())
     }
@@ -166,7 +167,7 @@ impl Disk for RealDisk {
         let mut file = options().create(true).truncate(false).open(&path).map_err(wrong)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
                 let holder =
@@ -221,7 +222,66 @@ impl File for RealFile {
         self.file.set_len(len).map_err(|error| DiskError::io("cut", &self.path, error))
     }
 
+    fn allocate(&self, len: u64) -> Result<(), DiskError> {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(DiskError::io("keep room for", &self.path, error)),
+        }
+    }
+
     fn sync(&self) -> Result<(), DiskError> {
         self.file.sync_data().map_err(|error| DiskError::io("sync", &self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_of_the_machine() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().join("a/b");
+        let disk = RealDisk::open(&root).unwrap();
+        let path = Path::new("x/y/file");
+        disk.create_dir_all(path.parent().unwrap()).unwrap();
+        let file = disk.create(path).unwrap();
+        file.allocate(1 << 16).unwrap();
+        assert_eq!(file.len().unwrap(), 0);
+        file.write_at(2, b"cd").unwrap();
+        file.write_at(0, b"ab").unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(path.parent().unwrap()).unwrap();
+        assert_eq!((disk.read(path).unwrap(), &disk.map(path).unwrap()[..]), (b"abcd".to_vec(), &b"abcd"[..]));
+        assert_eq!(disk.len(path).unwrap(), 4);
+        let mut some = [0; 9];
+        assert_eq!(file.read_at(1, &mut some).unwrap(), 3);
+        let mode = |path: &Path| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(path), mode(Path::new("x/y")), mode(Path::new(""))), (0o600, 0o700, 0o700));
+
+        disk.write_atomic(Path::new("x/state"), b"one").unwrap();
+        disk.write_atomic(Path::new("x/state"), b"two").unwrap();
+        assert_eq!(disk.read(Path::new("x/state")).unwrap(), b"two");
+        let names: Vec<String> =
+            disk.list(Path::new("x")).unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["state", "y"]);
+        disk.remove(path).unwrap();
+        assert!(disk.read(path).unwrap_err().is_missing());
+        assert!(disk.list(Path::new("nowhere")).unwrap().is_empty());
+        assert!(disk.free_bytes().unwrap() > 0);
+        disk.remove_dir_all(Path::new("x")).unwrap();
+        assert!(!disk.exists(Path::new("x")));
+    }
+
+    #[test]
+    fn the_second_process_is_told_who_is_first() {
+        let temporary = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(temporary.path()).unwrap();
+        let held = disk.lock("lock").unwrap();
+        let refused = disk.lock("lock").err().unwrap().to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(held);
+        disk.lock("lock").unwrap();
     }
 }

@@ -1,9 +1,9 @@
 //! The twin of the disk: in memory, with a live and a durable image, and with faults.
 //!
 //! Data is durable after a sync of its file, a name after a sync of its folder. At a
-//! [`crash`](SimDisk::crash) every unsynced 512-byte sector survives or not by itself, and of
-//! the unsynced changes of names a random beginning survives, in their order, as a
-//! journaling file system keeps them.
+//! [`crash`](SimDisk::crash) every unsynced 512-byte sector survives or not by itself. Of the
+//! unsynced changes of names, even seeds keep a random beginning, as a journaling file
+//! system does; odd ones keep each or not by itself, as none has to.
 
 use crate::{Bytes, DirEntry, Disk, DiskError, File, Lock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +38,52 @@ struct State {
 struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// The sectors that the next sync has to write.
+    dirty: BTreeSet<usize>,
+    /// Bytes that room is kept for.
+    reserved: u64,
+}
+
+impl Content {
+    fn of(image: Vec<u8>) -> Self {
+        Self { live: image.clone(), durable: image, ..Self::default() }
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        let changed = offset.min(self.live.len());
+        if self.live.len() < end {
+            self.live.resize(end, 0);
+        }
+        self.live[offset..end].copy_from_slice(bytes);
+        self.dirty.extend(changed / SECTOR..end.div_ceil(SECTOR));
+    }
+
+    fn sync(&mut self) {
+        copy_sectors(&self.live, &mut self.durable, &self.dirty);
+        self.dirty.clear();
+    }
+
+    /// What a failed sync leaves: the pages count as clean, though the disk never got them.
+    fn lose(&mut self, drop_pages: bool) {
+        if drop_pages {
+            copy_sectors(&self.durable, &mut self.live, &self.dirty);
+        }
+        self.dirty.clear();
+    }
+
+    /// Bytes that the file takes of the disk's room.
+    fn takes(&self) -> u64 {
+        self.reserved.max(self.live.len() as u64)
+    }
+}
+
+fn copy_sectors(from: &[u8], to: &mut Vec<u8>, sectors: &BTreeSet<usize>) {
+    to.resize(from.len(), 0);
+    for sector in sectors {
+        let (begin, end) = ((sector * SECTOR).min(from.len()), ((sector + 1) * SECTOR).min(from.len()));
+        to[begin..end].copy_from_slice(&from[begin..end]);
+    }
 }
 
 #[derive(Clone)]
@@ -68,7 +114,8 @@ impl SimDisk {
     }
 
     /// Lets the sync of that number fail once, as a bad sector does: the error is reported
-    /// once, and what was unsynced of that file is gone.
+    /// once, and what was unsynced of that file never gets to the disk, whatever is synced
+    /// later. For even numbers it is gone at once, for odd ones it can be read until a crash.
     pub fn sync_fails_at(&self, sync: u64) {
         self.state().sync_fails_at = Some(sync);
     }
@@ -83,15 +130,18 @@ impl SimDisk {
         let mut random = fastrand::Rng::with_seed(seed);
         let state = self.state();
         let mut names = state.durable.clone();
-        for change in &state.pending[..random.usize(..=state.pending.len())] {
-            change.apply(&mut names);
+        let beginning = random.usize(..=state.pending.len());
+        for (n, change) in state.pending.iter().enumerate() {
+            if if seed % 2 == 0 { n < beginning } else { random.bool() } {
+                change.apply(&mut names);
+            }
         }
         let mut files = Vec::new();
         let names = names
             .into_iter()
             .map(|(path, at)| {
                 let image = torn(&state.files[at], &mut random);
-                files.push(Content { live: image.clone(), durable: image });
+                files.push(Content::of(image));
                 (path, files.len() - 1)
             })
             .collect::<BTreeMap<_, _>>();
@@ -127,7 +177,7 @@ impl SimDisk {
         for (path, at) in names {
             let mut bytes = state.files[at].live.clone();
             if hurt(&path, &mut bytes) {
-                state.files[at] = Content { live: bytes.clone(), durable: bytes };
+                state.files[at] = Content::of(bytes);
             } else {
                 state.live.remove(&path);
                 state.durable.remove(&path);
@@ -165,16 +215,15 @@ impl Change {
 /// A file after a power cut: each sector as it was synced or as it was written last.
 fn torn(content: &Content, random: &mut fastrand::Rng) -> Vec<u8> {
     let (live, durable) = (&content.live, &content.durable);
-    if live == durable {
-        return live.clone();
-    }
     let len = random.usize(live.len().min(durable.len())..=live.len().max(durable.len()));
-    let mut image = vec![0; len];
-    for (n, sector) in image.chunks_mut(SECTOR).enumerate() {
-        let source = if random.bool() { live } else { durable };
-        let from = (n * SECTOR).min(source.len());
-        let to = (from + sector.len()).min(source.len());
-        sector[..to - from].copy_from_slice(&source[from..to]);
+    let mut image = durable.clone();
+    image.resize(len, 0);
+    for sector in &content.dirty {
+        let from = sector * SECTOR;
+        let to = (from + SECTOR).min(live.len()).min(len);
+        if from < to && random.bool() {
+            image[from..to].copy_from_slice(&live[from..to]);
+        }
     }
     image
 }
@@ -307,7 +356,7 @@ impl Disk for SimDisk {
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
         let mut state = self.state();
         let at = state.find("remove", path)?;
-        let freed = state.files[at].live.len() as u64;
+        let freed = state.files[at].takes();
         state.give_room(freed);
         state.change(Change::Remove(path.to_owned()));
         Ok(())
@@ -368,14 +417,10 @@ impl File for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let mut state = self.disk.state();
         state.powered("write", &self.path)?;
-        let end = offset as usize + bytes.len();
-        let grows = end.saturating_sub(state.files[self.at].live.len()) as u64;
+        let end = offset + bytes.len() as u64;
+        let grows = end.saturating_sub(state.files[self.at].takes());
         state.take_room(grows, &self.path)?;
-        let live = &mut state.files[self.at].live;
-        if live.len() < end {
-            live.resize(end, 0);
-        }
-        live[offset as usize..end].copy_from_slice(bytes);
+        state.files[self.at].write(offset as usize, bytes);
         Ok(())
     }
 
@@ -398,27 +443,123 @@ impl File for SimFile {
     fn truncate(&self, len: u64) -> Result<(), DiskError> {
         let mut state = self.disk.state();
         state.powered("cut", &self.path)?;
-        let before = state.files[self.at].live.len() as u64;
-        state.files[self.at].live.resize(len as usize, 0);
-        state.give_room(before.saturating_sub(len));
+        let content = &mut state.files[self.at];
+        let before = content.takes();
+        content.reserved = 0;
+        content.live.resize(len as usize, 0);
+        content.dirty.insert(len as usize / SECTOR);
+        let freed = before.saturating_sub(len);
+        state.give_room(freed);
+        Ok(())
+    }
+
+    fn allocate(&self, len: u64) -> Result<(), DiskError> {
+        let mut state = self.disk.state();
+        state.powered("keep room for", &self.path)?;
+        let grows = len.saturating_sub(state.files[self.at].takes());
+        state.take_room(grows, &self.path)?;
+        let content = &mut state.files[self.at];
+        content.reserved = content.reserved.max(len);
         Ok(())
     }
 
     fn sync(&self) -> Result<(), DiskError> {
         let mut state = self.disk.state();
+        let drop_pages = state.syncs.is_multiple_of(2);
         let result = state.sync(&self.path);
+        let is_off = state.off;
         let content = &mut state.files[self.at];
         match result {
-            Ok(()) => content.durable = content.live.clone(),
-            // The kernel drops the pages that it could not write.
-            Err(_) if state.off => {}
-            Err(_) => {
-                let content = &mut state.files[self.at];
-                content.live.truncate(content.durable.len());
-                let kept = content.live.len();
-                content.live.copy_from_slice(&content.durable[..kept]);
-            }
+            Ok(()) => content.sync(),
+            Err(_) if is_off => {}
+            Err(_) => content.lose(drop_pages),
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_of(disk: &SimDisk, path: &str, synced: &[u8], unsynced: &[u8]) -> Box<dyn File> {
+        let file = disk.create(Path::new(path)).unwrap();
+        file.write_at(0, synced).unwrap();
+        file.sync().unwrap();
+        file.write_at(0, unsynced).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_power_cut_keeps_what_was_synced_and_anything_of_the_rest() {
+        let disk = SimDisk::new();
+        let _file = file_of(&disk, "a", &[1; 2048], &[2; 2048]);
+        disk.sync_dir(Path::new("")).unwrap();
+        let mut seen = BTreeSet::new();
+        for seed in 0..200 {
+            let image = disk.crash(seed).read(Path::new("a")).unwrap();
+            let sectors: Vec<u8> = image.chunks(SECTOR).map(|sector| sector[0]).collect();
+            assert!(image.chunks(SECTOR).all(|sector| sector.iter().all(|byte| *byte == sector[0])));
+            seen.insert(sectors);
+        }
+        assert_eq!(seen.len(), 16, "every mixture of four sectors");
+        assert_eq!(disk.kill().read(Path::new("a")).unwrap(), [2; 2048]);
+        assert_eq!(disk.crash(3).read(Path::new("a")).unwrap(), disk.crash(3).read(Path::new("a")).unwrap());
+    }
+
+    #[test]
+    fn names_are_durable_after_their_folder() {
+        let disk = SimDisk::new();
+        let _a = file_of(&disk, "a", b"x", b"x");
+        let found = |path: &str| (0..50).filter(|seed| disk.crash(*seed).exists(Path::new(path))).count();
+        assert!((1..50).contains(&found("a")));
+        disk.sync_dir(Path::new("")).unwrap();
+        assert_eq!(found("a"), 50);
+        disk.rename(Path::new("a"), Path::new("b")).unwrap();
+        assert!((1..50).contains(&found("a")) && (1..50).contains(&found("b")));
+        disk.sync_dir(Path::new("")).unwrap();
+        assert_eq!((found("a"), found("b")), (0, 50));
+    }
+
+    #[test]
+    fn a_failed_sync_loses_what_a_later_one_does_not_bring_back() {
+        for first in [0, 1] {
+            let disk = SimDisk::new();
+            (0..first).for_each(|_| disk.sync_dir(Path::new("")).unwrap());
+            let file = disk.create(Path::new("a")).unwrap();
+            disk.sync_dir(Path::new("")).unwrap();
+            disk.sync_fails_at(disk.syncs());
+            file.write_at(0, &[7; 600]).unwrap();
+            assert!(file.sync().unwrap_err().is_lost());
+            file.write_at(1024, &[8; 10]).unwrap();
+            file.sync().unwrap();
+            let image = disk.crash(1).read(Path::new("a")).unwrap();
+            assert_eq!((image[0], image[1024]), (0, 8));
+        }
+    }
+
+    #[test]
+    fn room_is_counted_and_kept() {
+        let disk = SimDisk::new();
+        let kept = disk.create(Path::new("kept")).unwrap();
+        disk.set_room(Some(1000));
+        kept.allocate(100).unwrap();
+        let other = disk.create(Path::new("other")).unwrap();
+        assert!(other.write_at(0, &[0; 901]).unwrap_err().is_full());
+        other.write_at(0, &[0; 900]).unwrap();
+        kept.write_at(0, &[0; 100]).unwrap();
+        assert!(kept.write_at(100, &[0; 1]).unwrap_err().is_full());
+        disk.remove(Path::new("other")).unwrap();
+        kept.write_at(100, &[0; 900]).unwrap();
+    }
+
+    #[test]
+    fn without_power_nothing_works() {
+        let disk = SimDisk::new();
+        disk.power_fails_at(1);
+        let file = file_of(&disk, "a", b"x", b"y");
+        assert!(file.sync().is_err());
+        assert!(file.write_at(0, b"z").is_err() && disk.list(Path::new("")).is_err());
+        assert!(disk.lock("lock").is_ok());
     }
 }

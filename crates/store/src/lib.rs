@@ -1,1 +1,71 @@
-//! store
+//! The embedded search store, on tantivy.
+//!
+//! Events come in the order of a queue, each with its sequence. An index's commit names the
+//! sequence below which it holds all that is its own; after a crash the queue is read again
+//! from the least of these, and each index skips what it has: exact, although one batch may
+//! fall on two days. Parsed fields are columns only; words are indexed for `message` alone.
+//! Events are seen after a soft commit, and survive after a hard one (`directory.rs`).
+
+mod columns;
+mod directory;
+mod doc;
+mod index;
+mod mapping;
+mod query;
+mod search;
+mod store;
+
+pub use mapping::{FieldType, Mapping};
+pub use query::{Query, SortKey, Value};
+pub use search::SortValue;
+pub use store::{Hit, Hits, IndexInfo, Options, Search, Store};
+
+use std::borrow::Cow;
+
+/// A document to be stored.
+#[derive(Debug, Clone)]
+pub struct Doc<'a> {
+    /// The index.
+    pub index: &'a str,
+    /// Its id, at most 255 bytes.
+    pub id: Cow<'a, str>,
+    /// Its sequence in the queue.
+    pub sequence: u64,
+    /// Its time in nanoseconds UTC, when the source has no `@timestamp`.
+    pub time: i64,
+    /// A JSON object.
+    pub source: &'a [u8],
+    /// Whether a document of the same id is replaced. Ids of events that were read never
+    /// come twice, so that looking for them would be work for nothing.
+    pub replaces: bool,
+}
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk refused.
+    #[error("{0}")]
+    Disk(#[from] disk::DiskError),
+    /// The index refused.
+    #[error("{0}")]
+    Index(#[from] tantivy::TantivyError),
+    /// There is no such index.
+    #[error("no such index [{0}]")]
+    NoIndex(String),
+    /// The question cannot be answered.
+    #[error("{0}")]
+    Query(String),
+    /// A name that an index cannot have.
+    #[error("Invalid index name [{0}], {1}")]
+    Name(String, &'static str),
+    /// A value that the mapping refuses.
+    #[error("{0}")]
+    Mapping(String),
+    /// The index was closed meanwhile.
+    #[error("the index [{0}] is closed")]
+    Closed(String),
+}
+
+pub(crate) fn id_hash(id: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(id)
+}

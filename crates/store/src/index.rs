@@ -1,0 +1,238 @@
+//! One index: its schema, its writer, and what its commits say.
+
+use crate::directory::StoreDirectory;
+use crate::mapping::Mapping;
+use crate::{Doc, StoreError};
+use disk::Disk;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use tantivy::schema::{
+    DateOptions, DateTimePrecision, Field, IndexRecordOption, JsonObjectOptions, NumericOptions, STORED,
+    Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::{Index as TantivyIndex, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument};
+
+/// The fields of every index: few, since parsed fields are columns of one of them.
+#[derive(Clone)]
+pub(crate) struct Fields {
+    pub(crate) time: Field,
+    pub(crate) sequence: Field,
+    /// The hash of the id.
+    pub(crate) id: Field,
+    /// u8 length of the id, the id, the source.
+    pub(crate) stored: Field,
+    pub(crate) message: Field,
+    /// Parsed fields, as columns.
+    pub(crate) columns: Field,
+    /// Text that is too long for a column.
+    pub(crate) texts: Field,
+}
+
+/// Text longer than this has no column but a text index, as Elasticsearch's `ignore_above`.
+pub(crate) const COLUMN_BYTES_MAX: usize = 256;
+pub(crate) const COLUMNS: &str = "f";
+pub(crate) const TEXTS: &str = "t";
+pub(crate) const TIME: &str = "@timestamp";
+pub(crate) const SEQUENCE: &str = "_seq";
+pub(crate) const ID: &str = "_idh";
+
+fn schema() -> (Schema, Fields) {
+    let mut builder = Schema::builder();
+    let text = TextFieldIndexing::default()
+        .set_tokenizer("default")
+        .set_index_option(IndexRecordOption::WithFreqsAndPositions);
+    let time = DateOptions::default().set_fast().set_precision(DateTimePrecision::Nanoseconds);
+    let fields = Fields {
+        time: builder.add_date_field(TIME, time),
+        sequence: builder.add_u64_field(SEQUENCE, NumericOptions::default().set_fast()),
+        id: builder.add_u64_field(ID, NumericOptions::default().set_fast()),
+        stored: builder.add_bytes_field("_stored", STORED),
+        message: builder.add_text_field("message", TextOptions::default().set_indexing_options(text.clone())),
+        columns: builder
+            .add_json_field(COLUMNS, JsonObjectOptions::default().set_fast("raw").set_expand_dots_enabled()),
+        texts: builder.add_json_field(
+            TEXTS,
+            JsonObjectOptions::default().set_indexing_options(text).set_expand_dots_enabled(),
+        ),
+    };
+    (builder.build(), fields)
+}
+
+/// What a commit says, beside tantivy's own.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Payload {
+    /// Everything of its own below this sequence is in the commit.
+    below: u64,
+    mapping: Mapping,
+    time_min: i64,
+    time_max: i64,
+}
+
+pub(crate) struct Index {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) fields: Fields,
+    pub(crate) mapping: Mapping,
+    pub(crate) index: TantivyIndex,
+    pub(crate) reader: IndexReader,
+    directory: StoreDirectory,
+    writer: Option<IndexWriter>,
+    /// Documents that no soft commit made searchable yet.
+    pub(crate) uncommitted: u64,
+    /// Whether there is anything that no hard commit holds.
+    pub(crate) dirty: bool,
+    /// Everything of its own below this survives a crash.
+    pub(crate) below: u64,
+    pub(crate) time_min: i64,
+    pub(crate) time_max: i64,
+    pub(crate) used: Instant,
+    pub(crate) hardened: Instant,
+}
+
+impl Index {
+    /// Opens an index, or makes it.
+    pub(crate) fn open(disk: Arc<dyn Disk>, folder: PathBuf, name: &str) -> Result<Self, StoreError> {
+        disk.create_dir_all(&folder)?;
+        let directory = StoreDirectory::new(disk.clone(), folder.clone());
+        let (schema, fields) = schema();
+        let index = if disk.exists(&folder.join("meta.json")) {
+            directory.sweep()?;
+            TantivyIndex::open(directory.clone())?
+        } else {
+            // Nothing was ever committed here: what lies about is left over.
+            for entry in disk.list(&folder)? {
+                disk.remove(&folder.join(&entry.name))?;
+            }
+            TantivyIndex::create(directory.clone(), schema, tantivy::IndexSettings::default())?
+        };
+        let payload: Payload =
+            index.load_metas()?.payload.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let empty = payload.time_min == 0 && payload.time_max == 0;
+        Ok(Self {
+            name: name.to_owned(),
+            folder,
+            fields,
+            mapping: payload.mapping,
+            index,
+            reader,
+            directory,
+            writer: None,
+            uncommitted: 0,
+            dirty: false,
+            below: payload.below,
+            time_min: if empty { i64::MAX } else { payload.time_min },
+            time_max: if empty { i64::MIN } else { payload.time_max },
+            used: Instant::now(),
+            hardened: Instant::now(),
+        })
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    fn writer(&mut self, memory: usize) -> Result<&mut IndexWriter, StoreError> {
+        if self.writer.is_none() {
+            let writer = self.index.writer_with_num_threads(1, memory)?;
+            return Ok(self.writer.insert(writer));
+        }
+        self.writer.as_mut().ok_or_else(|| StoreError::Closed(self.name.clone()))
+    }
+
+    /// Opens the writer, so that something can be committed.
+    pub(crate) fn make_writer(&mut self, memory: usize) -> Result<(), StoreError> {
+        self.writer(memory).map(|_| ())
+    }
+
+    /// Lets go of the writer without a commit.
+    pub(crate) fn abandon(&mut self) {
+        self.writer = None;
+    }
+
+    /// Adds a document; it can be found after the next soft commit.
+    pub(crate) fn add(&mut self, doc: &Doc<'_>, memory: usize) -> Result<(), StoreError> {
+        let mut entry = TantivyDocument::with_capacity(doc.source.len() * 2 + 128);
+        let fields = self.fields.clone();
+        let hash = crate::id_hash(doc.id.as_bytes());
+        entry.add_u64(fields.sequence, doc.sequence);
+        entry.add_u64(fields.id, hash);
+        let id = &doc.id.as_bytes()[..doc.id.len().min(255)];
+        let mut stored = Vec::with_capacity(1 + id.len() + doc.source.len());
+        stored.push(id.len() as u8);
+        stored.extend_from_slice(id);
+        stored.extend_from_slice(doc.source);
+        entry.add_bytes(fields.stored, &stored);
+        let time = crate::doc::fill(&mut entry, &fields, &mut self.mapping, doc.source).unwrap_or(doc.time);
+        entry.add_date(fields.time, tantivy::DateTime::from_timestamp_nanos(time));
+        self.time_min = self.time_min.min(time);
+        self.time_max = self.time_max.max(time);
+        let replaces = doc.replaces;
+        let old = crate::search::id_query(&[doc.id.to_string()]);
+        let writer = self.writer(memory)?;
+        if replaces {
+            writer.delete_query(old)?;
+        }
+        writer.add_document(entry)?;
+        self.uncommitted += 1;
+        self.dirty = true;
+        self.used = Instant::now();
+        Ok(())
+    }
+
+    pub(crate) fn delete(&mut self, id: &str, memory: usize) -> Result<(), StoreError> {
+        let old = crate::search::id_query(&[id.to_owned()]);
+        self.writer(memory)?.delete_query(old)?;
+        self.uncommitted += 1;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes everything so far searchable. `below`: the sequence behind the last document
+    /// that was given to any index.
+    pub(crate) fn commit_soft(&mut self, below: u64) -> Result<(), StoreError> {
+        let payload = Payload {
+            below,
+            mapping: self.mapping.clone(),
+            time_min: self.time_min,
+            time_max: self.time_max,
+        };
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let mut prepared = writer.prepare_commit()?;
+        prepared.set_payload(&serde_json::to_string(&payload).unwrap_or_default());
+        prepared.commit()?;
+        self.uncommitted = 0;
+        self.reader.reload()?;
+        Ok(())
+    }
+
+    /// Makes everything so far survive a crash.
+    pub(crate) fn commit_hard(&mut self, below: u64) -> Result<(), StoreError> {
+        self.commit_soft(below)?;
+        self.directory.harden()?;
+        self.below = below;
+        self.dirty = false;
+        self.hardened = Instant::now();
+        Ok(())
+    }
+
+    /// Lets go of the writer, with its memory. What it holds must be committed hard before.
+    pub(crate) fn close(&mut self) -> Result<(), StoreError> {
+        if let Some(writer) = self.writer.take() {
+            writer.wait_merging_threads()?;
+            self.directory.harden()?;
+            self.reader.reload()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.directory.unsynced_bytes()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.reader.searcher().space_usage().map_or(0, |usage| usage.total().get_bytes())
+    }
+}

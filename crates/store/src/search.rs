@@ -1,0 +1,506 @@
+//! From questions to answers: queries as tantivy runs them, and a collector that sorts.
+
+use crate::columns::{ColumnQuery, Test};
+use crate::index::{COLUMNS, Fields, ID, Index, SEQUENCE, TIME};
+use crate::mapping::FieldType;
+use crate::query::{Query, SortKey, Value};
+use crate::{StoreError, id_hash};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use tantivy::collector::{Collector, SegmentCollector};
+use tantivy::columnar::{Column, DynamicColumn, StrColumn};
+use tantivy::query::{
+    AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query as TantivyQuery,
+    RegexQuery, TermQuery,
+};
+use tantivy::schema::IndexRecordOption;
+use tantivy::{DocAddress, DocId, Score, SegmentOrdinal, SegmentReader, Term};
+
+type Boxed = Box<dyn TantivyQuery>;
+
+/// The name of a field's column; a keyword beside text is the same column.
+pub(crate) fn column_name(field: &str) -> String {
+    let field = field.strip_suffix(".keyword").unwrap_or(field);
+    match field {
+        TIME => TIME.to_owned(),
+        "_seq_no" | "_doc" => SEQUENCE.to_owned(),
+        other => format!("{COLUMNS}.{other}"),
+    }
+}
+
+/// The words of a text, as the text index has them.
+fn words(index: &Index, text: &str) -> Vec<String> {
+    let Some(mut analyzer) = index.index.tokenizers().get("default") else { return Vec::new() };
+    let mut stream = analyzer.token_stream(text);
+    let mut words = Vec::new();
+    while stream.advance() {
+        words.push(stream.token().text.clone());
+    }
+    words
+}
+
+/// Finds events by id: by the hash of it, which has a column.
+pub(crate) fn id_query(ids: &[String]) -> Boxed {
+    let hashes = ids.iter().map(|id| id_hash(id.as_bytes())).collect();
+    Box::new(HashQuery { column: ID.to_owned(), hashes })
+}
+
+#[derive(Debug, Clone)]
+struct HashQuery {
+    column: String,
+    hashes: Vec<u64>,
+}
+
+impl TantivyQuery for HashQuery {
+    fn weight(
+        &self,
+        _: tantivy::query::EnableScoring<'_>,
+    ) -> tantivy::Result<Box<dyn tantivy::query::Weight>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl tantivy::query::Weight for HashQuery {
+    fn scorer(
+        &self,
+        reader: &SegmentReader,
+        boost: Score,
+    ) -> tantivy::Result<Box<dyn tantivy::query::Scorer>> {
+        let mut found = tantivy::BitSet::with_max_value(reader.max_doc());
+        if let Some(column) = reader.fast_fields().column_opt::<u64>(&self.column)? {
+            for doc in 0..reader.max_doc() {
+                if column.first(doc).is_some_and(|hash| self.hashes.contains(&hash)) {
+                    found.insert(doc);
+                }
+            }
+        }
+        Ok(Box::new(tantivy::query::ConstScorer::new(tantivy::query::BitSetDocSet::from(found), boost)))
+    }
+
+    fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<tantivy::query::Explanation> {
+        Ok(tantivy::query::Explanation::new("the id is one that was asked for", 1.0))
+    }
+}
+
+/// The question as tantivy runs it on this index.
+pub(crate) fn compile(query: &Query, index: &Index) -> Result<Boxed, StoreError> {
+    Ok(match query {
+        Query::All => Box::new(AllQuery),
+        Query::None => Box::new(EmptyQuery),
+        Query::Terms { field, values } if field == "_id" => {
+            id_query(&values.iter().map(Value::text).collect::<Vec<_>>())
+        }
+        Query::Terms { field, values } if field == "message" => {
+            any(values.iter().map(|value| term(&index.fields, &value.text())).collect())
+        }
+        Query::Terms { field, values } => column(field, Test::Values(values.clone())),
+        Query::Match { field, text, all } => compile_match(field, text, *all, index),
+        Query::Phrase { field, text, slop } => compile_phrase(field, text, *slop, index),
+        Query::Range { field, lower, upper } => column(field, Test::Range(lower.clone(), upper.clone())),
+        Query::Exists { field } if field == "message" => {
+            Box::new(RegexQuery::from_pattern(".*", index.fields.message)?)
+        }
+        Query::Exists { field } => compile_exists(field, index),
+        Query::Wildcard { field, pattern } => compile_regex(field, &wildcard(pattern), index)?,
+        Query::Regexp { field, pattern } => compile_regex(field, pattern, index)?,
+        Query::Ids(ids) => id_query(ids),
+        Query::Bool { must, filter, should, must_not, minimum_should_match } => {
+            let mut parts: Vec<(Occur, Boxed)> = Vec::new();
+            for query in must {
+                parts.push((Occur::Must, compile(query, index)?));
+            }
+            for query in filter {
+                parts.push((Occur::Must, Box::new(ConstScoreQuery::new(compile(query, index)?, 0.0))));
+            }
+            for query in must_not {
+                parts.push((Occur::MustNot, compile(query, index)?));
+            }
+            let alone = must.is_empty() && filter.is_empty();
+            let needed = minimum_should_match.unwrap_or(usize::from(alone && !should.is_empty()));
+            if needed > should.len() {
+                return Ok(Box::new(EmptyQuery));
+            }
+            if !should.is_empty() {
+                let some = should
+                    .iter()
+                    .map(|query| Ok((Occur::Should, compile(query, index)?)))
+                    .collect::<Result<Vec<_>, StoreError>>()?;
+                let occur = if needed > 0 { Occur::Must } else { Occur::Should };
+                parts.push((
+                    occur,
+                    Box::new(BooleanQuery::with_minimum_required_clauses(some, needed.max(1))),
+                ));
+            }
+            if parts.iter().all(|(occur, _)| *occur == Occur::MustNot) || parts.is_empty() {
+                parts.push((Occur::Must, Box::new(AllQuery)));
+            }
+            Box::new(BooleanQuery::new(parts))
+        }
+    })
+}
+
+fn column(field: &str, test: Test) -> Boxed {
+    Box::new(ColumnQuery { column: column_name(field), test })
+}
+
+fn any(queries: Vec<Boxed>) -> Boxed {
+    Box::new(BooleanQuery::union(queries))
+}
+
+fn term(fields: &Fields, word: &str) -> Boxed {
+    Box::new(TermQuery::new(Term::from_field_text(fields.message, word), IndexRecordOption::WithFreqs))
+}
+
+/// A word of a long text, which has an index in place of a column.
+fn long_term(fields: &Fields, field: &str, word: &str) -> Term {
+    let mut term = Term::from_field_json_path(fields.texts, field, true);
+    term.append_type_and_str(word);
+    term
+}
+
+fn compile_match(field: &str, text: &str, all: bool, index: &Index) -> Boxed {
+    let words = words(index, text);
+    let kind = index.mapping.0.get(field.strip_suffix(".keyword").unwrap_or(field));
+    if field != "message"
+        && (kind.is_some_and(|kind| *kind != FieldType::Text)
+            || field.ends_with(".keyword")
+            || field == "_id")
+    {
+        let value = Value::Str(text.to_owned());
+        return if field == "_id" {
+            id_query(&[text.to_owned()])
+        } else {
+            column(field, Test::Values(vec![value]))
+        };
+    }
+    if words.is_empty() {
+        return Box::new(EmptyQuery);
+    }
+    let occur = if all { Occur::Must } else { Occur::Should };
+    if field == "message" {
+        let parts = words.iter().map(|word| (occur, term(&index.fields, word)));
+        return Box::new(BooleanQuery::new(parts.collect()));
+    }
+    let long = words.iter().map(|word| -> (Occur, Boxed) {
+        (occur, Box::new(TermQuery::new(long_term(&index.fields, field, word), IndexRecordOption::WithFreqs)))
+    });
+    let long: Boxed = Box::new(BooleanQuery::new(long.collect()));
+    let index_words = move |text: &str| {
+        text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect::<Vec<_>>()
+    };
+    let passes = move |value: &str| {
+        let own = index_words(value);
+        let mut wanted = words.iter();
+        if all { wanted.all(|word| own.contains(word)) } else { wanted.any(|word| own.contains(word)) }
+    };
+    any(vec![column(field, Test::Text(Arc::new(passes))), long])
+}
+
+fn compile_phrase(field: &str, text: &str, slop: u32, index: &Index) -> Boxed {
+    let words = words(index, text);
+    if words.len() < 2 {
+        return compile_match(field, text, true, index);
+    }
+    let phrase = |terms: Vec<Term>| {
+        let terms = terms.into_iter().enumerate().collect();
+        let phrase: Boxed = Box::new(PhraseQuery::new_with_offset_and_slop(terms, slop));
+        phrase
+    };
+    if field == "message" {
+        return phrase(words.iter().map(|word| Term::from_field_text(index.fields.message, word)).collect());
+    }
+    let long = phrase(words.iter().map(|word| long_term(&index.fields, field, word)).collect());
+    let passes = move |value: &str| {
+        let own: Vec<String> = value
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect();
+        own.windows(words.len()).any(|window| window == words)
+    };
+    any(vec![column(field, Test::Text(Arc::new(passes))), long])
+}
+
+/// A field exists where it has a column or a long text, and so does an object of such fields.
+fn compile_exists(field: &str, index: &Index) -> Boxed {
+    let prefix = format!("{field}.");
+    let inner = index.mapping.0.keys().filter(|name| name.starts_with(&prefix) || *name == field);
+    let mut names: Vec<&str> = inner.map(String::as_str).collect();
+    names.push(field);
+    let mut parts: Vec<Boxed> = Vec::new();
+    for name in names {
+        parts.push(column(name, Test::Any));
+    }
+    any(parts)
+}
+
+fn compile_regex(field: &str, pattern: &str, index: &Index) -> Result<Boxed, StoreError> {
+    if field == "message" {
+        return Ok(Box::new(RegexQuery::from_pattern(&pattern.to_lowercase(), index.fields.message)?));
+    }
+    let expression = regex::Regex::new(&format!("^(?s:{pattern})$"))
+        .map_err(|error| StoreError::Query(error.to_string()))?;
+    Ok(column(field, Test::Text(Arc::new(move |value| expression.is_match(value)))))
+}
+
+/// The regular expression of a pattern with `*` and `?`.
+fn wildcard(pattern: &str) -> String {
+    let mut out = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' => out.push_str(".*"),
+            '?' => out.push('.'),
+            '\\' => out.push_str(&regex::escape(&chars.next().unwrap_or('\\').to_string())),
+            other => out.push_str(&regex::escape(&other.to_string())),
+        }
+    }
+    out
+}
+
+/// A value that events are sorted by. The order is that of ascending values.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SortValue {
+    /// The event does not have the field.
+    Missing,
+    /// A number; a time in nanoseconds; a boolean as 0 or 1.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// Text.
+    Str(String),
+}
+
+fn compare(a: &SortValue, b: &SortValue, key: &SortKey) -> Ordering {
+    use SortValue::*;
+    let order = match (a, b) {
+        (Missing, Missing) => return Ordering::Equal,
+        (Missing, _) => return if key.missing_first { Ordering::Less } else { Ordering::Greater },
+        (_, Missing) => return if key.missing_first { Ordering::Greater } else { Ordering::Less },
+        (Int(a), Int(b)) => a.cmp(b),
+        (Str(a), Str(b)) => a.cmp(b),
+        (Str(_), _) => Ordering::Greater,
+        (_, Str(_)) => Ordering::Less,
+        (a, b) => number(a).total_cmp(&number(b)),
+    };
+    if key.descending { order.reverse() } else { order }
+}
+
+fn number(value: &SortValue) -> f64 {
+    match value {
+        SortValue::Int(value) => *value as f64,
+        SortValue::Float(value) => *value,
+        _ => 0.0,
+    }
+}
+
+/// An event found.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) keys: Vec<SortValue>,
+    pub(crate) sequence: u64,
+    pub(crate) score: Score,
+    pub(crate) address: DocAddress,
+}
+
+/// The order of events found: by the keys, then as they came, newest first where times fall.
+pub(crate) fn order(a: &Found, b: &Found, keys: &[SortKey]) -> Ordering {
+    for (n, key) in keys.iter().enumerate() {
+        let order = compare(&a.keys[n], &b.keys[n], key);
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    let falling = keys.first().is_some_and(|key| key.descending && key.field == TIME);
+    if falling { b.sequence.cmp(&a.sequence) } else { a.sequence.cmp(&b.sequence) }
+}
+
+/// Finds the first events by any keys, and counts all.
+pub(crate) struct Sorted {
+    pub(crate) keys: Arc<Vec<SortKey>>,
+    pub(crate) limit: usize,
+    pub(crate) after: Option<Arc<Vec<SortValue>>>,
+}
+
+impl Sorted {
+    fn scores(&self) -> bool {
+        self.keys.is_empty() || self.keys.iter().any(|key| key.field == "_score")
+    }
+}
+
+impl Collector for Sorted {
+    type Fruit = (u64, Vec<Found>);
+    type Child = SortedSegment;
+
+    fn for_segment(
+        &self,
+        ordinal: SegmentOrdinal,
+        segment: &SegmentReader,
+    ) -> tantivy::Result<SortedSegment> {
+        let readers = self
+            .keys
+            .iter()
+            .map(|key| KeyReader::open(&key.field, segment))
+            .collect::<tantivy::Result<_>>()?;
+        Ok(SortedSegment {
+            ordinal,
+            readers,
+            keys: self.keys.clone(),
+            after: self.after.clone(),
+            sequence: segment.fast_fields().u64(SEQUENCE)?,
+            limit: self.limit,
+            count: 0,
+            heap: BinaryHeap::new(),
+        })
+    }
+
+    fn requires_scoring(&self) -> bool {
+        self.scores()
+    }
+
+    fn merge_fruits(&self, fruits: Vec<(u64, Vec<Found>)>) -> tantivy::Result<(u64, Vec<Found>)> {
+        let count = fruits.iter().map(|(count, _)| count).sum();
+        let mut all: Vec<Found> = fruits.into_iter().flat_map(|(_, found)| found).collect();
+        all.sort_by(|a, b| order(a, b, &self.keys));
+        all.truncate(self.limit);
+        Ok((count, all))
+    }
+}
+
+enum KeyReader {
+    Score,
+    Missing,
+    Times(Column<tantivy::DateTime>),
+    Ints(Column<i64>),
+    Unsigned(Column<u64>),
+    Floats(Column<f64>),
+    Bools(Column<bool>),
+    Texts(StrColumn),
+}
+
+impl KeyReader {
+    fn open(field: &str, segment: &SegmentReader) -> tantivy::Result<Self> {
+        if field == "_score" {
+            return Ok(KeyReader::Score);
+        }
+        let handles = segment.fast_fields().dynamic_column_handles(&column_name(field))?;
+        let Some(handle) = handles.first() else { return Ok(KeyReader::Missing) };
+        Ok(match handle.open()? {
+            DynamicColumn::DateTime(column) => KeyReader::Times(column),
+            DynamicColumn::I64(column) => KeyReader::Ints(column),
+            DynamicColumn::U64(column) => KeyReader::Unsigned(column),
+            DynamicColumn::F64(column) => KeyReader::Floats(column),
+            DynamicColumn::Bool(column) => KeyReader::Bools(column),
+            DynamicColumn::Str(column) => KeyReader::Texts(column),
+            DynamicColumn::Bytes(_) | DynamicColumn::IpAddr(_) => KeyReader::Missing,
+        })
+    }
+
+    fn get(&self, doc: DocId, score: Score) -> SortValue {
+        let value = match self {
+            KeyReader::Score => Some(SortValue::Float(f64::from(score))),
+            KeyReader::Missing => None,
+            KeyReader::Times(column) => {
+                column.first(doc).map(|time| SortValue::Int(time.into_timestamp_nanos()))
+            }
+            KeyReader::Ints(column) => column.first(doc).map(SortValue::Int),
+            KeyReader::Unsigned(column) => column.first(doc).map(|value| SortValue::Int(value as i64)),
+            KeyReader::Floats(column) => column.first(doc).map(SortValue::Float),
+            KeyReader::Bools(column) => column.first(doc).map(|value| SortValue::Int(i64::from(value))),
+            KeyReader::Texts(column) => column.term_ords(doc).next().map(|ord| {
+                let mut text = String::new();
+                // A term that cannot be read sorts as an empty one.
+                let _ = column.ord_to_str(ord, &mut text);
+                SortValue::Str(text)
+            }),
+        };
+        value.unwrap_or(SortValue::Missing)
+    }
+}
+
+pub(crate) struct SortedSegment {
+    ordinal: SegmentOrdinal,
+    readers: Vec<KeyReader>,
+    keys: Arc<Vec<SortKey>>,
+    after: Option<Arc<Vec<SortValue>>>,
+    sequence: Column<u64>,
+    limit: usize,
+    count: u64,
+    heap: BinaryHeap<Ranked>,
+}
+
+struct Ranked(Found, Arc<Vec<SortKey>>);
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Ranked {}
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        order(&self.0, &other.0, &self.1)
+    }
+}
+
+impl SortedSegment {
+    /// Whether the event comes behind the place where the page before ended. The place may
+    /// name fewer values than there are keys, or one more: the sequence.
+    fn is_after(&self, found: &Found) -> bool {
+        let Some(after) = &self.after else { return true };
+        for (n, key) in self.keys.iter().enumerate() {
+            let Some(value) = after.get(n) else { return false };
+            match compare(&found.keys[n], value, key) {
+                Ordering::Less => return false,
+                Ordering::Greater => return true,
+                Ordering::Equal => {}
+            }
+        }
+        match after.get(self.keys.len()) {
+            Some(SortValue::Int(sequence)) => {
+                let falling = self.keys.first().is_some_and(|key| key.descending && key.field == TIME);
+                if falling { (found.sequence as i64) < *sequence } else { found.sequence as i64 > *sequence }
+            }
+            _ => false,
+        }
+    }
+}
+
+impl SegmentCollector for SortedSegment {
+    type Fruit = (u64, Vec<Found>);
+
+    fn collect(&mut self, doc: DocId, score: Score) {
+        self.count += 1;
+        if self.limit == 0 {
+            return;
+        }
+        let found = Found {
+            keys: self.readers.iter().map(|reader| reader.get(doc, score)).collect(),
+            sequence: self.sequence.first(doc).unwrap_or(0),
+            score,
+            address: DocAddress::new(self.ordinal, doc),
+        };
+        if !self.is_after(&found) {
+            return;
+        }
+        if self.heap.len() >= self.limit {
+            match self.heap.peek() {
+                Some(worst) if order(&found, &worst.0, &self.keys) == Ordering::Less => {
+                    self.heap.pop();
+                }
+                _ => return,
+            }
+        }
+        self.heap.push(Ranked(found, self.keys.clone()));
+    }
+
+    fn harvest(self) -> (u64, Vec<Found>) {
+        (self.count, self.heap.into_iter().map(|ranked| ranked.0).collect())
+    }
+}

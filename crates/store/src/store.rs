@@ -1,0 +1,655 @@
+//! The store: its indices, what is appended to them and what is asked of them.
+
+use crate::doc::{fit, type_of};
+use crate::index::Index;
+use crate::mapping::{FieldType, Mapping};
+use crate::query::{Query, SortKey};
+use crate::search::{Found, SortValue, Sorted, column_name, compile, order};
+use crate::{Doc, StoreError};
+use disk::Disk;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tantivy::aggregation::agg_req::Aggregations;
+use tantivy::aggregation::intermediate_agg_result::IntermediateAggregationResults;
+use tantivy::aggregation::{AggContextParams, AggregationLimitsGuard, DistributedAggregationCollector};
+use tantivy::schema::document::Value as _;
+
+/// How the store behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Memory of one index writer.
+    pub writer_bytes: usize,
+    /// How many writers are open at once.
+    pub writers_max: usize,
+    /// How long an event may wait until it can be found.
+    pub soft_after: Duration,
+    /// How long an event may wait until it survives a crash without the queue.
+    pub hard_after: Duration,
+    /// How many bytes may wait so.
+    pub hard_bytes: u64,
+    /// A writer that is not used for so long is closed.
+    pub close_after: Duration,
+    /// Indices whose newest event is older go.
+    pub retention_age: Option<Duration>,
+    /// The oldest indices go while all are larger.
+    pub retention_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            writer_bytes: 48 << 20,
+            writers_max: 2,
+            soft_after: Duration::from_millis(700),
+            hard_after: Duration::from_secs(10),
+            hard_bytes: 64 << 20,
+            close_after: Duration::from_secs(20),
+            retention_age: None,
+            retention_bytes: None,
+        }
+    }
+}
+
+/// The embedded search store.
+pub struct Store {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    options: Options,
+    state: Mutex<State>,
+}
+
+struct State {
+    indices: BTreeMap<String, Index>,
+    /// Deleted indices, and the sequence below which nothing of them comes back.
+    deleted: BTreeMap<String, u64>,
+    /// The sequence behind the last document that was given.
+    next: u64,
+    soft: Instant,
+    set_aside: Vec<String>,
+}
+
+/// A question to the store.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// Names and patterns of indices, comma-separated; empty, `_all` and `*` are all.
+    pub indices: String,
+    /// What is looked for.
+    pub query: Query,
+    /// The order; empty: by score.
+    pub sort: Vec<SortKey>,
+    /// How many of the first are passed over.
+    pub from: usize,
+    /// How many are wanted.
+    pub size: usize,
+    /// Only events behind these values of the sort keys, and then of the sequence.
+    pub after: Option<Vec<SortValue>>,
+    /// Aggregations, in Elasticsearch's form.
+    pub aggregations: Option<Json>,
+    /// Memory that the aggregations may take.
+    pub memory_max: u64,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            indices: String::new(),
+            query: Query::All,
+            sort: Vec::new(),
+            from: 0,
+            size: 10,
+            after: None,
+            aggregations: None,
+            memory_max: 256 << 20,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Hits {
+    /// How many events match.
+    pub total: u64,
+    /// Those that were wanted.
+    pub hits: Vec<Hit>,
+    /// The aggregations.
+    pub aggregations: Option<Json>,
+    /// How many indices were looked at.
+    pub indices: usize,
+}
+
+/// An event that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// Its index.
+    pub index: String,
+    /// Its id.
+    pub id: String,
+    /// Its score; none when it was sorted by something else.
+    pub score: Option<f32>,
+    /// The values of the sort keys.
+    pub sort: Vec<SortValue>,
+    /// Its sequence.
+    pub sequence: u64,
+    /// The JSON object.
+    pub source: Vec<u8>,
+}
+
+/// What is known of an index.
+#[derive(Debug, Clone)]
+pub struct IndexInfo {
+    /// Its name.
+    pub name: String,
+    /// Events that can be found.
+    pub docs: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// The times of its oldest and newest event, in nanoseconds UTC.
+    pub times: Option<(i64, i64)>,
+    /// The types of its fields.
+    pub mapping: Mapping,
+}
+
+const FOLDER: &str = "store";
+
+impl Store {
+    /// Opens the store in the data directory. An index that cannot be read is set aside.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Arc<Self>, StoreError> {
+        let folder = PathBuf::from(FOLDER);
+        disk.create_dir_all(&folder)?;
+        let deleted = read_deleted(&*disk, &folder);
+        let mut indices = BTreeMap::new();
+        let mut set_aside = Vec::new();
+        for entry in
+            disk.list(&folder)?.into_iter().filter(|entry| entry.is_dir && !entry.name.contains(".damaged"))
+        {
+            match Index::open(disk.clone(), folder.join(&entry.name), &entry.name) {
+                Ok(index) => {
+                    indices.insert(entry.name, index);
+                }
+                Err(error) => {
+                    tracing::error!(index = entry.name, %error, "an index is damaged and set aside");
+                    let aside = (0..)
+                        .map(|n| format!("{}.damaged-{n}", entry.name))
+                        .find(|name| !disk.exists(&folder.join(name)));
+                    if let Some(aside) = aside {
+                        disk.rename(&folder.join(&entry.name), &folder.join(&aside))?;
+                        disk.sync_dir(&folder)?;
+                        set_aside.push(entry.name);
+                    }
+                }
+            }
+        }
+        let next = indices.values().map(|index| index.below).max().unwrap_or(0);
+        let state = State { indices, deleted, next, soft: Instant::now(), set_aside };
+        Ok(Arc::new(Self { disk, folder, options, state: Mutex::new(state) }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The indices that were damaged when the store was opened.
+    pub fn set_aside(&self) -> Vec<String> {
+        self.state().set_aside.clone()
+    }
+
+    /// The sequence that a queue before the store must have reached: everything below it was
+    /// given to the store at some time.
+    pub fn next_sequence(&self) -> u64 {
+        self.state().next
+    }
+
+    /// Stores a document. What an index has already is passed over.
+    pub fn append(&self, doc: &Doc<'_>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.next = state.next.max(doc.sequence + 1);
+        if state.deleted.get(doc.index).is_some_and(|below| doc.sequence < *below) {
+            return Ok(());
+        }
+        self.make_room(&mut state, doc.index)?;
+        let next = state.next;
+        let memory = self.options.writer_bytes;
+        let index = self.index(&mut state, doc.index)?;
+        if doc.sequence < index.below {
+            return Ok(());
+        }
+        index.add(doc, memory)?;
+        if index.unsynced_bytes() >= self.options.hard_bytes {
+            index.commit_hard(next)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a document by its id, in the order of the queue.
+    pub fn delete(&self, name: &str, id: &str, sequence: u64) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.next = state.next.max(sequence + 1);
+        let memory = self.options.writer_bytes;
+        match state.indices.get_mut(name) {
+            Some(index) if sequence >= index.below => index.delete(id, memory),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says that everything below this sequence was given.
+    pub fn passed(&self, sequence: u64) {
+        let mut state = self.state();
+        state.next = state.next.max(sequence);
+    }
+
+    fn index<'s>(&self, state: &'s mut State, name: &str) -> Result<&'s mut Index, StoreError> {
+        if !state.indices.contains_key(name) {
+            check_name(name)?;
+            let index = Index::open(self.disk.clone(), self.folder.join(name), name)?;
+            self.disk.sync_dir(&self.folder)?;
+            state.indices.insert(name.to_owned(), index);
+        }
+        state.indices.get_mut(name).ok_or_else(|| StoreError::NoIndex(name.to_owned()))
+    }
+
+    /// Closes the writer that was not used for the longest time, when one more is needed.
+    fn make_room(&self, state: &mut State, name: &str) -> Result<(), StoreError> {
+        if state.indices.get(name).is_some_and(Index::is_open) {
+            return Ok(());
+        }
+        let open = state.indices.values().filter(|index| index.is_open()).count();
+        if open < self.options.writers_max {
+            return Ok(());
+        }
+        let next = state.next;
+        let oldest =
+            state.indices.values_mut().filter(|index| index.is_open()).min_by_key(|index| index.used);
+        if let Some(index) = oldest {
+            // Its own last document may be the one that is just coming, to another index.
+            index.commit_hard(next.saturating_sub(1))?;
+            index.close()?;
+        }
+        Ok(())
+    }
+
+    /// Makes events searchable and safe when it is time. Called after writes and while idle.
+    pub fn tick(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let next = state.next;
+        if state.soft.elapsed() >= self.options.soft_after {
+            for index in state.indices.values_mut().filter(|index| index.uncommitted > 0) {
+                index.commit_soft(next)?;
+            }
+            state.soft = Instant::now();
+        }
+        let (hard_after, close_after) = (self.options.hard_after, self.options.close_after);
+        for index in state.indices.values_mut() {
+            if index.dirty && index.hardened.elapsed() >= hard_after {
+                index.commit_hard(next)?;
+            }
+            if !index.dirty && index.is_open() && index.used.elapsed() >= close_after {
+                index.close()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything so far searchable.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let next = state.next;
+        for index in state.indices.values_mut().filter(|index| index.uncommitted > 0) {
+            index.commit_soft(next)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything so far survive a crash.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let next = state.next;
+        for index in state.indices.values_mut().filter(|index| index.dirty) {
+            index.commit_hard(next)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything safe and lets go of the writers.
+    pub fn close(&self) {
+        if let Err(error) = self.flush() {
+            tracing::warn!(%error, "the store could not be flushed; the queue still has the events");
+        }
+        for index in self.state().indices.values_mut() {
+            if let Err(error) = index.close() {
+                tracing::warn!(index = index.name, %error, "an index could not be closed");
+            }
+        }
+    }
+
+    /// Everything below this sequence survives a crash: a queue need not keep it.
+    pub fn synced_sequence(&self) -> u64 {
+        let state = self.state();
+        let open = state.indices.values().filter(|index| index.dirty).map(|index| index.below);
+        open.min().unwrap_or(state.next)
+    }
+
+    /// Removes what is too old or too much.
+    pub fn housekeeping(&self) {
+        let infos = match (self.options.retention_age, self.options.retention_bytes) {
+            (None, None) => return,
+            _ => self.list(""),
+        };
+        let mut infos: Vec<IndexInfo> = infos.into_iter().filter(|info| info.times.is_some()).collect();
+        infos.sort_by_key(|info| info.times);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let mut bytes: u64 = infos.iter().map(|info| info.bytes).sum();
+        let newest = infos.last().map(|info| info.name.clone());
+        for info in infos {
+            let Some((_, last)) = info.times else { continue };
+            let age = Duration::from_nanos((now.as_nanos() as i64).saturating_sub(last).max(0) as u64);
+            let too_old = self.options.retention_age.is_some_and(|limit| age > limit);
+            let too_much = self.options.retention_bytes.is_some_and(|limit| bytes > limit)
+                && newest.as_ref() != Some(&info.name);
+            if too_old || too_much {
+                tracing::info!(index = info.name, "the index goes by the retention rule");
+                bytes = bytes.saturating_sub(info.bytes);
+                if let Err(error) = self.delete_index(&info.name) {
+                    tracing::warn!(index = info.name, %error, "the index could not be removed");
+                }
+            }
+        }
+    }
+
+    /// Makes an index, empty, with these types of fields.
+    pub fn create_index(&self, name: &str, mapping: Mapping) -> Result<bool, StoreError> {
+        check_name(name)?;
+        let mut state = self.state();
+        if state.indices.contains_key(name) {
+            return Ok(false);
+        }
+        let next = state.next;
+        let memory = self.options.writer_bytes;
+        self.make_room(&mut state, name)?;
+        let index = self.index(&mut state, name)?;
+        index.mapping = mapping;
+        index.make_writer(memory)?;
+        index.commit_hard(next)?;
+        Ok(true)
+    }
+
+    /// Removes an index with all it holds; says whether there was one.
+    pub fn delete_index(&self, name: &str) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        if !state.indices.contains_key(name) {
+            return Ok(false);
+        }
+        let next = state.next;
+        state.deleted.insert(name.to_owned(), next);
+        let deleted = serde_json::to_vec(&state.deleted).unwrap_or_default();
+        self.disk.write_atomic(&self.folder.join("deleted.json"), &deleted)?;
+        if let Some(mut index) = state.indices.remove(name) {
+            let folder = index.folder.clone();
+            index.abandon();
+            drop(index);
+            self.disk.remove_dir_all(&folder)?;
+            self.disk.sync_dir(&self.folder)?;
+        }
+        Ok(true)
+    }
+
+    /// What is known of the indices that a list of names and patterns means.
+    pub fn list(&self, patterns: &str) -> Vec<IndexInfo> {
+        let state = self.state();
+        let own = state.indices.values().filter(|index| matches(patterns, &index.name));
+        own.map(|index| IndexInfo {
+            name: index.name.clone(),
+            docs: index.reader.searcher().num_docs(),
+            bytes: index.bytes(),
+            times: (index.time_min <= index.time_max).then_some((index.time_min, index.time_max)),
+            mapping: index.mapping.clone(),
+        })
+        .collect()
+    }
+
+    /// Whether a document may be stored, as Elasticsearch would decide; says why not.
+    pub fn check(&self, name: &str, source: &[u8]) -> Result<(), StoreError> {
+        check_name(name)?;
+        let value: Json = serde_json::from_slice(source)
+            .map_err(|error| StoreError::Mapping(format!("failed to parse: {error}")))?;
+        let Json::Object(object) = value else {
+            return Err(StoreError::Mapping("failed to parse: the document is not an object".to_owned()));
+        };
+        let state = self.state();
+        let mapping = state.indices.get(name).map(|index| &index.mapping);
+        check_object("", &object, mapping, 0)
+    }
+
+    /// The document of an id: its sequence and its source.
+    pub fn get(&self, name: &str, id: &str) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        if !self.state().indices.contains_key(name) {
+            return Err(StoreError::NoIndex(name.to_owned()));
+        }
+        let search = Search {
+            indices: name.to_owned(),
+            query: Query::Ids(vec![id.to_owned()]),
+            size: 10,
+            ..Search::default()
+        };
+        let hits = self.search(&search)?.hits;
+        Ok(hits.into_iter().rfind(|hit| hit.id == id).map(|hit| (hit.sequence, hit.source)))
+    }
+
+    /// Counts the events that match.
+    pub fn count(&self, indices: &str, query: &Query) -> Result<u64, StoreError> {
+        let search =
+            Search { indices: indices.to_owned(), query: query.clone(), size: 0, ..Search::default() };
+        Ok(self.search(&search)?.total)
+    }
+
+    /// Answers a question.
+    pub fn search(&self, search: &Search) -> Result<Hits, StoreError> {
+        let aggregations = search.aggregations.as_ref().map(read_aggregations).transpose()?;
+        let (from, to) = search.query.time_range();
+        let mut targets = Vec::new();
+        let mut indices = 0;
+        {
+            let state = self.state();
+            let mut wanted = search.indices.split(',').filter(|name| {
+                !name.is_empty() && !name.contains('*') && *name != "_all" && !name.starts_with('-')
+            });
+            if let Some(missing) = wanted.find(|name| !state.indices.contains_key(*name)) {
+                return Err(StoreError::NoIndex(missing.to_owned()));
+            }
+            for index in state.indices.values().filter(|index| matches(&search.indices, &index.name)) {
+                indices += 1;
+                if index.time_max < from || index.time_min > to {
+                    continue;
+                }
+                targets.push((
+                    index.name.clone(),
+                    index.reader.searcher(),
+                    compile(&search.query, index)?,
+                    index.fields.stored,
+                ));
+            }
+        }
+        let keys = Arc::new(search.sort.clone());
+        let keys = if keys.is_empty() { Arc::new(vec![by_score()]) } else { keys };
+        let limit = search.from + search.size;
+        let mut total = 0;
+        let mut found: Vec<(usize, Found)> = Vec::new();
+        let mut merged: Option<IntermediateAggregationResults> = None;
+        for (n, (_, searcher, query, _)) in targets.iter().enumerate() {
+            let sorted = Sorted { keys: keys.clone(), limit, after: search.after.clone().map(Arc::new) };
+            let (count, own) = match &aggregations {
+                None => searcher.search(query, &sorted)?,
+                Some(aggregations) => {
+                    let limits = AggregationLimitsGuard::new(Some(search.memory_max), None);
+                    let context = AggContextParams::new(limits, searcher.index().tokenizers().clone());
+                    let collector = DistributedAggregationCollector::from_aggs(aggregations.clone(), context);
+                    let (own, partial) = searcher.search(query, &(sorted, collector))?;
+                    match &mut merged {
+                        Some(merged) => merged.merge_fruits(partial)?,
+                        None => merged = Some(partial),
+                    }
+                    own
+                }
+            };
+            total += count;
+            found.extend(own.into_iter().map(|found| (n, found)));
+        }
+        found.sort_by(|(_, a), (_, b)| order(a, b, &keys));
+        let by_score = search.sort.is_empty() || search.sort.iter().any(|key| key.field == "_score");
+        let wanted = found.into_iter().skip(search.from).take(search.size);
+        let hits = wanted
+            .map(|(n, found)| {
+                let (name, searcher, _, stored) = &targets[n];
+                let doc: tantivy::TantivyDocument = searcher.doc(found.address)?;
+                let bytes = doc
+                    .get_first(*stored)
+                    .and_then(|value| value.as_bytes().map(<[u8]>::to_vec))
+                    .unwrap_or_default();
+                let id_end = 1 + bytes.first().map_or(0, |len| usize::from(*len));
+                let (id, source) = bytes.split_at(id_end.min(bytes.len()));
+                Ok(Hit {
+                    index: name.clone(),
+                    id: String::from_utf8_lossy(id.get(1..).unwrap_or_default()).into_owned(),
+                    score: by_score.then_some(found.score),
+                    sort: if search.sort.is_empty() { Vec::new() } else { found.keys },
+                    sequence: found.sequence,
+                    source: source.to_vec(),
+                })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let aggregations = match aggregations {
+            None => None,
+            Some(request) => {
+                let merged = merged.unwrap_or_default();
+                let limits = AggregationLimitsGuard::new(Some(search.memory_max), None);
+                let result = merged.into_final_result(request, limits)?;
+                Some(serde_json::to_value(result).map_err(|error| StoreError::Query(error.to_string()))?)
+            }
+        };
+        Ok(Hits { total, hits, aggregations, indices })
+    }
+}
+
+fn by_score() -> SortKey {
+    SortKey { field: "_score".to_owned(), descending: true, missing_first: false }
+}
+
+/// Whether a list of names and patterns means an index.
+fn matches(patterns: &str, name: &str) -> bool {
+    let mut found = patterns.is_empty();
+    for pattern in patterns.split(',').map(str::trim).filter(|pattern| !pattern.is_empty()) {
+        match pattern.strip_prefix('-') {
+            Some(pattern) if found && glob(pattern, name) => found = false,
+            Some(_) => {}
+            None => found |= pattern == "_all" || glob(pattern, name),
+        }
+    }
+    found
+}
+
+fn glob(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// The names that Elasticsearch allows.
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let wrong = |reason| Err(StoreError::Name(name.to_owned(), reason));
+    if name.is_empty() || name.len() > 200 {
+        return wrong("must have between 1 and 200 bytes");
+    }
+    if name.chars().any(|c| c.is_control() || " \"*\\<|,>/?#:".contains(c)) {
+        return wrong("must not contain the following characters [ , \", *, \\, <, |, ,, >, /, ?, #, :]");
+    }
+    if name.chars().any(char::is_uppercase) {
+        return wrong("must be lowercase");
+    }
+    if name.starts_with(['-', '_', '+', '.']) || name.contains(".damaged") {
+        return wrong("must not start with '_', '-', '+' or '.'");
+    }
+    Ok(())
+}
+
+fn check_object(
+    prefix: &str,
+    object: &serde_json::Map<String, Json>,
+    mapping: Option<&Mapping>,
+    depth: usize,
+) -> Result<(), StoreError> {
+    if depth > event::DEPTH_MAX {
+        return Err(StoreError::Mapping(format!(
+            "Limit of mapping depth [{}] has been exceeded",
+            event::DEPTH_MAX
+        )));
+    }
+    for (name, value) in object {
+        let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let known = mapping.and_then(|mapping| mapping.0.get(&name)).copied();
+        check_value(&name, value, known, mapping, depth)?;
+    }
+    Ok(())
+}
+
+fn check_value(
+    name: &str,
+    value: &Json,
+    known: Option<FieldType>,
+    mapping: Option<&Mapping>,
+    depth: usize,
+) -> Result<(), StoreError> {
+    let wrong = |known: FieldType| {
+        Err(StoreError::Mapping(format!("failed to parse field [{name}] of type [{}]", known.name())))
+    };
+    match (value, known) {
+        (Json::Array(values), _) => {
+            values.iter().try_for_each(|value| check_value(name, value, known, mapping, depth + 1))
+        }
+        (Json::Object(_), Some(known)) => wrong(known),
+        (Json::Object(inner), None) => check_object(name, inner, mapping, depth + 1),
+        (Json::Null, _) | (_, None) => Ok(()),
+        (value, Some(known)) if type_of(value).is_some() && fit(known, value.clone()).is_none() => {
+            wrong(known)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_deleted(disk: &dyn Disk, folder: &Path) -> BTreeMap<String, u64> {
+    let bytes = disk.read(&folder.join("deleted.json")).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// Elasticsearch's aggregations, with the names of fields as the columns have them.
+fn read_aggregations(request: &Json) -> Result<Aggregations, StoreError> {
+    let mut request = request.clone();
+    rename_fields(&mut request);
+    serde_json::from_value(request)
+        .map_err(|error| StoreError::Query(format!("an aggregation that is not supported: {error}")))
+}
+
+fn rename_fields(value: &mut Json) {
+    match value {
+        Json::Object(object) => {
+            for (key, inner) in object {
+                match inner {
+                    Json::String(field) if key == "field" => *field = column_name(field),
+                    inner => rename_fields(inner),
+                }
+            }
+        }
+        Json::Array(values) => values.iter_mut().for_each(rename_fields),
+        _ => {}
+    }
+}
