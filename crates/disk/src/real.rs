@@ -253,7 +253,10 @@ mod tests {
         file.write_at(0, b"ab").unwrap();
         file.sync().unwrap();
         disk.sync_dir(path.parent().unwrap()).unwrap();
-        assert_eq!((disk.read(path).unwrap(), &disk.map(path).unwrap()[..]), (b"abcd".to_vec(), &b"abcd"[..]));
+        assert_eq!(
+            (disk.read(path).unwrap(), &disk.map(path).unwrap()[..]),
+            (b"abcd".to_vec(), &b"abcd"[..])
+        );
         assert_eq!(disk.len(path).unwrap(), 4);
         let mut some = [0; 9];
         assert_eq!(file.read_at(1, &mut some).unwrap(), 3);

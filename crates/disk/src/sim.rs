@@ -132,7 +132,8 @@ impl SimDisk {
         let mut names = state.durable.clone();
         let beginning = random.usize(..=state.pending.len());
         for (n, change) in state.pending.iter().enumerate() {
-            if if seed % 2 == 0 { n < beginning } else { random.bool() } {
+            let survives = if seed.is_multiple_of(2) { n < beginning } else { random.bool() };
+            if survives {
                 change.apply(&mut names);
             }
         }

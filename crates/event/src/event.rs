@@ -86,6 +86,7 @@ impl<'b> Event<'b> {
         {
             return Some(field.span());
         }
+        let was_text = matches!(self.get(path)?, Value::Str(_));
         let copied = match self.get(path)? {
             Value::Null | Value::Json(_) => return None,
             Value::Str(text) => text.into_owned(),
@@ -95,7 +96,17 @@ impl<'b> Event<'b> {
                 text
             }
         };
-        Some(self.write(&copied))
+        let span = self.write(&copied);
+        // Text that was read out of JSON stays so, and is found as it is the next time.
+        if was_text
+            && let [part] = path.parts()
+            && let Some(id) = part.find(&self.batch.names)
+            && let Some(field) = self.top.iter_mut().find(|field| field.name == id)
+        {
+            *field = Field::spanning(id, Kind::Str, span);
+            self.dirty = true;
+        }
+        Some(span)
     }
 
     /// The bytes of a span.

@@ -128,7 +128,14 @@ impl Registry {
             fastrand::fill(&mut id);
         }
         let mut state = self.state();
-        let entry = Entry { input: input.to_owned(), generation: 0, watermark, meta, done: BTreeMap::new(), rewound: None };
+        let entry = Entry {
+            input: input.to_owned(),
+            generation: 0,
+            watermark,
+            meta,
+            done: BTreeMap::new(),
+            rewound: None,
+        };
         state.entries.insert(id, entry);
         state.changed.insert(id);
         Origin { id, generation: 0 }
@@ -168,7 +175,11 @@ impl Registry {
     /// Everything before this is acknowledged.
     pub fn watermark(&self, origin: Origin) -> u64 {
         let state = self.state();
-        state.entries.get(&origin.id).filter(|entry| entry.generation == origin.generation).map_or(0, |entry| entry.watermark)
+        state
+            .entries
+            .get(&origin.id)
+            .filter(|entry| entry.generation == origin.generation)
+            .map_or(0, |entry| entry.watermark)
     }
 
     /// Where the input must begin again because events came back undone; told once.
@@ -206,7 +217,11 @@ impl Registry {
                 return Ok(());
             }
             let whole = journal.bytes_since_snapshot() > JOURNAL_BYTES_MAX;
-            let ids: Vec<Id> = if whole { state.entries.keys().copied().collect() } else { state.changed.iter().copied().collect() };
+            let ids: Vec<Id> = if whole {
+                state.entries.keys().copied().collect()
+            } else {
+                state.changed.iter().copied().collect()
+            };
             let mut saved: Vec<Saved> = ids.iter().filter_map(|id| state.saved(id)).collect();
             if !whole {
                 saved.extend(state.removed.iter().map(|id| Saved::gone(id)));
@@ -215,7 +230,11 @@ impl Registry {
             state.removed.clear();
             (serde_json::to_vec(&saved).unwrap_or_default(), whole)
         };
-        let written = if whole { journal.compact(&change) } else { journal.append(&change).and_then(|()| journal.sync()) };
+        let written = if whole {
+            journal.compact(&change)
+        } else {
+            journal.append(&change).and_then(|()| journal.sync())
+        };
         if written.is_err() {
             // All of it is tried again, as a snapshot: a failed sync proves nothing twice.
             let mut state = self.state();
@@ -266,7 +285,9 @@ impl State {
     }
 
     fn undone(&mut self, origin: Origin) {
-        if let Some(entry) = self.entries.get_mut(&origin.id).filter(|entry| entry.generation == origin.generation) {
+        if let Some(entry) =
+            self.entries.get_mut(&origin.id).filter(|entry| entry.generation == origin.generation)
+        {
             entry.rewound = Some(entry.watermark);
         }
     }
@@ -292,14 +313,24 @@ impl State {
                 continue;
             }
             let Saved { input, generation, watermark, meta, .. } = saved;
-            self.entries.insert(id, Entry { input, generation, watermark, meta, done: BTreeMap::new(), rewound: None });
+            self.entries.insert(
+                id,
+                Entry { input, generation, watermark, meta, done: BTreeMap::new(), rewound: None },
+            );
         }
     }
 }
 
 impl Saved {
     fn gone(id: &Id) -> Self {
-        Self { id: hex(id), gone: true, input: String::new(), generation: 0, watermark: 0, meta: String::new() }
+        Self {
+            id: hex(id),
+            gone: true,
+            input: String::new(),
+            generation: 0,
+            watermark: 0,
+            meta: String::new(),
+        }
     }
 }
 
@@ -325,7 +356,8 @@ mod tests {
     fn a_failed_range_is_never_jumped_over() {
         let registry = opened(&SimDisk::new());
         let origin = registry.create("in", String::new(), 0);
-        let shares: Vec<Share> = (0..4).map(|n| registry.begin(vec![(origin, n * 10, n * 10 + 10)])).collect();
+        let shares: Vec<Share> =
+            (0..4).map(|n| registry.begin(vec![(origin, n * 10, n * 10 + 10)])).collect();
         let mut shares = shares.into_iter();
         let (first, second, third) = (shares.next().unwrap(), shares.next().unwrap(), shares.next().unwrap());
         third.done();
@@ -362,7 +394,12 @@ mod tests {
             let again = opened(&disk.crash(seed));
             assert_eq!(again.watermark(origin), 10);
             assert_eq!(again.known("in")[0].meta, "m");
-            again.restore([(5, 12), (12, 15), (18, 20)].map(|(from, to)| Positions { origin: origin.id, generation: 0, from, to }));
+            again.restore([(5, 12), (12, 15), (18, 20)].map(|(from, to)| Positions {
+                origin: origin.id,
+                generation: 0,
+                from,
+                to,
+            }));
             assert_eq!(again.watermark(origin), 15);
             again.restore([Positions { origin: origin.id, generation: 7, from: 0, to: 99 }]);
             assert_eq!(again.watermark(origin), 15);

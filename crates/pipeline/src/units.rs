@@ -28,7 +28,11 @@ impl Bytes {
             "gib" => 1 << 30,
             "t" | "tb" => 1_000_000_000_000,
             "tib" => 1 << 40,
-            unit => return Err(format!("{unit:?} is no unit of bytes; there are B, KiB, MiB, GiB, TiB, KB, MB, GB, TB")),
+            unit => {
+                return Err(format!(
+                    "{unit:?} is no unit of bytes; there are B, KiB, MiB, GiB, TiB, KB, MB, GB, TB"
+                ));
+            }
         };
         Ok(Self((number * scale as f64) as u64))
     }
@@ -80,9 +84,14 @@ impl fmt::Display for Bytes {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ns = self.0.as_nanos();
-        for (unit, scale) in
-            [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)]
-        {
+        for (unit, scale) in [
+            ("d", 86_400_000_000_000),
+            ("h", 3_600_000_000_000),
+            ("m", 60_000_000_000),
+            ("s", 1_000_000_000),
+            ("ms", 1_000_000),
+            ("us", 1_000),
+        ] {
             if ns >= scale && ns % scale == 0 {
                 return write!(f, "{}{unit}", ns / scale);
             }

@@ -46,11 +46,12 @@ impl Inspect {
     }
 }
 
-/// Looks at a queue's folder without changing it.
+/// Looks at a queue's folder without changing it; a running queue may be looked at. The last
+/// bytes of one, just being written, then count as damaged.
 pub fn inspect(disk: Arc<dyn Disk>, folder: &Path) -> Result<Inspect, QueueError> {
     let mut found = Inspect::default();
     for path in segment::files(&*disk, folder)? {
-        let bytes = disk.map(&path)?;
+        let bytes = disk.read(&path)?;
         let mut one = InspectSegment {
             file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             bytes: bytes.len() as u64,
@@ -71,27 +72,15 @@ pub fn inspect(disk: Arc<dyn Disk>, folder: &Path) -> Result<Inspect, QueueError
         one.damaged = bad.iter().map(|bad| (bad.to - bad.from) as u64).sum();
         found.segments.push(one);
     }
-    let (cursors, damaged) = Cursors::open(disk, folder)?;
-    found.cursors = cursors.all().map(|(name, cursor)| (name.clone(), cursor)).collect();
-    found.cursors_damaged = damaged;
+    (found.cursors, found.cursors_damaged) = Cursors::peek(disk, folder)?;
     Ok(found)
 }
 
-/// Opens the queue once, which sets aside what is damaged, and writes what is left anew.
+/// Sets aside what is damaged and writes what is left anew, as every opening does. Nobody may
+/// run the queue meanwhile.
 pub fn repair(disk: Arc<dyn Disk>, folder: &Path) -> Result<Recovery, QueueError> {
-    let (queue, recovery) = Queue::open(disk.clone(), folder, Options::default())?;
+    let (queue, recovery) = Queue::open(disk, folder, Options::default())?;
     queue.stop();
-    drop(queue);
-    for path in segment::files(&*disk, folder)? {
-        let bytes = disk.map(&path)?;
-        let mut kept = segment::HEAD.to_vec();
-        let bad = segment::scan(&bytes, &path, |offset, record| {
-            kept.extend_from_slice(&bytes[offset..offset + record.len]);
-        })?;
-        if !bad.is_empty() {
-            disk.write_atomic(&path, &kept)?;
-        }
-    }
     Ok(recovery)
 }
 
@@ -108,7 +97,7 @@ pub struct Dumped<'a> {
 /// Calls `each` with every undamaged record, oldest first.
 pub fn dump(disk: &dyn Disk, folder: &Path, mut each: impl FnMut(Dumped<'_>)) -> Result<(), QueueError> {
     for path in segment::files(disk, folder)? {
-        let bytes = disk.map(&path)?;
+        let bytes = disk.read(&path)?;
         segment::scan(&bytes, &path, |_, record| {
             each(Dumped { sequence: record.sequence, header: record.header, body: record.body });
         })?;

@@ -5,18 +5,28 @@
 //! can be Kafka offsets later. The queue never decodes a batch: what it must know of one
 //! stands in the record's [`Header`].
 //!
+//! A reader gets a record after it was confirmed, never before: otherwise a power cut could
+//! give its sequence to another record, which an output would then take for the old one. The
+//! price is that an event waits for its group's sync.
+//!
 //! Rejected: a database of keys and values, which rewrites what a log only drops.
 
+mod confirm;
 mod cursors;
 mod inspect;
 mod log;
+mod reader;
 mod record;
+mod recover;
 mod segment;
+mod state;
 
 pub use inspect::{Dumped, Inspect, InspectSegment, dump, inspect, repair};
-pub use log::{Acker, Queue, Reader, ReaderStats, Start, Stats};
+pub use log::Queue;
+pub use reader::{Acker, Reader, Start};
 pub use record::{Header, Positions};
 pub use segment::Recovery;
+pub use state::{ReaderStats, Stats};
 
 use disk::DiskError;
 use std::sync::Arc;
@@ -72,7 +82,7 @@ pub enum Durability {
 /// How long a topic keeps its history.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Segments whose newest event is older go. `Duration::MAX`: never for their age.
+    /// Segments whose newest record was appended longer ago go. `Duration::MAX`: never for their age.
     pub age: Duration,
     /// The oldest segments go while all are larger.
     pub bytes: u64,
@@ -88,6 +98,16 @@ pub struct Record {
     /// What was appended.
     pub body: Arc<[u8]>,
 }
+
+impl Record {
+    /// The sequence behind its last event.
+    pub fn end(&self) -> u64 {
+        self.sequence + u64::from(self.header.events)
+    }
+}
+
+/// Is told, once, how an append ended.
+pub type Confirm = Box<dyn FnOnce(Result<(), QueueError>) + Send>;
 
 /// Why the queue did not do what was asked.
 #[derive(Debug, thiserror::Error, Clone)]

@@ -3,17 +3,22 @@
 //! ```text
 //! u32 magic "LPR1"   u32 length of all behind the checksum   u32 crc32c of all behind it
 //! u8 version = 1  u8 codec  u16 0  u32 events  u64 sequence  i64 time_min  i64 time_max  u64 outputs
-//! u32 positions  u32 body
+//! u64 durable  u32 positions  u32 body
 //! per position: 16 origin  u32 generation  u64 from  u64 to
 //! body …
 //! ```
+//! `durable` is how many bytes of the file were synced when the record was written. What is
+//! no record in front of it is damage; behind it, it is what a power cut left of records
+//! that were never confirmed.
 
 use crc32c::{crc32c, crc32c_append};
 
 pub(crate) const MAGIC: [u8; 4] = *b"LPR1";
 const VERSION: u8 = 1;
 const FRAME: usize = 12;
-const FIXED: usize = 48;
+const FIXED: usize = 56;
+/// What must be read to know how long a record is.
+pub(crate) const HEAD_LEN: usize = FRAME + FIXED;
 const POSITION: usize = 36;
 /// No record is larger: a length beyond it is damage.
 pub(crate) const RECORD_MAX: usize = 1 << 30;
@@ -53,12 +58,14 @@ pub(crate) struct Found<'a> {
     pub(crate) sequence: u64,
     pub(crate) header: Header,
     pub(crate) body: &'a [u8],
+    /// Bytes of its file that were synced when it was written.
+    pub(crate) durable: u64,
     /// Its bytes altogether.
     pub(crate) len: usize,
 }
 
 /// Writes all but the body, which follows it.
-pub(crate) fn encode_head(sequence: u64, header: &Header, body: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_head(sequence: u64, durable: u64, header: &Header, body: &[u8], out: &mut Vec<u8>) {
     let length = FIXED + header.positions.len() * POSITION + body.len();
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&(length as u32).to_le_bytes());
@@ -69,6 +76,7 @@ pub(crate) fn encode_head(sequence: u64, header: &Header, body: &[u8], out: &mut
     out.extend_from_slice(&header.time_min.to_le_bytes());
     out.extend_from_slice(&header.time_max.to_le_bytes());
     out.extend_from_slice(&header.outputs.to_le_bytes());
+    out.extend_from_slice(&durable.to_le_bytes());
     out.extend_from_slice(&(header.positions.len() as u32).to_le_bytes());
     out.extend_from_slice(&(body.len() as u32).to_le_bytes());
     for position in &header.positions {
@@ -93,8 +101,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
     if crc32c(content) != sum || content[0] != VERSION {
         return None;
     }
-    let positions = u32_at(content, 40)? as usize;
-    let body = u32_at(content, 44)? as usize;
+    let positions = u32_at(content, 48)? as usize;
+    let body = u32_at(content, 52)? as usize;
     if FIXED + positions.checked_mul(POSITION)?.checked_add(body)? != length {
         return None;
     }
@@ -107,7 +115,36 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
         codec: content[1],
         positions: heads.chunks_exact(POSITION).filter_map(position).collect(),
     };
-    Some(Found { sequence: u64_at(content, 8)?, header, body, len: FRAME + length })
+    Some(Found {
+        sequence: u64_at(content, 8)?,
+        header,
+        body,
+        durable: u64_at(content, 40)?,
+        len: FRAME + length,
+    })
+}
+
+/// What the head alone says, before the checksum is known to fit.
+#[derive(Clone, Copy)]
+pub(crate) struct Peeked {
+    pub(crate) sequence: u64,
+    pub(crate) events: u32,
+    /// Its bytes altogether.
+    pub(crate) len: usize,
+}
+
+impl Peeked {
+    pub(crate) fn end(&self) -> u64 {
+        self.sequence.saturating_add(u64::from(self.events))
+    }
+}
+
+/// Looks at the head of a record.
+pub(crate) fn peek(bytes: &[u8]) -> Option<Peeked> {
+    let length = u32_at(bytes.strip_prefix(&MAGIC)?, 0)? as usize;
+    let content = bytes.get(FRAME..)?;
+    let (events, sequence) = (u32_at(content, 4)?, u64_at(content, 8)?);
+    (FIXED..=RECORD_MAX).contains(&length).then_some(Peeked { sequence, events, len: FRAME + length })
 }
 
 fn position(raw: &[u8]) -> Option<Positions> {
@@ -152,17 +189,19 @@ mod tests {
         #[test]
         fn there_and_back(header in header(), sequence: u64, body: Vec<u8>) {
             let mut bytes = Vec::new();
-            encode_head(sequence, &header, &body, &mut bytes);
+            encode_head(sequence, 7, &header, &body, &mut bytes);
             bytes.extend_from_slice(&body);
             let found = decode(&bytes).unwrap();
-            prop_assert_eq!(found.len, bytes.len());
+            prop_assert_eq!((found.len, found.durable), (bytes.len(), 7));
+            let peeked = peek(&bytes).unwrap();
+            prop_assert_eq!((peeked.len, peeked.sequence, peeked.events), (bytes.len(), sequence, header.events));
             prop_assert_eq!((found.sequence, found.header, found.body), (sequence, header, &body[..]));
         }
 
         #[test]
         fn damage_is_seen(header in header(), body: Vec<u8>, at in any::<prop::sample::Index>(), bit in 0..8_u32) {
             let mut bytes = Vec::new();
-            encode_head(1, &header, &body, &mut bytes);
+            encode_head(1, 0, &header, &body, &mut bytes);
             bytes.extend_from_slice(&body);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;

@@ -1,33 +1,79 @@
-//! Segment files: how they are named, and what is found in one after a crash.
+//! Segment files: how they are named, and what one holds.
 //!
 //! A file is named by the sequence of its first event, in 20 digits, and begins with
-//! `"LPQ1"  u16 version = 1  10 bytes 0`. Records follow without gaps. What is no record is
-//! copied into the folder `damaged/` and passed over; at the very end of the last file it is
-//! what a crash leaves, and cut.
+//! `"LPQ1"  u16 version = 1  u16 0  i64 begun` (nanoseconds UTC, by which a topic's history
+//! ages). Records follow without gaps. What is no record is copied into the folder
+//! `damaged/`; what a power cut left of records that were never confirmed is cut.
 
 use crate::QueueError;
-use crate::record::{self, Found, Header, MAGIC};
+use crate::record::{self, Found, MAGIC, Positions};
 use disk::Disk;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub(crate) const HEAD: [u8; 16] = [b'L', b'P', b'Q', b'1', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-pub(crate) const HEAD_LEN: u64 = HEAD.len() as u64;
+const MAGIC_AND_VERSION: [u8; 8] = *b"LPQ1\x01\0\0\0";
+pub(crate) const HEAD_LEN: usize = 16;
 const VERSION: u16 = 1;
-pub(crate) const ENDING: &str = "queue";
+const ENDING: &str = "queue";
 pub(crate) const DAMAGED: &str = "damaged";
 
-/// Where a record lies.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) sequence: u64,
-    pub(crate) offset: u64,
-    pub(crate) len: usize,
-    pub(crate) header: Header,
+/// What is known of a segment file without looking into it: nothing that grows with the
+/// number of its records.
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    /// The sequence of its first event.
+    pub(crate) first: u64,
+    /// The sequence behind its last event.
+    pub(crate) end: u64,
+    pub(crate) len: u64,
+    /// When it was begun, in nanoseconds UTC.
+    pub(crate) begun: i64,
+    pub(crate) positions: Ranges,
 }
 
-impl Entry {
-    pub(crate) fn end(&self) -> u64 {
-        self.sequence + u64::from(self.header.events)
+impl Segment {
+    pub(crate) fn new(path: PathBuf, first: u64, begun: i64) -> Self {
+        Self { path, first, end: first, len: HEAD_LEN as u64, begun, positions: Ranges::default() }
+    }
+}
+
+/// Ranges of positions, those that touch as one.
+#[derive(Default)]
+pub(crate) struct Ranges(BTreeMap<([u8; 16], u32), Vec<(u64, u64)>>);
+
+impl Ranges {
+    pub(crate) fn add(&mut self, positions: &[Positions]) {
+        for position in positions {
+            let ranges = self.0.entry((position.origin, position.generation)).or_default();
+            match ranges.last_mut() {
+                Some(last) if last.1 == position.from => last.1 = position.to,
+                _ => ranges.push((position.from, position.to)),
+            }
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = Positions> {
+        self.0.iter().flat_map(|(&(origin, generation), ranges)| {
+            ranges.iter().map(move |&(from, to)| Positions { origin, generation, from, to })
+        })
+    }
+}
+
+/// The beginning of a file.
+pub(crate) fn head(begun: i64) -> [u8; HEAD_LEN] {
+    let mut head = [0; HEAD_LEN];
+    head[..8].copy_from_slice(&MAGIC_AND_VERSION);
+    head[8..].copy_from_slice(&begun.to_le_bytes());
+    head
+}
+
+/// When the file with these bytes was begun; long ago if they do not say.
+pub(crate) fn begun(bytes: &[u8]) -> i64 {
+    match bytes.first_chunk::<HEAD_LEN>() {
+        Some(head) if head[..8] == MAGIC_AND_VERSION => {
+            i64::from_le_bytes(std::array::from_fn(|n| head[8 + n]))
+        }
+        _ => 0,
     }
 }
 
@@ -38,13 +84,13 @@ pub struct Recovery {
     pub records: u64,
     /// Events in them.
     pub events: u64,
-    /// Bytes cut off the end: records that were never confirmed.
+    /// Bytes that were cut: what a power cut left of records that were never confirmed.
     pub bytes_torn: u64,
-    /// Damaged stretches that were set aside: file and bytes.
+    /// Damaged stretches that were set aside in the folder `damaged/`: file and bytes.
     pub set_aside: Vec<(String, u64)>,
     /// Sequences that are missing, from and to (not included): damaged or removed.
     pub missing: Vec<(u64, u64)>,
-    /// The cursors could not be read; readers begin at the oldest event.
+    /// Cursors could not be read; readers without one begin at the oldest event.
     pub cursors_damaged: bool,
 }
 
@@ -57,6 +103,11 @@ impl Recovery {
 
 pub(crate) fn file_name(sequence: u64) -> String {
     format!("{sequence:020}.{ENDING}")
+}
+
+/// The sequence that a file is named by.
+pub(crate) fn named(path: &Path) -> u64 {
+    path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0)
 }
 
 /// The segment files of a folder, oldest first.
@@ -88,13 +139,13 @@ pub(crate) fn scan<'a>(
 ) -> Result<Vec<Bad>, QueueError> {
     let mut bad: Vec<Bad> = Vec::new();
     let mut at = 0;
-    if bytes.starts_with(&HEAD[..4]) && bytes.len() >= HEAD.len() {
+    if bytes.starts_with(&MAGIC_AND_VERSION[..4]) && bytes.len() >= HEAD_LEN {
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
         // A flipped bit is not a newer format: that one has no records that we can read.
-        if version > VERSION && record::decode(&bytes[HEAD.len()..]).is_none() && version < 64 {
+        if version > VERSION && record::decode(&bytes[HEAD_LEN..]).is_none() && version < 64 {
             return Err(QueueError::Newer { file: file.display().to_string(), version });
         }
-        at = HEAD.len();
+        at = HEAD_LEN;
     }
     while at < bytes.len() {
         if let Some(found) = record::decode(&bytes[at..]) {
@@ -111,7 +162,7 @@ pub(crate) fn scan<'a>(
 }
 
 /// Where the next undamaged record begins, or the end.
-fn next_record(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn next_record(bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() {
         let Some(found) = bytes[at..].windows(4).position(|window| window == MAGIC) else { break };
         at += found;

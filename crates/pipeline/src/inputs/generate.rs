@@ -70,7 +70,8 @@ impl Config {
             .registry
             .flush()
             .map_err(|error| ConfigError { option: "generate", message: error.to_string() })?;
-        let fields = [("host.name", CommonValue::Str(context.host.clone())), ("log.offset", CommonValue::Position)];
+        let fields =
+            [("host.name", CommonValue::Str(context.host.clone())), ("log.offset", CommonValue::Position)];
         let common = Common::new(origin, fields);
         Ok(GenerateInput { config: self.clone(), context, origin, common, next, begun: None })
     }
@@ -142,8 +143,14 @@ impl GenerateInput {
 
 const LEVELS: [&str; 8] = ["info", "info", "info", "info", "debug", "info", "warn", "error"];
 const PATHS: [&str; 6] = ["/", "/cart", "/checkout", "/api/items", "/api/login", "/health"];
-const SAID: [&str; 6] =
-    ["request finished", "cache refreshed", "user logged in", "connection closed", "retrying upstream", "job done"];
+const SAID: [&str; 6] = [
+    "request finished",
+    "cache refreshed",
+    "user logged in",
+    "connection closed",
+    "retrying upstream",
+    "job done",
+];
 
 /// Writes line number `n`.
 fn line(format: Format, seed: u64, n: u64, now: i64, out: &mut Vec<u8>) {
@@ -153,7 +160,9 @@ fn line(format: Format, seed: u64, n: u64, now: i64, out: &mut Vec<u8>) {
     let took = random.u16(1..900);
     let status = [200, 200, 200, 304, 404, 500][random.usize(..6)];
     let format = match format {
-        Format::Mixed => [Format::Plain, Format::Json, Format::Apache, Format::Syslog, Format::Logfmt][(n % 5) as usize],
+        Format::Mixed => {
+            [Format::Plain, Format::Json, Format::Apache, Format::Syslog, Format::Logfmt][(n % 5) as usize]
+        }
         other => other,
     };
     let time = |out: &mut Vec<u8>| event::time::write_rfc3339(now, out);
@@ -172,12 +181,10 @@ fn line(format: Format, seed: u64, n: u64, now: i64, out: &mut Vec<u8>) {
             time(out);
             write!(out, " level={level} msg=\"{said}\" seq={n} took_ms={took}")
         }
-        Format::Apache => {
-            write!(out, "10.0.0.{} - - [", random.u8(..)).and_then(|()| {
-                clf_time(now, out);
-                write!(out, "] \"GET {path}?seq={n} HTTP/1.1\" {status} {took} \"-\" \"curl/8.5.0\"")
-            })
-        }
+        Format::Apache => write!(out, "10.0.0.{} - - [", random.u8(..)).and_then(|()| {
+            clf_time(now, out);
+            write!(out, "] \"GET {path}?seq={n} HTTP/1.1\" {status} {took} \"-\" \"curl/8.5.0\"")
+        }),
         Format::Syslog => write!(out, "<{}>", 8 + random.u8(..8)).and_then(|()| {
             syslog_time(now, out);
             write!(out, " web1 app[{}]: {said} seq={n}", random.u16(1..))
@@ -186,7 +193,8 @@ fn line(format: Format, seed: u64, n: u64, now: i64, out: &mut Vec<u8>) {
     result.expect("writing to memory");
 }
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 fn civil(now: i64) -> (i64, u32, u32, i64) {
     let seconds = now.div_euclid(1_000_000_000);
@@ -197,11 +205,19 @@ fn civil(now: i64) -> (i64, u32, u32, i64) {
 fn clf_time(now: i64, out: &mut Vec<u8>) {
     let (year, month, day, second) = civil(now);
     let month = MONTHS[month as usize - 1];
-    write!(out, "{day:02}/{month}/{year}:{:02}:{:02}:{:02} +0000", second / 3600, second / 60 % 60, second % 60).expect("writing to memory");
+    write!(
+        out,
+        "{day:02}/{month}/{year}:{:02}:{:02}:{:02} +0000",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+    .expect("writing to memory");
 }
 
 fn syslog_time(now: i64, out: &mut Vec<u8>) {
     let (_, month, day, second) = civil(now);
     let month = MONTHS[month as usize - 1];
-    write!(out, "{month} {day:2} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60).expect("writing to memory");
+    write!(out, "{month} {day:2} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+        .expect("writing to memory");
 }

@@ -74,7 +74,9 @@ impl StdinInput {
         match read {
             Ok(0) => self.ended = true,
             Ok(_) | Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-            Err(error) => return Err(InputError::Read { path: "standard input".into(), source: error.into() }),
+            Err(error) => {
+                return Err(InputError::Read { path: "standard input".into(), source: error.into() });
+            }
         }
         Ok(())
     }

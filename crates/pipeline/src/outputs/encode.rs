@@ -33,7 +33,9 @@ impl Codec {
             Codec::Json => Encoder::Json,
             Codec::Pretty => Encoder::Pretty,
             Codec::Raw => Encoder::Raw,
-            Codec::Text(template) => Encoder::Text(Template::parse(template).map_err(|error| error.to_string())?),
+            Codec::Text(template) => {
+                Encoder::Text(Template::parse(template).map_err(|error| error.to_string())?)
+            }
         })
     }
 }

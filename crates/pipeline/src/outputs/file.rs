@@ -76,11 +76,15 @@ impl Config {
         } else {
             let template = Template::parse(&self.path).map_err(|error| error.to_string())?;
             let first = self.path.find(['%', '{']).unwrap_or(0);
-            let root = match self.path[..first].rfind('/') {
-                Some(0) => return Err("\"path\" may not choose among the folders of /: put a folder before the first field".to_owned()),
-                Some(end) => PathBuf::from(&self.path[..end]),
-                None => PathBuf::from("."),
-            };
+            let root =
+                match self.path[..first].rfind('/') {
+                    Some(0) => return Err(
+                        "\"path\" may not choose among the folders of /: put a folder before the first field"
+                            .to_owned(),
+                    ),
+                    Some(end) => PathBuf::from(&self.path[..end]),
+                    None => PathBuf::from("."),
+                };
             Rendered::Template { template, root }
         };
         Ok(FileOutput {
@@ -172,7 +176,10 @@ impl FileOutput {
             open.file.sync_data().map_err(|source| write_error(&open.path, source))?;
         }
         let file = create(&path).map_err(|source| write_error(&path, source))?;
-        let identity = file.metadata().map(|meta| (meta.dev(), meta.ino())).map_err(|source| write_error(&path, source))?;
+        let identity = file
+            .metadata()
+            .map(|meta| (meta.dev(), meta.ino()))
+            .map_err(|source| write_error(&path, source))?;
         self.open.push(Open { path, file, identity, buffer: Vec::new(), dirty: false, used: self.written });
         Ok(self.open.len() - 1)
     }
@@ -253,7 +260,15 @@ mod tests {
         for good in ["/var/x/a.log", "/var/x/a/b..c"] {
             assert_eq!(confined(good.as_bytes(), root).unwrap(), Path::new(good));
         }
-        for bad in ["/var/x/../y", "/var/x/a/../../y", "/var/xy/a", "/etc/passwd", "/var/x/a\nb", "/var/x/a/", "/var/x"] {
+        for bad in [
+            "/var/x/../y",
+            "/var/x/a/../../y",
+            "/var/xy/a",
+            "/etc/passwd",
+            "/var/x/a\nb",
+            "/var/x/a/",
+            "/var/x",
+        ] {
             assert!(confined(bad.as_bytes(), root).is_err(), "{bad}");
         }
         assert!(confined(b"/var/x/\xff", root).is_err());

@@ -98,3 +98,18 @@ pub enum OutputConfig {
     /// The embedded search store.
     Store(store::Config),
 }
+
+impl OutputConfig {
+    /// The output that these options describe.
+    pub fn build(&self, world: &crate::run::World) -> Result<Box<dyn Output>, String> {
+        Ok(match self {
+            OutputConfig::Blackhole(_) => Box::new(blackhole::Blackhole),
+            OutputConfig::Console(config) => Box::new(config.build()?),
+            OutputConfig::File(config) => Box::new(config.build()?),
+            OutputConfig::Store(config) => {
+                let store = world.store.as_ref().ok_or("there is no store in this program")?;
+                Box::new(config.build(store)?)
+            }
+        })
+    }
+}

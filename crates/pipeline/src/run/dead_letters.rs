@@ -67,7 +67,14 @@ impl DeadLetters {
         let (confirmed, wait) = mpsc::channel();
         for letter in letters {
             let body = serde_json::to_vec(letter).expect("a letter is JSON");
-            let header = Header { events: 1, time_min: now, time_max: now, outputs: 1, codec: CODEC, positions: Vec::new() };
+            let header = Header {
+                events: 1,
+                time_min: now,
+                time_max: now,
+                outputs: 1,
+                codec: CODEC,
+                positions: Vec::new(),
+            };
             let confirmed = confirmed.clone();
             self.0.append(&header, &body, Box::new(move |result| drop(confirmed.send(result))))?;
         }

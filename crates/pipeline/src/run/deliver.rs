@@ -3,8 +3,8 @@
 use super::dead_letters::{DeadLetters, Letter};
 use super::lane::{Lane, Popped};
 use super::ledger::Ledger;
-use super::parcel::{Parcel, Pool};
 use super::now;
+use super::parcel::{Parcel, Pool};
 use crate::outputs::{Delivery, Output, OutputError, Refused};
 use crate::stop::Stop;
 use event::{Acks, Batch};
@@ -73,7 +73,9 @@ impl Deliverer {
                     acknowledge: (record.sequence, events),
                 });
             }
-            self.settle(&mut waiting, idle || self.halt.is_set(), |(sequence, events)| acker.ack(sequence, events));
+            self.settle(&mut waiting, idle || self.halt.is_set(), |(sequence, events)| {
+                acker.ack(sequence, events)
+            });
             if self.halt.is_set() {
                 break;
             }
@@ -117,7 +119,8 @@ impl Deliverer {
         let ledger = &ledger.outputs[self.number];
         let now = now();
         let hex: String = record.body.iter().map(|byte| format!("{byte:02x}")).collect();
-        let letter = Letter::new(&self.pipeline, &ledger.name, reason, now, &format!("{{\"record\":\"{hex}\"}}"));
+        let letter =
+            Letter::new(&self.pipeline, &ledger.name, reason, now, &format!("{{\"record\":\"{hex}\"}}"));
         let mut pause = PAUSE_FIRST;
         while let Err(error) = self.dead_letters.put(std::slice::from_ref(&letter), now) {
             self.trouble(&error);

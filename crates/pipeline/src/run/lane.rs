@@ -67,8 +67,7 @@ impl<T> Lane<T> {
     pub fn pop_within(&self, at_most: Duration) -> Popped<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.waiting.is_empty() && !state.closed {
-            (state, _) =
-                self.filled.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self.filled.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner);
         }
         match state.waiting.pop_front() {
             Some(thing) => {

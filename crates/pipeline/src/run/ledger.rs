@@ -113,8 +113,10 @@ impl Ledger {
 
     /// The counts of now.
     pub fn view(&self, pipeline: &str) -> LedgerView {
-        let (read, made, dropped) = (self.read.load(Relaxed), self.made.load(Relaxed), self.dropped.load(Relaxed));
-        let (merged, returned, open) = (self.merged.load(Relaxed), self.returned.load(Relaxed), self.open.load(Relaxed));
+        let (read, made, dropped) =
+            (self.read.load(Relaxed), self.made.load(Relaxed), self.dropped.load(Relaxed));
+        let (merged, returned, open) =
+            (self.merged.load(Relaxed), self.returned.load(Relaxed), self.open.load(Relaxed));
         let outputs = self
             .outputs
             .iter()

@@ -17,7 +17,7 @@ mod order;
 mod parcel;
 mod pipeline;
 
-pub use pipeline::{Push, Pushed, RunningPipeline};
+pub use pipeline::{Push, Pushed, RunningPipeline, queue_folder};
 
 use crate::plan::Plan;
 use crate::registry::Registry;
@@ -115,7 +115,9 @@ impl Running {
         let batch_bytes = BATCH_BYTES.min(budget.limit() / 8).max(4 << 10);
         let storing = plan.pipelines.values().filter(|pipeline| pipeline.has_store()).count();
         if storing > 1 {
-            return Err(StartError::Plan("only one pipeline may write to the store; give it both inputs".to_owned()));
+            return Err(StartError::Plan(
+                "only one pipeline may write to the store; give it both inputs".to_owned(),
+            ));
         }
         let mut running = Self { stop, registry, pipelines: Vec::new(), dead_letters, budget };
         for (name, pipeline) in &plan.pipelines {

@@ -17,7 +17,6 @@ use crate::stop::Stop;
 use event::{Acks, Batch};
 use expr::Condition;
 use queue::{Header, Positions, Queue, QueueError, Start};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -139,7 +138,10 @@ impl RunningPipeline {
             worker_threads: Vec::new(),
             output_threads: Vec::new(),
             halt: halt.clone(),
-            store_output: plan.outputs.values().position(|output| matches!(output.output, OutputConfig::Store(_))),
+            store_output: plan
+                .outputs
+                .values()
+                .position(|output| matches!(output.output, OutputConfig::Store(_))),
             registry: parts.registry.clone(),
         };
         let names: Vec<&String> = plan.outputs.keys().collect();
@@ -168,11 +170,14 @@ impl RunningPipeline {
             };
             running.output_threads.push(thread);
         }
-        let workers = plan.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let workers =
+            plan.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         for number in 0..workers.max(1) {
             let shared = shared.clone();
             let (mut chains, routes) = (Chains::build(name, plan)?, routes.clone());
-            running.worker_threads.push(spawn(&format!("work:{number}"), move || shared.work(&mut chains, &routes))?);
+            running
+                .worker_threads
+                .push(spawn(&format!("work:{number}"), move || shared.work(&mut chains, &routes))?);
         }
         drop(chains);
         Ok(running)
@@ -297,8 +302,14 @@ impl Push {
         confirmed: impl FnOnce(Pushed) + Send + 'static,
     ) -> Result<u64, QueueError> {
         let bit = 1 << self.output;
-        let header =
-            Header { events, time_min: now, time_max: now, outputs: bit, codec: DOCS_CODEC, positions: Vec::new() };
+        let header = Header {
+            events,
+            time_min: now,
+            time_max: now,
+            outputs: bit,
+            codec: DOCS_CODEC,
+            positions: Vec::new(),
+        };
         let ledger = self.ledger.clone();
         let output = self.output;
         let confirmed = Box::new(move |result: Pushed| {
@@ -370,7 +381,8 @@ impl Shared {
             parcel.charge.resize(parcel.batch.size());
             let mut record = Vec::new();
             if self.queue.is_some() && kept > 0 {
-                record = self.records.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+                record =
+                    self.records.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
                 record.clear();
                 parcel.batch.encode(&mut record);
             }
@@ -413,7 +425,9 @@ impl Shared {
         loop {
             let (acks_then, ledger) = (acks.clone(), self.ledger.clone());
             let confirmed = move |result: Result<(), QueueError>| {
-                let Some(mut acks) = acks_then.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+                let Some(mut acks) = acks_then.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+                    return;
+                };
                 match result {
                     Ok(()) => {
                         for output in &ledger.outputs {
@@ -474,7 +488,10 @@ struct Chains {
 impl Chains {
     fn build(name: &str, plan: &Pipeline) -> Result<Self, StartError> {
         let wrong = |source| StartError::Chain { pipeline: name.to_owned(), source };
-        let own = plan.inputs.iter().map(|(input, part)| Chain::build(&part.filters, &format!("inputs.{input}.filters")));
+        let own = plan
+            .inputs
+            .iter()
+            .map(|(input, part)| Chain::build(&part.filters, &format!("inputs.{input}.filters")));
         let own = own.collect::<Result<_, _>>().map_err(wrong)?;
         Ok(Self { own, all: Chain::build(&plan.filters, "filters").map_err(wrong)? })
     }
@@ -590,9 +607,6 @@ fn build_outputs(pipeline: &str, plan: &Pipeline, world: &World) -> Result<Vec<B
     };
     plan.outputs.iter().map(build).collect()
 }
-
-/// The outputs of a plan by their bits.
-pub type Bits = BTreeMap<String, u32>;
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     // The kernel cuts names at 15 bytes by itself.

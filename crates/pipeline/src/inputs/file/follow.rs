@@ -55,7 +55,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const MARKS_MAX: usize = 256;
 
 impl Followed {
-    pub(super) fn new(path: PathBuf, identity: Identity, origin: Origin, offset: u64, host: &str, now: Instant) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        identity: Identity,
+        origin: Origin,
+        offset: u64,
+        host: &str,
+        now: Instant,
+    ) -> Self {
         let common = common(origin, &path, host);
         Self {
             path,
@@ -227,7 +234,14 @@ impl Followed {
     }
 
     /// Goes on behind `used` bytes that were read at `before` of the batch.
-    pub(super) fn advance(&mut self, batch: &Batch, before: usize, used: usize, skipping: bool, now: Instant) {
+    pub(super) fn advance(
+        &mut self,
+        batch: &Batch,
+        before: usize,
+        used: usize,
+        skipping: bool,
+        now: Instant,
+    ) {
         if used == 0 {
             return;
         }
@@ -290,7 +304,9 @@ impl Followed {
 
     /// Puts the newest mark that is acknowledged into the identity.
     pub(super) fn mark(&mut self, watermark: u64) {
-        while let Some((offset, hash)) = self.marks.front().copied().filter(|(offset, _)| *offset <= watermark) {
+        while let Some((offset, hash)) =
+            self.marks.front().copied().filter(|(offset, _)| *offset <= watermark)
+        {
             self.identity.mark = Some((offset, hash));
             self.marks.pop_front();
         }

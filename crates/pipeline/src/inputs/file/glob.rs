@@ -57,7 +57,8 @@ impl Patterns {
                     if let Some(folder) = pattern.exact.parent() {
                         found.folders.push(folder.to_owned());
                     }
-                    if !self.exclude.is_match(&pattern.exact) && fs::symlink_metadata(&pattern.exact).is_ok() {
+                    if !self.exclude.is_match(&pattern.exact) && fs::symlink_metadata(&pattern.exact).is_ok()
+                    {
                         found.files.push(pattern.exact.clone());
                     }
                 }

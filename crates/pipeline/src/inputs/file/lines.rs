@@ -82,7 +82,15 @@ impl Splitter {
         }
     }
 
-    fn split_groups(&self, rule: &Multiline, batch: &mut Batch, from: usize, to: usize, position: u64, end: End) -> Split {
+    fn split_groups(
+        &self,
+        rule: &Multiline,
+        batch: &mut Batch,
+        from: usize,
+        to: usize,
+        position: u64,
+        end: End,
+    ) -> Split {
         let mut groups: Vec<(Span, bool)> = Vec::new();
         let mut begin = from;
         let mut group_end = from;
@@ -194,7 +202,8 @@ mod tests {
     }
 
     fn joined(pattern: &str, negate: bool, after: bool) -> Splitter {
-        let multiline = Multiline { pattern: Regex::new(pattern).unwrap(), negate, after, lines_max: 4, bytes_max: 100 };
+        let multiline =
+            Multiline { pattern: Regex::new(pattern).unwrap(), negate, after, lines_max: 4, bytes_max: 100 };
         Splitter { line_bytes_max: 100, multiline: Some(multiline) }
     }
 

@@ -46,7 +46,8 @@ impl Watch {
             .map_err(|message| ConfigError { option: "paths", message })?;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
         let allowed = limit.saturating_sub(RESERVED_FILES).max(limit / 4).max(2) as usize;
-        let open_max = if config.open_files_max == 0 { allowed.min(8_192) } else { config.open_files_max.min(allowed) };
+        let open_max =
+            if config.open_files_max == 0 { allowed.min(8_192) } else { config.open_files_max.min(allowed) };
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let known = context.registry.known(&context.name).into_iter();
         let known = known.map(|known| {
@@ -96,7 +97,8 @@ impl Watch {
 
     /// How long nothing needs to be done.
     pub(super) fn pause(&self, now: Instant) -> Duration {
-        let looks = self.files.iter().map(|file| file.next_look.max(file.held_until.unwrap_or(file.next_look)));
+        let looks =
+            self.files.iter().map(|file| file.next_look.max(file.held_until.unwrap_or(file.next_look)));
         let next = looks.min().unwrap_or(self.next_scan).min(self.next_scan);
         next.saturating_duration_since(now).max(Duration::from_millis(1))
     }
@@ -211,18 +213,22 @@ impl Watch {
     /// Takes up a file that nobody follows yet. Says whether an origin was made.
     fn adopt(&mut self, path: &Path, meta: &Metadata, now: Instant) -> io::Result<bool> {
         let file = File::open(path)?;
-        if let Some(at) = self.known.iter().position(|(_, identity)| (identity.dev, identity.ino) == key(meta)) {
+        if let Some(at) =
+            self.known.iter().position(|(_, identity)| (identity.dev, identity.ino) == key(meta))
+        {
             let (known, identity) = self.known.swap_remove(at);
             if meta.len() >= known.watermark && identity.holds(&file)? {
                 let offset = known.watermark;
                 self.follow(path, identity, known.origin, offset, meta, now);
                 return Ok(false);
             }
-            if meta.len() < known.watermark || known.watermark > 0 && identity.path == path.to_string_lossy() {
+            if meta.len() < known.watermark || known.watermark > 0 && identity.path == path.to_string_lossy()
+            {
                 // Cut and written anew while nobody looked. What a copy still has is read first.
                 let created = self.adopt_copy(&identity, known.watermark, now);
                 let origin = self.context.registry.begin_generation(known.origin);
-                let identity = Identity { path: text_of(path), dev: meta.dev(), ino: meta.ino(), ..Identity::default() };
+                let identity =
+                    Identity { path: text_of(path), dev: meta.dev(), ino: meta.ino(), ..Identity::default() };
                 self.follow(path, identity, origin, 0, meta, now);
                 return Ok(true | created);
             }
@@ -252,7 +258,14 @@ impl Watch {
 
     fn identity(&self, path: &Path, meta: &Metadata, file: &File) -> io::Result<Identity> {
         let head = identity::head(file, HEAD)?;
-        Ok(Identity { path: text_of(path), dev: meta.dev(), ino: meta.ino(), head_len: head.len, head: head.hash, mark: None })
+        Ok(Identity {
+            path: text_of(path),
+            dev: meta.dev(),
+            ino: meta.ino(),
+            head_len: head.len,
+            head: head.hash,
+            mark: None,
+        })
     }
 
     fn create(&self, path: &Path, meta: &Metadata, file: &File, offset: u64) -> io::Result<event::Origin> {
@@ -261,7 +274,15 @@ impl Watch {
         Ok(self.context.registry.create(&self.context.name, text, offset))
     }
 
-    fn follow(&mut self, path: &Path, identity: Identity, origin: event::Origin, offset: u64, meta: &Metadata, now: Instant) {
+    fn follow(
+        &mut self,
+        path: &Path,
+        identity: Identity,
+        origin: event::Origin,
+        offset: u64,
+        meta: &Metadata,
+        now: Instant,
+    ) {
         tracing::debug!(path = %path.display(), offset, "following");
         let mut file = Followed::new(path.to_owned(), identity, origin, offset, &self.context.host, now);
         file.size = meta.len();
@@ -306,7 +327,8 @@ impl Watch {
         let path = PathBuf::from(&identity.path);
         let mut created = false;
         for (copy, meta) in siblings(&path) {
-            let is_followed = self.files.iter().any(|file| file.key() == key(&meta) && file.held_until.is_none());
+            let is_followed =
+                self.files.iter().any(|file| file.key() == key(&meta) && file.held_until.is_none());
             let Ok(file) = File::open(&copy) else { continue };
             if is_followed || meta.len() < offset || !identity.holds(&file).unwrap_or(false) {
                 continue;
@@ -370,14 +392,17 @@ impl Watch {
                 .collect();
             rotated.sort_by_key(|(_, meta)| modified(meta));
             for (path, meta) in rotated {
-                let is_known = self.known.iter().any(|(_, identity)| (identity.dev, identity.ino) == key(&meta));
+                let is_known =
+                    self.known.iter().any(|(_, identity)| (identity.dev, identity.ino) == key(&meta));
                 if !is_known && since.is_none_or(|since| modified(&meta) < since) {
                     continue;
                 }
                 let before = self.files.len();
                 match self.adopt(&path, &meta, now) {
                     Ok(made) => created |= made,
-                    Err(error) => tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read"),
+                    Err(error) => {
+                        tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read")
+                    }
                 }
                 if let Some(file) = self.files.get_mut(before) {
                     file.is_finite = file.held_until.is_none();
@@ -396,14 +421,16 @@ impl Watch {
         };
         for file in &self.files {
             if file.gone.is_some() && !file.finished {
-                let modified = file.file.as_ref().and_then(|file| file.metadata().ok()).map(|meta| modified(&meta));
+                let modified =
+                    file.file.as_ref().and_then(|file| file.metadata().ok()).map(|meta| modified(&meta));
                 add(&file.path, modified);
             }
         }
         for (_, identity) in &self.known {
             if !present.contains_key(&(identity.dev, identity.ino)) && !identity.path.is_empty() {
                 let path = PathBuf::from(&identity.path);
-                let found = siblings(&path).into_iter().find(|(_, meta)| key(meta) == (identity.dev, identity.ino));
+                let found =
+                    siblings(&path).into_iter().find(|(_, meta)| key(meta) == (identity.dev, identity.ino));
                 add(&path, found.map(|(_, meta)| modified(&meta)));
             }
         }
@@ -510,7 +537,8 @@ impl Watch {
             let safe = registry.watermark(file.origin());
             file.mark(safe);
             registry.set_meta(file.origin(), serde_json::to_string(&file.identity).unwrap_or_default());
-            let size = file.file.as_ref().and_then(|file| file.metadata().ok()).map_or(file.size, |meta| meta.len());
+            let size =
+                file.file.as_ref().and_then(|file| file.metadata().ok()).map_or(file.size, |meta| meta.len());
             file.size = file.size.max(size);
             let behind = size.saturating_sub(file.offset());
             statuses.push(FileStatus {
@@ -564,7 +592,8 @@ fn siblings(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let Some(folder) = path.parent() else { return Vec::new() };
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let is_packed = |path: &Path| {
-        path.extension().is_some_and(|ending| ["gz", "bz2", "xz", "zst", "lz4"].iter().any(|packed| ending == *packed))
+        path.extension()
+            .is_some_and(|ending| ["gz", "bz2", "xz", "zst", "lz4"].iter().any(|packed| ending == *packed))
     };
     entries
         .map_while(Result::ok)
