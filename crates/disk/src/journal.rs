@@ -28,6 +28,8 @@ pub struct Journal {
     epoch: u64,
     log: Option<Box<dyn File>>,
     len: u64,
+    /// How much of the log is synced.
+    synced: u64,
     /// Room that a log is given when it is begun.
     room: u64,
 }
@@ -74,10 +76,13 @@ impl Journal {
         let Some(log) = log else { return Ok((journal, opened)) };
         let path = journal.log_path(journal.epoch);
         journal.len = log.good.iter().map(|good| good.len() as u64).sum();
-        if opened.report.bytes_damaged > 0 {
+        // After a kill the system may still hold what the disk does not.
+        let is_durable = journal.disk.open(&path).and_then(|file| file.sync()).is_ok();
+        if opened.report.bytes_damaged > 0 || !is_durable {
             let kept: Vec<u8> = log.good.iter().flat_map(|good| &log.bytes[good.clone()]).copied().collect();
+            let damaged = opened.report.bytes_damaged > 0;
             let aside = journal.path("log.damaged");
-            let put = journal.disk.write_atomic(&aside, &log.bytes);
+            let put = if damaged { journal.disk.write_atomic(&aside, &log.bytes) } else { Ok(()) };
             if put.and_then(|()| journal.disk.write_atomic(&path, &kept)).is_err() {
                 // Short of room, the log goes on behind the damage, which the next start sees too.
                 journal.len = log.good.last().map_or(0, |good| good.end as u64);
@@ -88,6 +93,7 @@ impl Journal {
             // Should this fail, the next record is written over the torn one.
             let _ = file.truncate(journal.len);
         }
+        journal.synced = journal.len;
         journal.log = Some(file);
         Ok((journal, opened))
     }
@@ -99,7 +105,8 @@ impl Journal {
 
     fn read(disk: Arc<dyn Disk>, name: &str) -> Result<(Self, Opened, Option<Log>), DiskError> {
         let mut opened = Opened::default();
-        let mut journal = Self { disk, name: name.to_owned(), epoch: 0, log: None, len: 0, room: 0 };
+        let mut journal =
+            Self { disk, name: name.to_owned(), epoch: 0, log: None, len: 0, synced: 0, room: 0 };
         if let Some(bytes) = read_if_there(&*journal.disk, &journal.path("snapshot"))? {
             match read_snapshot(&bytes) {
                 Some((epoch, snapshot)) => {
@@ -128,7 +135,8 @@ impl Journal {
     }
 
     /// Keeps room for this many bytes of changes, now and after each
-    /// [`compact`](Self::compact), so that they can be saved on a full disk.
+    /// [`compact`](Self::compact), so that they can be saved on a full disk. Without the room
+    /// for that, the journal goes on as it was.
     pub fn reserve(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.room = bytes;
         if self.log.is_none() {
@@ -140,8 +148,8 @@ impl Journal {
     fn begin_log(&self, epoch: u64) -> Result<Box<dyn File>, DiskError> {
         let path = self.log_path(epoch);
         let log = self.disk.create(&path)?;
-        let begun = if self.room > 0 { log.allocate(self.room) } else { Ok(()) };
-        begun.and_then(|()| self.disk.sync_dir(path.parent().unwrap_or(Path::new("")))).map(|()| log)
+        self.disk.sync_dir(path.parent().unwrap_or(Path::new("")))?;
+        Ok(log)
     }
 
     fn path(&self, ending: &str) -> PathBuf {
@@ -168,7 +176,7 @@ impl Journal {
     pub fn append(&mut self, record: &[u8]) -> Result<(), DiskError> {
         if self.log.is_none() {
             self.log = Some(self.begin_log(self.epoch)?);
-            self.len = 0;
+            (self.len, self.synced) = (0, 0);
         }
         let Some(log) = &self.log else { return Ok(()) };
         let mut framed = Vec::with_capacity(record.len() + 8);
@@ -178,19 +186,31 @@ impl Journal {
         framed.extend_from_slice(record);
         if let Err(error) = log.write_at(self.len, &framed) {
             let _ = log.truncate(self.len);
+            if self.room > 0 {
+                let _ = log.allocate(self.room);
+            }
             return Err(error);
         }
         self.len += framed.len() as u64;
         Ok(())
     }
 
-    /// Returns when the changes are durable. After a failure the next change begins a new
-    /// snapshot, which the caller should make with [`compact`](Self::compact).
+    /// Returns when the changes are durable. After a failure, those since the last success
+    /// are taken back, and what comes next is written over them. The caller appends them
+    /// again, or, which depends on less of a failing disk, makes a snapshot.
     pub fn sync(&mut self) -> Result<(), DiskError> {
-        match &self.log {
-            Some(log) => log.sync(),
-            None => Ok(()),
+        let Some(log) = &self.log else { return Ok(()) };
+        let synced = log.sync();
+        if synced.is_ok() {
+            self.synced = self.len;
+        } else {
+            self.len = self.synced;
+            let _ = log.truncate(self.len);
+            if self.room > 0 {
+                let _ = log.allocate(self.room);
+            }
         }
+        synced
     }
 
     /// Bytes of changes since the last snapshot.
@@ -210,10 +230,13 @@ impl Journal {
         // First the log, whose room is then certain. An old one of that name is from an
         // attempt that failed; it belonged to no snapshot.
         let log = self.begin_log(epoch)?;
+        if self.room > 0 {
+            log.allocate(self.room)?;
+        }
         self.disk.write_atomic(&self.path("snapshot"), &bytes)?;
         let old = self.log_path(self.epoch);
         self.epoch = epoch;
-        self.len = 0;
+        (self.len, self.synced) = (0, 0);
         self.log = Some(log);
         if self.disk.exists(&old) {
             // The new snapshot does not look at it; it only takes room.

@@ -31,6 +31,7 @@ struct State {
     off: bool,
     sync_fails_at: Option<u64>,
     room: Option<u64>,
+    out_of_handles: bool,
     locked: bool,
 }
 
@@ -123,6 +124,11 @@ impl SimDisk {
     /// Leaves room for this many more bytes; `None` for any number.
     pub fn set_room(&self, room: Option<u64>) {
         self.state().room = room;
+    }
+
+    /// Lets every opening of a file fail, as it does in a process that has too many open.
+    pub fn set_out_of_handles(&self, is_out: bool) {
+        self.state().out_of_handles = is_out;
     }
 
     /// The disk as the machine would find it after a power cut now.
@@ -276,6 +282,12 @@ impl State {
     }
 
     fn change(&mut self, change: Change) {
+        let replaced = match &change {
+            Change::Put(path, _) | Change::Remove(path) | Change::Rename(_, path) => self.live.get(path),
+        };
+        if let Some(&at) = replaced {
+            self.give_room(self.files[at].takes());
+        }
         change.apply(&mut self.live);
         self.pending.push(change);
     }
@@ -315,7 +327,13 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &Path) -> Result<Box<dyn File>, DiskError> {
-        let at = self.state().find("open", path)?;
+        let at = {
+            let state = self.state();
+            if state.out_of_handles {
+                return Err(DiskError::io("open", path, io::Error::from_raw_os_error(24)));
+            }
+            state.find("open", path)?
+        };
         Ok(Box::new(SimFile { disk: self.clone(), at, path: path.to_owned() }))
     }
 
@@ -356,9 +374,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
         let mut state = self.state();
-        let at = state.find("remove", path)?;
-        let freed = state.files[at].takes();
-        state.give_room(freed);
+        state.find("remove", path)?;
         state.change(Change::Remove(path.to_owned()));
         Ok(())
     }

@@ -338,7 +338,7 @@ mod tests {
         );
         check(
             "{\"ts\":1795000000.5,\"severity\":\"error\"}",
-            "2026-11-18T09:46:40.500Z",
+            "2026-11-18T11:06:40.500Z",
             json!({"ts": 1795000000.5, "severity": "error", "level": "error"}),
         );
         check(

@@ -49,7 +49,8 @@ pub struct Options {
     pub group_bytes: usize,
     /// Keep records by age and size instead of until they are acknowledged.
     pub retention: Option<Retention>,
-    /// How many bytes of the newest records are kept in memory for readers that keep up.
+    /// How many bytes of the newest small records are kept in memory for readers that keep up;
+    /// large ones they get from the system's cache.
     pub tail_bytes: usize,
 }
 

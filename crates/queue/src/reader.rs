@@ -82,7 +82,7 @@ impl Reader {
                 drop(queue.appended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner));
                 continue;
             }
-            if let Some(record) = state.from_tail(at) {
+            if let Some(record) = state.in_memory(at) {
                 drop(state);
                 return Some(self.take(at, record));
             }

@@ -81,7 +81,9 @@ pub(crate) fn recover(
             disk.remove(path)?;
             continue;
         }
-        if !bad.is_empty() {
+        // After a kill the system may still hold what the disk does not.
+        let is_durable = !is_last || disk.open(path).and_then(|file| file.sync()).is_ok();
+        if !bad.is_empty() || !is_durable {
             match rewrite(disk, &own, &bytes, &good) {
                 Ok(len) => own.len = len,
                 // Readers pass over it; the next start tries again.

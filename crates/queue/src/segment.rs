@@ -39,7 +39,10 @@ impl Segment {
 
 /// Ranges of positions, those that touch as one.
 #[derive(Default)]
-pub(crate) struct Ranges(BTreeMap<([u8; 16], u32), Vec<(u64, u64)>>);
+pub(crate) struct Ranges(BTreeMap<Origin, Vec<(u64, u64)>>);
+
+/// An origin and its generation.
+type Origin = ([u8; 16], u32);
 
 impl Ranges {
     pub(crate) fn add(&mut self, positions: &[Positions]) {

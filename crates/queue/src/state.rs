@@ -21,7 +21,7 @@ pub(crate) struct State {
     /// Sequences without a record: damaged, missing, or never confirmed; from and to.
     pub(crate) gaps: BTreeMap<u64, u64>,
     pub(crate) bytes: u64,
-    /// The newest records that have events, as far as memory is given to them.
+    /// The newest small records that have events, as far as memory is given to them.
     pub(crate) tail: VecDeque<Record>,
     pub(crate) tail_bytes: usize,
     pub(crate) readers: BTreeMap<String, Cursor>,
@@ -130,12 +130,14 @@ impl State {
     }
 
     /// A record from memory; none when only the disk can tell.
-    pub(crate) fn from_tail(&self, at: u64) -> Option<Record> {
+    pub(crate) fn in_memory(&self, at: u64) -> Option<Record> {
         if at < self.tail.front()?.sequence {
             return None;
         }
         let n = self.tail.partition_point(|record| record.end() <= at);
-        self.tail.get(n).filter(|record| record.end() <= self.visible).cloned()
+        let record = self.tail.get(n)?;
+        // Where a larger record was left out, only the disk can tell.
+        (record.sequence <= at && record.end() <= self.visible).then(|| record.clone())
     }
 
     pub(crate) fn remember(&mut self, record: Record, bytes_max: usize) {
@@ -166,7 +168,9 @@ impl State {
             at = self.skip(at.max(to));
         }
         let Some(cursor) = self.readers.get_mut(name) else { return };
-        (0..passed).for_each(|_| drop(cursor.done.pop_first()));
+        for _ in 0..passed {
+            cursor.done.pop_first();
+        }
         cursor.at = at;
     }
 

@@ -1,1 +1,4 @@
-//! wire
+//! Formats that others speak, in both directions: bytes on one side, values on the other.
+//! Nothing here owns a socket.
+
+pub mod bulk;
