@@ -21,7 +21,8 @@ fn kill_minus_nine_while_lines_come_and_files_rotate() {
             for (n, from) in (0..LINES).step_by(600).enumerate() {
                 let log = folder.join("access.log");
                 let mut file = fs::OpenOptions::new().append(true).create(true).open(&log).expect("a file");
-                std::io::Write::write_all(&mut file, access_lines(from..from + 600).as_bytes()).expect("room");
+                std::io::Write::write_all(&mut file, access_lines(from..from + 600).as_bytes())
+                    .expect("room");
                 if n % 3 == 2 {
                     fs::rename(&log, folder.join(format!("access.log.{n}"))).expect("a rename");
                 }

@@ -17,7 +17,8 @@ fn a_second_instance_is_told_who_was_first() {
     pond.append("a.log", "one\n");
     pond.up(&["a.log"]);
     let data = pond.data();
-    let (ok, said) = ends(&pond, &["up", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "a.log"]);
+    let (ok, said) =
+        ends(&pond, &["up", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "a.log"]);
     assert!(!ok && said.contains("another"), "{said}");
     pond.wait_count(1);
 }

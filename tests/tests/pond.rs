@@ -50,7 +50,8 @@ impl Pond {
 
     /// Appends to a file.
     pub fn append(&self, name: &str, text: &str) {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(self.path(name)).expect("a file");
+        let mut file =
+            std::fs::OpenOptions::new().append(true).create(true).open(self.path(name)).expect("a file");
         file.write_all(text.as_bytes()).expect("room");
     }
 
@@ -64,7 +65,14 @@ impl Pond {
     /// Starts `up` on these files and waits until it answers.
     pub fn up(&mut self, files: &[&str]) {
         let data = self.data();
-        let mut arguments = vec!["up", "--no-journal", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().expect("UTF-8")];
+        let mut arguments = vec![
+            "up",
+            "--no-journal",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            data.to_str().expect("UTF-8"),
+        ];
         arguments.extend(files);
         let command = self.command(&arguments);
         self.start(command);
@@ -74,7 +82,8 @@ impl Pond {
     /// Starts a command and collects what it says.
     pub fn start(&mut self, mut command: Command) {
         self.said.lock().expect("a lock").clear();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let outputs: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().expect("a pipe")), Box::new(child.stderr.take().expect("a pipe"))];
         for output in outputs {
@@ -145,7 +154,10 @@ impl Pond {
         if head.contains("transfer-encoding: chunked") {
             body = unchunk(&body);
         }
-        Some(serde_json::from_slice(&body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned())))
+        Some(
+            serde_json::from_slice(&body)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned())),
+        )
     }
 
     /// How many events the store holds.

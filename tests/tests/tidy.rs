@@ -46,14 +46,28 @@ fn absent(crates: &[&str], words: &[&str], why: &str) {
 fn tidy_pure_crates_do_no_io() {
     absent(
         &["event", "wire", "expr", "filters"],
-        &["std::fs", "std::net", "std::thread", "SystemTime", "Instant::now", "tokio", "std::env", "Utc::now", "Local::now"],
+        &[
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "SystemTime",
+            "Instant::now",
+            "tokio",
+            "std::env",
+            "Utc::now",
+            "Local::now",
+        ],
         "these crates do no I/O, start no thread and read no clock",
     );
 }
 
 #[test]
 fn tidy_only_the_edges_know_the_runtime() {
-    absent(&["event", "wire", "expr", "filters", "disk", "queue", "store", "dialects"], &["tokio::", "async fn"], "they are called, not awaited");
+    absent(
+        &["event", "wire", "expr", "filters", "disk", "queue", "store", "dialects"],
+        &["tokio::", "async fn"],
+        "they are called, not awaited",
+    );
 }
 
 #[test]
@@ -72,7 +86,11 @@ fn tidy_the_queue_never_decodes_a_batch() {
 
 #[test]
 fn tidy_only_web_knows_the_search_language_of_elasticsearch() {
-    absent(&["store", "pipeline", "queue"], &["\"query_string\"", "\"minimum_should_match\"", "\"match_phrase\""], "the store has its own query type");
+    absent(
+        &["store", "pipeline", "queue"],
+        &["\"query_string\"", "\"minimum_should_match\"", "\"match_phrase\""],
+        "the store has its own query type",
+    );
 }
 
 #[test]
@@ -92,10 +110,13 @@ fn tidy_who_depends_on_whom() {
     ];
     let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
     for (name, allowed) in allowed {
-        let manifest = fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).expect("a manifest");
+        let manifest =
+            fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).expect("a manifest");
         let manifest = manifest.split("[dev-dependencies]").next().unwrap_or_default();
         for line in manifest.lines() {
-            let Some(dependency) = line.split(['.', ' ']).next().filter(|first| names.contains(first)) else { continue };
+            let Some(dependency) = line.split(['.', ' ']).next().filter(|first| names.contains(first)) else {
+                continue;
+            };
             assert!(allowed.contains(&dependency), "{name} must not depend on {dependency}");
         }
     }
@@ -107,6 +128,10 @@ fn tidy_no_folder_says_nothing() {
     sources(&root().join("crates"), &mut found);
     for path in found {
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        assert!(!["util", "utils", "common_utils", "helper", "helpers", "misc", "manager"].contains(&name), "{} says nothing about what it holds", path.display());
+        assert!(
+            !["util", "utils", "common_utils", "helper", "helpers", "misc", "manager"].contains(&name),
+            "{} says nothing about what it holds",
+            path.display()
+        );
     }
 }

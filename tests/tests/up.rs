@@ -43,9 +43,16 @@ fn search_and_ledger_read_the_running_pond() {
     pond.wait_count(100);
     let at = pond.wait_for("the address", |pond| {
         let said = pond.said();
-        Some(said[said.find("http://")? + 7..].split(|c: char| c.is_whitespace() || c == '/').next()?.to_owned())
+        Some(
+            said[said.find("http://")? + 7..]
+                .split(|c: char| c.is_whitespace() || c == '/')
+                .next()?
+                .to_owned(),
+        )
     });
-    let text = |command: &mut Command| String::from_utf8(command.output().expect("the binary runs").stdout).expect("UTF-8");
+    let text = |command: &mut Command| {
+        String::from_utf8(command.output().expect("the binary runs").stdout).expect("UTF-8")
+    };
     let found = text(&mut pond.command(&["search", "status >= 500", "--at", &at, "--json"]));
     assert_eq!(found.lines().count(), 10, "{found}");
     let ledger = text(&mut pond.command(&["ledger", "--at", &at]));

@@ -11,9 +11,8 @@ pub(crate) fn name() -> String {
 /// Whether there is a systemd journal that can be followed.
 pub(crate) fn has_journal() -> bool {
     let kept = ["/var/log/journal", "/run/log/journal"];
-    let exists = kept.iter().any(|folder| {
-        std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
-    });
+    let exists =
+        kept.iter().any(|folder| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()));
     exists && in_path("journalctl")
 }
 

@@ -50,7 +50,8 @@ fn default_data_dir() -> PathBuf {
         return PathBuf::from("/var/lib/logpond");
     }
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let state = state.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+    let state =
+        state.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
     state.unwrap_or_else(|| PathBuf::from(".")).join("logpond")
 }
 
@@ -89,9 +90,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn start_log(arguments: &Arguments) {
     use tracing_subscriber::prelude::*;
     let level = tracing_subscriber::filter::LevelFilter::from_level(arguments.log_level);
-    let own = tracing_subscriber::filter::Targets::new()
-        .with_default(level.min_for_others())
-        .with_targets(["cli", "pipeline", "queue", "store", "disk", "web", "dialects"].map(|name| (name, level)));
+    let own = tracing_subscriber::filter::Targets::new().with_default(level.min_for_others()).with_targets(
+        ["cli", "pipeline", "queue", "store", "disk", "web", "dialects"].map(|name| (name, level)),
+    );
     let registry = tracing_subscriber::registry();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if arguments.log_json {

@@ -1,46 +1,66 @@
 //! A running pond: the plan, the store, the API, and the way out.
 
+use crate::commands::run::serve;
 use crate::{Failure, host};
-use disk::{Disk, RealDisk};
+use disk::{Disk, DiskError, RealDisk};
 use pipeline::plan::Plan;
 use pipeline::run::{Running, World};
+use pipeline::stop::Stop;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
 
 /// How often the pond does its housekeeping.
-const HOUSEKEEPING: Duration = Duration::from_secs(2);
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// The exit code when a second signal ended the program at once.
+const ENDED_AT_ONCE: i32 = 130;
 
 /// Runs a plan until it ends by itself or is asked to; `ready` is called once everything
 /// runs, with the address of the API if there is one.
-pub(crate) fn run(plan: &Plan, data_dir: &Path, ready: impl FnOnce(Option<&str>)) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    plan: &Plan,
+    data_dir: &Path,
+    ready: impl FnOnce(Option<&str>, &Running),
+) -> Result<ExitCode, Failure> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(data_dir).map_err(|error| advice(data_dir, &error))?);
     let _lock = disk.lock("lock").map_err(|error| advice(data_dir, &error))?;
-    let has_store = plan.api.is_some() || plan.pipelines.values().any(|pipeline| pipeline.has_store());
-    let store = if has_store { Some(open_store(plan, &disk)?) } else { None };
+    let has_store = plan.api.is_some() || plan.pipelines.values().any(pipeline::plan::Pipeline::has_store);
+    let store = if has_store {
+        Some(open_store(plan, &disk).map_err(|error| advice(data_dir, &error))?)
+    } else {
+        None
+    };
     let world = World { disk, store: store.clone(), host: host::name() };
     let running = Running::start(plan, &world)?;
     let stop = running.stopping();
-    let threads = 1;
+    let running = Arc::new(Mutex::new(running));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .max_blocking_threads(8)
+        .worker_threads(1)
+        .max_blocking_threads(16)
         .thread_name("net")
         .enable_all()
         .build()?;
-    let status = Arc::new(crate::commands::run::Status::new(&running));
-    let server = match (&plan.api, &store) {
-        (Some(api), Some(store)) => Some(runtime.block_on(crate::commands::run::serve(api, store, &running, &status))?),
-        _ => None,
+    watch_signals(&runtime, stop.clone())?;
+    let served = match (&plan.api, &store) {
+        (Some(api), Some(store)) => runtime.block_on(serve(api, store, &running)).map(Some),
+        _ => Ok(None),
     };
-    ready(server.as_ref().map(|server| server.address.as_str()));
-
-    let running = Arc::new(Mutex::new(running));
-    watch_signals(&runtime, stop.clone());
+    let server = match served {
+        Ok(server) => server,
+        Err(error) => {
+            stop.set();
+            finish(running)?;
+            return Err(error);
+        }
+    };
+    ready(
+        server.as_ref().map(|server| server.address.as_str()),
+        &running.lock().unwrap_or_else(PoisonError::into_inner),
+    );
     while !stop.wait(HOUSEKEEPING) {
-        let Ok(running) = running.lock() else { break };
+        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
         for pipeline in running.pipelines() {
             pipeline.registry_saved();
         }
@@ -52,16 +72,88 @@ pub(crate) fn run(plan: &Plan, data_dir: &Path, ready: impl FnOnce(Option<&str>)
             break;
         }
     }
-    drop(status);
-    let running = Arc::into_inner(running).and_then(|running| running.into_inner().ok()).ok_or("a thread of the pond panicked")?;
-    running.wait();
     if let Some(server) = server {
         runtime.block_on(server.stop());
     }
+    finish(running)?;
     if let Some(store) = store {
         store.close();
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
-    tracing::info!("stopped; everything that was read is safe");
     Ok(ExitCode::SUCCESS)
+}
+
+fn finish(running: Arc<Mutex<Running>>) -> Result<(), Failure> {
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    // A request that is just being answered may hold it for a moment.
+    let mut running = running;
+    loop {
+        match Arc::try_unwrap(running) {
+            Ok(running) => {
+                running.into_inner().unwrap_or_else(PoisonError::into_inner).wait();
+                return Ok(());
+            }
+            Err(held) if std::time::Instant::now() < until => {
+                running = held;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(_) => return Err("a request did not end; everything that was confirmed is safe".into()),
+        }
+    }
+}
+
+fn open_store(plan: &Plan, disk: &Arc<dyn Disk>) -> Result<Arc<Store>, DiskError> {
+    let rules = plan.store.clone().unwrap_or_default();
+    let options = store::Options {
+        retention_age: rules.retention_age.map(|age| age.0),
+        retention_bytes: rules.retention_bytes.map(|bytes| bytes.0),
+        ..store::Options::default()
+    };
+    Store::open(disk.clone(), options).map_err(|error| match error {
+        store::StoreError::Disk(error) => error,
+        other => DiskError::Io {
+            operation: "open",
+            path: "store".into(),
+            source: std::io::Error::other(other.to_string()),
+        },
+    })
+}
+
+/// What to do when the data directory cannot be used.
+fn advice(data_dir: &Path, error: &DiskError) -> Failure {
+    match error {
+        DiskError::Locked { .. } => error.to_string().into(),
+        _ if error.is_full() => format!(
+            "{error}\nthe disk of {} is full: make room, or choose another with --data-dir",
+            data_dir.display()
+        )
+        .into(),
+        _ => format!(
+            "{error}\n{} cannot be used to keep data: choose a folder that can be written with --data-dir",
+            data_dir.display()
+        )
+        .into(),
+    }
+}
+
+/// The first signal asks everything to stop; the second ends the program at once, which is
+/// safe, as a power cut is.
+fn watch_signals(runtime: &tokio::runtime::Runtime, stop: Stop) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _context = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    runtime.spawn(async move {
+        for count in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if count > 0 {
+                std::process::exit(ENDED_AT_ONCE);
+            }
+            stop.set();
+        }
+    });
+    Ok(())
 }

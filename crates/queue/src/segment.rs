@@ -91,7 +91,8 @@ pub struct Recovery {
     pub bytes_torn: u64,
     /// Damaged stretches that were set aside in the folder `damaged/`: file and bytes.
     pub set_aside: Vec<(String, u64)>,
-    /// Sequences that are missing, from and to (not included): damaged or removed.
+    /// Sequences that are missing, from and to (not included): damaged or removed. After a power
+    /// cut they may be of records that were never confirmed, where a later one survived.
     pub missing: Vec<(u64, u64)>,
     /// Cursors could not be read; readers without one begin at the oldest event.
     pub cursors_damaged: bool,

@@ -121,7 +121,7 @@ fn rest(disk: &SimDisk) -> (BTreeMap<u64, u64>, queue::Recovery) {
 }
 
 #[track_caller]
-fn check(disk: &SimDisk, model: &Model, what: &str) {
+fn check(disk: &SimDisk, model: &Model, has_failed_sync: bool, what: &str) {
     let (found, recovery) = rest(disk);
     for number in model.confirmed.keys() {
         assert!(
@@ -136,10 +136,18 @@ fn check(disk: &SimDisk, model: &Model, what: &str) {
     for (number, sequence) in &found {
         assert!(model.confirmed.get(number).is_none_or(|known| known == sequence), "{what}: {number} moved");
     }
-    assert!(recovery.is_clean(), "{what}: nothing was damaged, but {recovery:?} {found:?} {model:?}");
+    // Of records that were never confirmed, a later one may survive a power cut without the
+    // one before it: a gap that no confirmed record was in.
+    let is_gap = |(from, to): &(u64, u64)| !model.confirmed.values().any(|known| from <= known && known < to);
+    let is_whole = |recovery: &queue::Recovery| {
+        // A sync that fails on a full disk leaves what can neither be kept nor taken back.
+        let is_aside = recovery.set_aside.is_empty() || has_failed_sync;
+        is_aside && !recovery.cursors_damaged && recovery.missing.iter().all(is_gap)
+    };
+    assert!(is_whole(&recovery), "{what}: nothing was damaged, but {recovery:?} {found:?} {model:?}");
     let again = rest(&disk.kill());
     assert_eq!(again.0, found, "{what}: the second start finds the same");
-    assert_eq!((again.1.is_clean(), again.1.bytes_torn), (true, 0), "{what}: a torn end is cut once");
+    assert!(is_whole(&again.1) && again.1.bytes_torn == 0, "{what}: a torn end is cut once");
 }
 
 #[test]
@@ -156,7 +164,7 @@ fn a_power_cut_at_every_sync() {
             let model = Arc::new(Mutex::new(Model::default()));
             let _ = live(&disk, &model, &mut fastrand::Rng::with_seed(1), 40);
             let model = model.lock().unwrap().clone();
-            check(&disk.crash(seed), &model, &format!("power cut at sync {point}, seed {seed}"));
+            check(&disk.crash(seed), &model, false, &format!("power cut at sync {point}, seed {seed}"));
         }
     }
 }
@@ -167,11 +175,13 @@ fn random_histories_of_cuts_and_kills() {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut disk = SimDisk::new();
         let model = Arc::new(Mutex::new(Model::default()));
+        let mut has_failed_sync = false;
         for _ in 0..3 {
             if random.bool() {
                 disk.power_fails_at(disk.syncs() + random.u64(..25));
             }
             if random.u8(..4) == 0 {
+                has_failed_sync = true;
                 disk.sync_fails_at(disk.syncs() + random.u64(..25));
             }
             disk.set_room((random.u8(..4) == 0).then(|| random.u64(..3_000)));
@@ -182,7 +192,7 @@ fn random_histories_of_cuts_and_kills() {
             if random.bool() {
                 disk = disk.crash(seed + 1);
             }
-            check(&disk, &model.lock().unwrap(), &format!("seed {seed}"));
+            check(&disk, &model.lock().unwrap(), has_failed_sync, &format!("seed {seed}"));
         }
     }
 }

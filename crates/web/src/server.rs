@@ -39,7 +39,7 @@ pub enum IngestError {
 }
 
 /// A future that can be sent elsewhere.
-pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The way into the queue before the store.
 pub trait Ingest: Send + Sync {

@@ -88,7 +88,11 @@ fn print_hits(hits: &[Value], as_json: bool) {
 }
 
 fn line_of(source: &Value, color: bool) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned);
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+    };
     let level = text(&source["level"]);
     let paint = match level.as_str() {
         _ if !color => ("", ""),
@@ -100,6 +104,9 @@ fn line_of(source: &Value, color: bool) -> String {
     let name = path.rsplit('/').next().unwrap_or_default();
     let level = if level.is_empty() { String::new() } else { format!(" {level}") };
     // Control characters of a log must not reach the terminal as such.
-    let message: String = text(&source["message"]).chars().map(|c| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }).collect();
+    let message: String = text(&source["message"])
+        .chars()
+        .map(|c| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c })
+        .collect();
     format!("{} {name}{}{level}{} {message}", text(&source["@timestamp"]), paint.0, paint.1)
 }
