@@ -46,7 +46,8 @@ pub(crate) fn plain(path: &Path, lines: u64) -> io::Result<()> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     for n in 0..lines {
-        let mut line = format!("2026-11-21T02:45:04.{:03}Z worker-{} request {n} finished ", n % 1000, random.u8(..16));
+        let mut line =
+            format!("2026-11-21T02:45:04.{:03}Z worker-{} request {n} finished ", n % 1000, random.u8(..16));
         while line.len() < 199 {
             line.push((b'a' + random.u8(..26)) as char);
         }

@@ -40,15 +40,21 @@ pub(crate) fn run(mut command: Command) -> io::Result<Cost> {
     if !status.success() {
         return Err(io::Error::other(format!("it ended with {status}: {said}")));
     }
-    let allocations = said.rsplit("allocations=").next().and_then(|rest| rest.lines().next()?.trim().parse().ok());
+    let allocations =
+        said.rsplit("allocations=").next().and_then(|rest| rest.lines().next()?.trim().parse().ok());
     Ok(Cost { cpu: children_cpu() - before, wall: begin.elapsed(), rss_kib, allocations })
 }
 
 /// User and system time of all children that were reaped.
 fn children_cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> =
-        stat.rsplit(')').next().unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<u64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
     // Behind the name and the state: cutime and cstime are the 13th and 14th numbers.
     let ticks = fields.get(12).unwrap_or(&0) + fields.get(13).unwrap_or(&0);
     Duration::from_millis(ticks * 10)

@@ -3,17 +3,17 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary, which cargo builds beside the tests.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let mut folder = std::env::current_exe().expect("the test's own path");
     folder.pop();
     if folder.ends_with("deps") {
@@ -25,8 +25,8 @@ pub fn binary() -> PathBuf {
 }
 
 /// A pond and the files it reads, in a directory that goes with it.
-pub struct Pond {
-    pub folder: TempDir,
+pub(crate) struct Pond {
+    pub(crate) folder: TempDir,
     child: Option<Child>,
     address: String,
     said: Arc<Mutex<String>>,
@@ -34,36 +34,36 @@ pub struct Pond {
 
 impl Pond {
     /// A directory without a running pond.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("pond").tempdir().expect("a directory");
         Self { folder, child: None, address: String::new(), said: Arc::default() }
     }
 
     /// A file in the directory.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.path("data")
     }
 
     /// Appends to a file.
-    pub fn append(&self, name: &str, text: &str) {
+    pub(crate) fn append(&self, name: &str, text: &str) {
         let mut file =
             std::fs::OpenOptions::new().append(true).create(true).open(self.path(name)).expect("a file");
         file.write_all(text.as_bytes()).expect("room");
     }
 
     /// The command with its data directory and a free port.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
 
     /// Starts `up` on these files and waits until it answers.
-    pub fn up(&mut self, files: &[&str]) {
+    pub(crate) fn up(&mut self, files: &[&str]) {
         let data = self.data();
         let mut arguments = vec![
             "up",
@@ -80,7 +80,7 @@ impl Pond {
     }
 
     /// Starts a command and collects what it says.
-    pub fn start(&mut self, mut command: Command) {
+    pub(crate) fn start(&mut self, mut command: Command) {
         self.said.lock().expect("a lock").clear();
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
@@ -109,12 +109,12 @@ impl Pond {
     }
 
     /// Everything that the program printed so far.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.lock().expect("a lock").clone()
     }
 
     /// Looks again and again until there is something; fails when the patience ends.
-    pub fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look(self) {
@@ -132,11 +132,11 @@ impl Pond {
     }
 
     /// What the API answers to a request.
-    pub fn get(&self, path: &str) -> Option<Value> {
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.request("GET", path, "")
     }
 
-    pub fn request(&self, method: &str, path: &str, body: &str) -> Option<Value> {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> Option<Value> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let length = body.len();
@@ -161,12 +161,12 @@ impl Pond {
     }
 
     /// How many events the store holds.
-    pub fn count(&self) -> Option<u64> {
+    pub(crate) fn count(&self) -> Option<u64> {
         self.get("/_count")?["count"].as_u64()
     }
 
     /// Waits until the store holds this many events, and fails when it ever holds more.
-    pub fn wait_count(&mut self, wanted: u64) {
+    pub(crate) fn wait_count(&mut self, wanted: u64) {
         self.wait_for(&format!("count of {wanted}"), |pond| {
             let count = pond.count()?;
             assert!(count <= wanted, "the store holds {count} events, more than the {wanted} written");
@@ -175,7 +175,7 @@ impl Pond {
     }
 
     /// The ledger; its sum must hold for every output.
-    pub fn check_ledger(&mut self, read: u64) {
+    pub(crate) fn check_ledger(&mut self, read: u64) {
         let ledger = self.wait_for("a ledger whose sum holds with nothing in flight", |pond| {
             let ledger = pond.get("/_logpond/ledger")?;
             let outputs = ledger["pipelines"][0]["outputs"].as_array()?.clone();
@@ -186,7 +186,7 @@ impl Pond {
     }
 
     /// Sends SIGKILL and waits for the end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -194,7 +194,7 @@ impl Pond {
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("a running program");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("our own child");
@@ -233,7 +233,7 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
 }
 
 /// Numbered lines, as an access log has them.
-pub fn access_lines(numbers: std::ops::Range<u64>) -> String {
+pub(crate) fn access_lines(numbers: std::ops::Range<u64>) -> String {
     use std::fmt::Write;
     let mut text = String::new();
     for n in numbers {
@@ -250,9 +250,4 @@ pub fn access_lines(numbers: std::ops::Range<u64>) -> String {
         );
     }
     text
-}
-
-/// Whether a file exists below this folder.
-pub fn exists(folder: &Path, name: &str) -> bool {
-    folder.join(name).exists()
 }

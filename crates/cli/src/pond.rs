@@ -17,11 +17,13 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// The exit code when a second signal ended the program at once.
 const ENDED_AT_ONCE: i32 = 130;
 
-/// Runs a plan until it ends by itself or is asked to; `ready` is called once everything
+/// Runs a plan until it ends by itself or is asked to, or, `until_idle`, until nothing is left
+/// to do; `ready` is called once everything
 /// runs, with the address of the API if there is one.
 pub(crate) fn run(
     plan: &Plan,
     data_dir: &Path,
+    until_idle: bool,
     ready: impl FnOnce(Option<&str>, &Running),
 ) -> Result<ExitCode, Failure> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(data_dir).map_err(|error| advice(data_dir, &error))?);
@@ -59,7 +61,8 @@ pub(crate) fn run(
         server.as_ref().map(|server| server.address.as_str()),
         &running.lock().unwrap_or_else(PoisonError::into_inner),
     );
-    while !stop.wait(HOUSEKEEPING) {
+    let mut idle = Idle::default();
+    while !stop.wait(if until_idle { IDLE_LOOK } else { HOUSEKEEPING }) {
         let running = running.lock().unwrap_or_else(PoisonError::into_inner);
         for pipeline in running.pipelines() {
             pipeline.registry_saved();
@@ -68,7 +71,9 @@ pub(crate) fn run(
             store.housekeeping();
         }
         // A pond that answers searches stays when its inputs end; others have nothing left.
-        if server.is_none() && running.inputs_ended() {
+        if (server.is_none() && running.inputs_ended())
+            || (until_idle && idle.is_reached(&running, store.as_deref()))
+        {
             break;
         }
     }
@@ -81,6 +86,40 @@ pub(crate) fn run(
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(ExitCode::SUCCESS)
+}
+
+/// How often it is looked whether anything is left to do.
+const IDLE_LOOK: Duration = Duration::from_millis(50);
+
+/// Sees that nothing is left to do: everything read was delivered, and nothing more comes.
+#[derive(Default)]
+struct Idle {
+    read: u64,
+    looks: u32,
+}
+
+impl Idle {
+    fn is_reached(&mut self, running: &Running, store: Option<&Store>) -> bool {
+        let ledgers: Vec<_> =
+            running.pipelines().iter().map(pipeline::run::RunningPipeline::ledger).collect();
+        let read: u64 = ledgers.iter().map(|ledger| ledger.read).sum();
+        let behind: u64 = running.registry().statuses().iter().map(|file| file.behind).sum();
+        let open: i64 =
+            ledgers.iter().flat_map(|ledger| &ledger.outputs).map(|output| output.in_flight.abs()).sum();
+        if read != self.read || behind > 0 || (open > 0 && store.is_none()) {
+            (self.read, self.looks) = (read, 0);
+            return false;
+        }
+        if open > 0
+            && let Some(store) = store
+            && let Err(error) = store.flush()
+        {
+            tracing::warn!(%error, "the store could not be flushed");
+        }
+        self.looks += 1;
+        // The files say once a second how they stand.
+        open == 0 && self.looks > 24
+    }
 }
 
 fn finish(running: Arc<Mutex<Running>>) -> Result<(), Failure> {

@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// Where everything that must survive is kept; the config's own setting comes first.
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// End once everything that is there was delivered, in place of following it.
+    #[arg(long)]
+    until_idle: bool,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -30,7 +33,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Err(code) => return Ok(code),
     };
     let data_dir = plan.data_dir.clone().or(arguments.data_dir).unwrap_or_else(default_data_dir);
-    pond::run(&plan, &data_dir, |address, _| {
+    pond::run(&plan, &data_dir, arguments.until_idle, |address, _| {
         let parts: usize =
             plan.pipelines.values().map(|pipeline| pipeline.inputs.len() + pipeline.outputs.len()).sum();
         eprintln!("logpond: running {parts} parts; positions and queues are in {}", data_dir.display());

@@ -1,0 +1,242 @@
+//! Kills at random moments, counted: what was written against what the store holds.
+
+use crate::corpus::access_line;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+struct Setup {
+    lines: u64,
+    kills: u32,
+    /// Lines a second that are written.
+    rate: u64,
+    rotate: Duration,
+}
+
+/// `kill-loop [--lines N] [--kills N] [--rate N]`
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let number = |name: &str, default: u64| {
+        let at = arguments.iter().position(|own| own == name);
+        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
+    };
+    let setup = Setup {
+        lines: number("--lines", 2_000_000),
+        kills: number("--kills", 20) as u32,
+        rate: number("--rate", 60_000),
+        rotate: Duration::from_millis(50),
+    };
+    match kill_loop(&setup) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("kill-loop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The kill loop again and again, for hours.
+pub(crate) fn soak(arguments: &[String]) -> ExitCode {
+    let hours: f64 = arguments.first().and_then(|hours| hours.parse().ok()).unwrap_or(1.0);
+    let until = Instant::now() + Duration::from_secs_f64(hours * 3600.0);
+    let mut rounds = 0;
+    while Instant::now() < until {
+        rounds += 1;
+        println!("round {rounds}");
+        if run(arguments) != ExitCode::SUCCESS {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn binary() -> PathBuf {
+    std::env::current_exe().expect("the program's own path").with_file_name("logpond")
+}
+
+fn kill_loop(setup: &Setup) -> io::Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let log = folder.path().join("access.log");
+    fs::write(&log, "")?;
+    let written = Arc::new(AtomicU64::new(0));
+    let ended = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (log, written, ended) = (log.clone(), written.clone(), ended.clone());
+        let (lines, rate, rotate) = (setup.lines, setup.rate, setup.rotate);
+        move || {
+            let result = write_lines(&log, lines, rate, rotate, &written);
+            ended.store(true, Ordering::SeqCst);
+            result
+        }
+    });
+    let mut random = fastrand::Rng::new();
+    let begun = Instant::now();
+    let whole = Duration::from_secs_f64(setup.lines as f64 / setup.rate as f64);
+    for kill in 0..setup.kills {
+        let mut pond = Pond::start(folder.path())?;
+        let rest = whole.saturating_sub(begun.elapsed()) / (setup.kills - kill).max(1);
+        std::thread::sleep(rest.mul_f64(random.f64() * 2.0).max(Duration::from_millis(random.u64(20..400))));
+        pond.kill();
+        println!(
+            "kill {:>2}: {:>9} of {} lines written",
+            kill + 1,
+            written.load(Ordering::SeqCst),
+            setup.lines
+        );
+    }
+    let pond = Pond::start(folder.path())?;
+    writer.join().map_err(|_| io::Error::other("the writer panicked"))??;
+    let expected = setup.lines;
+    let mut count = 0;
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_secs(30) {
+        let now = pond.count().unwrap_or(count);
+        if now != count {
+            count = now;
+            since = Instant::now();
+        }
+        if count >= expected && since.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let seen = pond.numbers(setup.lines)?;
+    let lost = (0..setup.lines).filter(|n| !seen.contains_key(n)).count() as u64;
+    let twice: u64 = seen.values().map(|times| times - 1).sum();
+    println!();
+    println!("lines written         {:>10}", setup.lines);
+    // The writer waits between copytruncate's copy and its cut, so there is no such line.
+    println!("nobody could read     {:>10}", 0);
+    println!("in the store (_count) {:>10}", count);
+    println!("lost                  {:>10}", lost);
+    println!("twice                 {:>10}", twice);
+    println!("kills                 {:>10}", setup.kills);
+    Ok(lost == 0 && twice == 0)
+}
+
+/// Writes numbered lines, and rotates: mostly by rename, now and then by copytruncate.
+fn write_lines(log: &Path, lines: u64, rate: u64, rotate: Duration, written: &AtomicU64) -> io::Result<()> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let begun = Instant::now();
+    let mut rotated = Instant::now();
+    let mut rotation = 0_u64;
+    let mut file = OpenOptions::new().append(true).create(true).open(log)?;
+    let mut chunk = String::new();
+    let mut n = 0;
+    while n < lines {
+        let due = ((begun.elapsed().as_secs_f64() * rate as f64) as u64 + 1).min(lines);
+        chunk.clear();
+        let to = due.min(n + 2_000);
+        for line in n..to {
+            chunk.push_str(&access_line(&mut random, line));
+            chunk.push('\n');
+        }
+        file.write_all(chunk.as_bytes())?;
+        n = to;
+        written.store(n, Ordering::SeqCst);
+        if rotated.elapsed() >= rotate {
+            rotated = Instant::now();
+            rotation += 1;
+            let old = log.with_file_name(format!("access.log.{rotation:06}"));
+            if rotation % 10 == 0 {
+                // The writer waits meanwhile, so nothing is written between copy and cut.
+                fs::copy(log, &old)?;
+                file.set_len(0)?;
+            } else {
+                fs::rename(log, &old)?;
+                file = OpenOptions::new().append(true).create(true).open(log)?;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+struct Pond {
+    child: Child,
+    address: String,
+}
+
+impl Pond {
+    fn start(folder: &Path) -> io::Result<Self> {
+        let mut child = Command::new(binary())
+            .args(["up", "--no-journal", "--listen", "127.0.0.1:0", "--log-level", "error", "--data-dir"])
+            .arg(folder.join("data"))
+            .arg(folder.join("access.log"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let address = said.by_ref().map_while(Result::ok).find_map(|line| {
+            let at = line.find("http://")?;
+            Some(line[at + 7..].split(|c: char| c.is_whitespace() || c == '/').next()?.to_owned())
+        });
+        let address = address.ok_or_else(|| io::Error::other("logpond did not come up"))?;
+        std::thread::spawn(move || {
+            for line in said.map_while(Result::ok).filter(|line| line.contains("ERROR")) {
+                eprintln!("{line}");
+            }
+        });
+        Ok(Self { child, address })
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn request(&self, path: &str, body: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+        write!(
+            stream,
+            "POST {path} HTTP/1.0\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )
+        .ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        serde_json::from_slice(&answer[at + 4..]).ok()
+    }
+
+    fn count(&self) -> Option<u64> {
+        self.request("/_count", "")?["count"].as_u64()
+    }
+
+    /// How often each line is in the store, page by page.
+    fn numbers(&self, lines: u64) -> io::Result<HashMap<u64, u64>> {
+        let mut seen: HashMap<u64, u64> = HashMap::with_capacity(lines as usize);
+        let mut after = -1_i64;
+        loop {
+            let body = format!(
+                "{{\"size\":10000,\"sort\":[\"_seq_no\"],\"search_after\":[{after}],\"_source\":[\"path\"]}}"
+            );
+            let answer =
+                self.request("/logs-*/_search", &body).ok_or_else(|| io::Error::other("a search failed"))?;
+            let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
+            let Some(last) = hits.last() else { return Ok(seen) };
+            after = last["sort"][0].as_i64().unwrap_or(i64::MAX);
+            for hit in &hits {
+                let path = hit["_source"]["path"].as_str().unwrap_or_default();
+                let number = path.rsplit('/').next().and_then(|rest| rest.split('?').next()?.parse().ok());
+                *seen.entry(number.unwrap_or(u64::MAX)).or_default() += 1;
+            }
+        }
+    }
+}
+
+impl Drop for Pond {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
