@@ -145,7 +145,7 @@ fn write_lines(log: &Path, lines: u64, rate: u64, rotate: Duration, written: &At
             rotated = Instant::now();
             rotation += 1;
             let old = log.with_file_name(format!("access.log.{rotation:06}"));
-            if rotation % 10 == 0 {
+            if rotation.is_multiple_of(10) {
                 // The writer waits meanwhile, so nothing is written between copy and cut.
                 fs::copy(log, &old)?;
                 file.set_len(0)?;

@@ -35,7 +35,10 @@ fn a_data_directory_that_cannot_be_written() {
 fn a_file_that_is_missing_is_waited_for() {
     let mut pond = Pond::new();
     pond.up(&["later.log"]);
-    assert!(pond.said().contains("later.log"), "{}", pond.said());
+    pond.wait_for("word of what it waits for", |pond| {
+        let said = pond.said();
+        (said.contains("nothing to read yet") && said.contains("later.log")).then_some(())
+    });
     pond.append("later.log", &access_lines(0..10));
     pond.wait_count(10);
 }

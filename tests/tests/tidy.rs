@@ -106,7 +106,10 @@ fn tidy_who_depends_on_whom() {
         ("pipeline", &["event", "wire", "expr", "filters", "disk", "queue", "store"]),
         ("dialects", &["event", "expr", "filters", "pipeline"]),
         ("web", &["event", "wire", "disk", "store", "expr"]),
-        ("cli", &["event", "wire", "expr", "disk", "queue", "store", "pipeline", "dialects", "web"]),
+        (
+            "cli",
+            &["event", "wire", "expr", "filters", "disk", "queue", "store", "pipeline", "dialects", "web"],
+        ),
     ];
     let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
     for (name, allowed) in allowed {

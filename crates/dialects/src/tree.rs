@@ -84,7 +84,7 @@ impl Node {
     pub(crate) fn find_scalar(&self, text: &str) -> Option<Place> {
         match &self.kind {
             Kind::Scalar(Value::String(own)) if own == text => Some(self.place),
-            Kind::Scalar(own) if own.to_string() == text => Some(self.place),
+            Kind::Scalar(own) if *own == text => Some(self.place),
             Kind::Scalar(_) => None,
             Kind::List(items) => items.iter().find_map(|item| item.find_scalar(text)),
             Kind::Map(members) => members.iter().find_map(|(.., node)| node.find_scalar(text)),

@@ -41,9 +41,9 @@ pub fn write_rfc3339(ns: i64, out: &mut Vec<u8>) {
     digits(&mut text[14..16], of_day / 60 % 60);
     digits(&mut text[17..19], of_day % 60);
     digits(&mut text[20..29], fraction);
-    let end = if fraction % 1_000_000 == 0 {
+    let end = if fraction.is_multiple_of(1_000_000) {
         23
-    } else if fraction % 1_000 == 0 {
+    } else if fraction.is_multiple_of(1_000) {
         26
     } else {
         29

@@ -295,7 +295,7 @@ impl<'t> Parser<'t> {
         let mut quoted = false;
         let end = self.rest().find(|c: char| {
             quoted ^= c == '"';
-            !quoted && !(c.is_alphanumeric() || "_@.\"[]".contains(c))
+            !(quoted || c.is_alphanumeric() || "_@.\"[]".contains(c))
         });
         let text = &self.rest()[..end.unwrap_or(self.rest().len())];
         let path = Path::parse(text)

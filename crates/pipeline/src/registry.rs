@@ -224,7 +224,7 @@ impl Registry {
             };
             let mut saved: Vec<Saved> = ids.iter().filter_map(|id| state.saved(id)).collect();
             if !whole {
-                saved.extend(state.removed.iter().map(|id| Saved::gone(id)));
+                saved.extend(state.removed.iter().map(Saved::gone));
             }
             state.changed.clear();
             state.removed.clear();
