@@ -1,95 +1,133 @@
-//! The plan in words and as a picture.
+//! The plan in words.
 
 use pipeline::inputs::InputConfig;
 use pipeline::outputs::OutputConfig;
-use pipeline::plan::{Durability, Pipeline, Plan, Step};
+use pipeline::plan::{Durability, FilterStep, InputPart, OutputPart, Pipeline, Plan, Step};
 use std::fmt::Write;
 
-/// What a plan does, to be read by a person.
+/// What a plan does, to be read by a person: what is read, what is done with it, where it
+/// goes, and what is promised.
 pub fn explain(plan: &Plan) -> String {
     let mut out = String::new();
     for (name, pipeline) in &plan.pipelines {
         let _ = writeln!(out, "pipeline {name}");
         for (name, part) in &pipeline.inputs {
-            let _ = writeln!(out, "  reads      {name}: {}", input(&part.input));
+            row(&mut out, "reads", &format!("{name}: {}", input(part)));
         }
-        let count = steps(&pipeline.filters);
-        let _ = writeln!(out, "  shapes     with {count} {}", if count == 1 { "filter" } else { "filters" });
-        let _ = writeln!(out, "  keeps      {}", queue(pipeline));
+        if pipeline.filters.is_empty() {
+            row(&mut out, "shapes", "nothing: events go on as they were read");
+        }
+        steps(&pipeline.filters, 0, &mut out);
+        row(&mut out, "keeps", &queue(pipeline));
         for (name, part) in &pipeline.outputs {
-            let when = part.when.as_ref().map(|when| format!(", when {when}")).unwrap_or_default();
-            let _ = writeln!(out, "  delivers   {name}: {}{when}", output(&part.output));
+            row(&mut out, "delivers", &format!("{name}: {}", output(part)));
+        }
+        for promise in promises(pipeline) {
+            row(&mut out, "promises", &promise);
         }
     }
     if let Some(api) = &plan.api {
-        let _ = writeln!(out, "answers      http://{}", api.listen);
+        let scheme = if api.tls.is_some() { "https" } else { "http" };
+        let who = if api.users.is_empty() {
+            String::new()
+        } else {
+            format!(", for {}", api.users.keys().cloned().collect::<Vec<_>>().join(", "))
+        };
+        let _ = writeln!(out, "answers      {scheme}://{}{who}", api.listen);
     }
-    let _ = writeln!(out, "every event is delivered at least once, or kept in the dead letters");
-    out
-}
-
-/// A plan as a picture.
-pub fn draw(plan: &Plan) -> String {
-    let mut out = String::new();
-    for (name, pipeline) in &plan.pipelines {
-        let inputs: Vec<String> =
-            pipeline.inputs.iter().map(|(name, part)| format!("{name}: {}", input(&part.input))).collect();
-        let outputs: Vec<String> = pipeline
-            .outputs
-            .iter()
-            .map(|(name, part)| match &part.when {
-                Some(when) => format!("{name}: {} ({when})", output(&part.output)),
-                None => format!("{name}: {}", output(&part.output)),
-            })
-            .collect();
-        let _ = writeln!(out, "{name}");
-        let width = inputs.iter().map(|text| text.chars().count()).max().unwrap_or(0);
-        let middle = format!(
-            " ─▶ {} filters ─▶ {} ─▶ ",
-            steps(&pipeline.filters),
-            if pipeline.queue_options().is_some() { "queue" } else { "(no queue)" }
-        );
-        let gap = " ".repeat(middle.chars().count());
-        for row in 0..inputs.len().max(outputs.len()) {
-            let left = inputs.get(row).map_or("", String::as_str);
-            let right = outputs.get(row).map_or("", String::as_str);
-            let way = if row == 0 { middle.as_str() } else { gap.as_str() };
-            let join = if row == 0 || left.is_empty() { "" } else { " ┘" };
-            let way = if join.is_empty() {
-                way.to_owned()
-            } else {
-                format!("{join}{}", way.chars().skip(2).collect::<String>())
-            };
-            let fork = if row > 0 && !right.is_empty() {
-                format!("{}└▶ ", way.chars().take(gap.chars().count() - 3).collect::<String>())
-            } else {
-                way
-            };
-            let _ = writeln!(out, "  {left:<width$}{}{right}", fork);
+    if let Some(store) = &plan.store {
+        let age = store.retention_age.map(|age| format!("older than {age}"));
+        let bytes = store.retention_bytes.map(|bytes| format!("beyond {bytes} altogether"));
+        let rules: Vec<String> = age.into_iter().chain(bytes).collect();
+        if !rules.is_empty() {
+            let _ = writeln!(out, "forgets      indices of the store {}", rules.join(", or "));
         }
     }
+    if let Some(limit) = plan.memory_limit {
+        let _ = writeln!(out, "uses         at most {limit} of memory for events; inputs wait at the limit");
+    }
+    match &plan.data_dir {
+        Some(folder) => {
+            let _ = writeln!(out, "stays in     {}", folder.display());
+        }
+        None => out.push_str("stays in     the default data directory, or that of --data-dir\n"),
+    }
     out
 }
 
-fn steps(list: &[Step]) -> usize {
-    list.iter()
-        .map(|step| match step {
-            Step::Filter(_) => 1,
-            Step::If(step) => steps(&step.then) + steps(&step.otherwise),
-        })
-        .sum()
+fn row(out: &mut String, what: &str, text: &str) {
+    let _ = writeln!(out, "  {what:<10} {text}");
 }
 
-fn input(config: &InputConfig) -> String {
+fn steps(list: &[Step], depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    for step in list {
+        match step {
+            Step::Filter(step) => row(out, "shapes", &format!("{indent}{}", filter(step))),
+            Step::If(step) => {
+                row(out, "shapes", &format!("{indent}if {}", step.condition));
+                steps(&step.then, depth + 1, out);
+                if !step.otherwise.is_empty() {
+                    row(out, "shapes", &format!("{indent}else"));
+                    steps(&step.otherwise, depth + 1, out);
+                }
+            }
+        }
+    }
+}
+
+fn filter(step: &FilterStep) -> String {
+    let mut out = filter_name(step);
+    if let Some(when) = &step.when {
+        let _ = write!(out, ", when {when}");
+    }
+    if !step.tag_on_failure.is_empty() {
+        let _ = write!(out, ", else tagged {}", step.tag_on_failure.join(", "));
+    }
+    out
+}
+
+/// The name that a filter has in a config.
+pub(crate) fn filter_name(step: &FilterStep) -> String {
+    match serde_json::to_value(&step.filter) {
+        Ok(serde_json::Value::Object(map)) => map.keys().next().cloned().unwrap_or_default(),
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+fn input(part: &InputPart) -> String {
+    let count = count(&part.filters);
+    let own = match count {
+        0 => String::new(),
+        1 => ", with a filter of its own".to_owned(),
+        _ => format!(", with {count} filters of its own"),
+    };
+    format!("{}{own}", input_words(&part.input))
+}
+
+/// What an input reads.
+pub(crate) fn input_words(config: &InputConfig) -> String {
     match config {
         InputConfig::File(config) => config.paths.join(", "),
-        InputConfig::Generate(config) => format!("made up lines, {:?}", config.format).to_lowercase(),
-        InputConfig::Journal(_) => "the systemd journal".to_owned(),
+        InputConfig::Generate(config) => {
+            format!("made up lines, {}", format!("{:?}", config.format).to_lowercase())
+        }
+        InputConfig::Journal(config) if config.units.is_empty() => "the systemd journal".to_owned(),
+        InputConfig::Journal(config) => format!("the systemd journal of {}", config.units.join(", ")),
         InputConfig::Stdin(_) => "standard input".to_owned(),
     }
 }
 
-fn output(config: &OutputConfig) -> String {
+fn output(part: &OutputPart) -> String {
+    match &part.when {
+        Some(when) => format!("{}, when {when}", output_words(&part.output)),
+        None => output_words(&part.output),
+    }
+}
+
+/// Where an output writes.
+pub(crate) fn output_words(config: &OutputConfig) -> String {
     match config {
         OutputConfig::Blackhole(_) => "nowhere".to_owned(),
         OutputConfig::Console(_) => "standard output".to_owned(),
@@ -100,14 +138,56 @@ fn output(config: &OutputConfig) -> String {
 
 fn queue(pipeline: &Pipeline) -> String {
     match pipeline.queue_options() {
-        None => "nothing: the outputs acknowledge to the inputs".to_owned(),
+        None => "no queue: the outputs acknowledge to the inputs".to_owned(),
         Some(options) => {
             let safe = match options.durability {
                 Durability::Fsync => "safe from power cuts",
-                Durability::Os => "safe from kill -9",
+                Durability::Os => "safe from kill -9, not from a power cut",
                 Durability::Memory => "safe from nothing",
             };
-            format!("a queue of at most {}, {safe}", options.bytes_max)
+            let why = if pipeline.queue.is_none() { ", as the outputs need one" } else { "" };
+            format!("a queue of at most {}, {safe}{why}", options.bytes_max)
         }
     }
+}
+
+fn promises(pipeline: &Pipeline) -> Vec<String> {
+    let mut out = vec!["every event is delivered at least once, or kept in the dead letters".to_owned()];
+    for (name, part) in &pipeline.inputs {
+        if matches!(part.input, InputConfig::Stdin(_)) {
+            out.push(format!(
+                "but {name} cannot be read again: what was not kept or delivered at a crash is lost"
+            ));
+        }
+    }
+    let durability = pipeline.queue_options().map(|options| options.durability);
+    if matches!(durability, Some(Durability::Os | Durability::Memory)) {
+        out.push("but the queue was told not to wait for the disk".to_owned());
+    }
+    for (name, part) in &pipeline.outputs {
+        match &part.output {
+            OutputConfig::File(config) if !config.fsync => {
+                out.push(format!("but {name} does not wait for the disk (fsync: false)"));
+            }
+            OutputConfig::Blackhole(_) => out.push(format!("but {name} forgets what it is given")),
+            _ => {}
+        }
+    }
+    if !pipeline.outputs.is_empty() && pipeline.outputs.values().all(|part| part.when.is_some()) {
+        out.push(
+            "but every output has a condition: an event that meets none is counted, and goes nowhere"
+                .to_owned(),
+        );
+    }
+    out
+}
+
+/// How many filters there are in steps.
+pub(crate) fn count(list: &[Step]) -> usize {
+    list.iter()
+        .map(|step| match step {
+            Step::Filter(_) => 1,
+            Step::If(step) => count(&step.then) + count(&step.otherwise),
+        })
+        .sum()
 }

@@ -1,18 +1,27 @@
 //! From what a configuration says to the plan, which is what it means.
 //!
-//! Each dialect is read into a tree that keeps line and column; after the translation nothing
-//! in the program knows which dialect it was. Our own format is the plan as YAML.
+//! Each dialect is read into a tree that keeps line and column (`tree.rs`); the options of
+//! a component are read from that tree through serde (`de.rs`), so that every complaint has
+//! its place. After the translation nothing in the program knows which dialect it was. Our
+//! own format is the plan as YAML.
 
+mod de;
+mod draw;
+mod expand;
 mod explain;
 mod native;
+mod problem;
+mod recognise;
 mod tree;
 mod write;
 
-pub use explain::{draw, explain};
+pub use draw::draw;
+pub use explain::explain;
+pub use problem::Problem;
+pub use recognise::{Dialect, recognise};
 pub use write::print;
 
 use pipeline::plan::Plan;
-use std::fmt;
 
 /// A config file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,34 +41,21 @@ pub struct Translated {
     pub warnings: Vec<Problem>,
 }
 
-/// Something about a place in a config.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column, from 1.
-    pub column: usize,
-    /// What is wrong and what to do.
-    pub message: String,
-    /// The line's text.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
-        if !self.text.is_empty() {
-            let before: String =
-                self.text.chars().take(self.column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
-            write!(f, "\n  {}\n  {before}^", self.text)?;
-        }
-        Ok(())
-    }
-}
-
-/// Reads config files, which together are one plan. All problems are told, not only the first.
+/// Reads config files, which together are one plan. All problems are told, not only the
+/// first, in the order of the files and their lines.
+///
+/// `${VAR}` and `${file:PATH}` are looked up in the environment and on the disk while reading;
+/// what they stood for is never part of a problem.
 pub fn read(sources: &[Source]) -> Result<Translated, Vec<Problem>> {
+    let foreign: Vec<Problem> = sources
+        .iter()
+        .filter_map(|source| match recognise(source) {
+            Dialect::Native => None,
+            other => Some(Problem::of_file(source, format!("this looks like a config of {other}; only logpond's own format is read, see docs/config.md"))),
+        })
+        .collect();
+    if !foreign.is_empty() {
+        return Err(foreign);
+    }
     native::read(sources)
 }

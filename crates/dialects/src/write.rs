@@ -4,14 +4,15 @@ use pipeline::plan::Plan;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// Prints a plan as a config that means the same. Secrets are printed as `***`.
+/// Prints a plan as a config that means the same, always in the same order. Secrets are
+/// printed as `***`.
 pub fn print(plan: &Plan) -> String {
     let mut value = serde_json::to_value(plan).unwrap_or_default();
     // One pipeline is written without its name.
-    if let Some(Value::Object(pipelines)) = value.get("pipelines")
+    if let Some(top) = value.as_object_mut()
+        && let Some(Value::Object(pipelines)) = top.get("pipelines")
         && pipelines.len() == 1
         && let Some(Value::Object(main)) = pipelines.get("main").cloned()
-        && let Some(top) = value.as_object_mut()
     {
         top.shift_remove("pipelines");
         top.extend(main);
@@ -24,48 +25,98 @@ pub fn print(plan: &Plan) -> String {
 fn write_map(map: &Map<String, Value>, indent: usize, out: &mut String) {
     for (name, value) in map {
         let _ = write!(out, "{:indent$}{}:", "", word(name));
-        write_value(value, indent, out);
-    }
-}
-
-fn write_value(value: &Value, indent: usize, out: &mut String) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            out.push('\n');
-            write_map(map, indent + 2, out);
-        }
-        Value::Array(list) if list.iter().any(|item| item.is_object() || item.is_array()) => {
-            out.push('\n');
-            for item in list {
-                let mut inner = String::new();
-                match item {
-                    Value::Object(map) if !map.is_empty() => write_map(map, indent + 4, &mut inner),
-                    other => {
-                        let _ = writeln!(inner, "{:1$}{2}", "", indent + 4, flow(other));
-                    }
-                }
-                let _ = writeln!(out, "{:indent$}  - {}", "", inner.trim_start().trim_end_matches('\n'));
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                out.push('\n');
+                write_map(map, indent + 2, out);
+            }
+            Value::Array(list) if list.iter().any(|item| item.is_object() || item.is_array()) => {
+                out.push('\n');
+                list.iter().for_each(|item| write_item(item, indent + 2, out));
+            }
+            other => {
+                out.push(' ');
+                flow(other, out);
+                out.push('\n');
             }
         }
+    }
+}
+
+fn write_item(item: &Value, indent: usize, out: &mut String) {
+    let _ = write!(out, "{:indent$}- ", "");
+    match item {
+        Value::Object(map) if !map.is_empty() => {
+            let mut inner = String::new();
+            write_map(map, indent + 2, &mut inner);
+            out.push_str(inner.trim_start_matches(' '));
+        }
         other => {
-            let _ = writeln!(out, " {}", flow(other));
+            flow(other, out);
+            out.push('\n');
         }
     }
 }
 
-/// A value on one line; JSON is YAML.
-fn flow(value: &Value) -> String {
+/// A value on one line.
+fn flow(value: &Value, out: &mut String) {
+    let comma = |n: usize| if n == 0 { "" } else { ", " };
     match value {
-        Value::String(text) => word(text),
-        other => other.to_string(),
+        Value::String(text) => out.push_str(&word(&text.replace("${", "$${"))),
+        Value::Array(items) => {
+            out.push('[');
+            for (n, item) in items.iter().enumerate() {
+                out.push_str(comma(n));
+                flow(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            out.push('{');
+            for (n, (name, value)) in map.iter().enumerate() {
+                let _ = write!(out, "{}{}: ", comma(n), word(name));
+                flow(value, out);
+            }
+            out.push('}');
+        }
+        other => {
+            let _ = write!(out, "{other}");
+        }
     }
 }
 
 /// A text, quoted where YAML would read something else.
 fn word(text: &str) -> String {
-    let plain = !text.is_empty()
+    const NOT_TEXT: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || "_/".contains(c))
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_./-".contains(c))
-        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && !["null", "true", "false", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
-    if plain { text.to_owned() } else { Value::from(text.replace("${", "$${")).to_string() }
+        && !NOT_TEXT.contains(&text.to_ascii_lowercase().as_str());
+    if is_plain {
+        return text.to_owned();
+    }
+    if !text.contains('\'') && text.chars().all(is_shown) {
+        return format!("'{text}'");
+    }
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if is_shown(c) => out.push(c),
+            c => {
+                let _ = write!(out, "\\U{:08x}", u32::from(c));
+            }
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Whether a character may stand in YAML as it is, and be seen.
+fn is_shown(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+        && (c == ' ' || !c.is_whitespace())
 }

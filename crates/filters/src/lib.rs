@@ -67,7 +67,7 @@ pub enum FilterConfig {
 /// A filter, ready to be used.
 pub enum Filter {
     /// See [`auto`].
-    Auto(auto::Auto),
+    Auto(Box<auto::Auto>),
     /// See [`convert`].
     Convert(convert::Convert),
     /// See [`drop`](mod@drop).
@@ -88,7 +88,7 @@ impl FilterConfig {
     /// The filter that these options describe.
     pub fn build(&self) -> Result<Filter, BuildError> {
         Ok(match self {
-            FilterConfig::Auto(config) => Filter::Auto(config.build()),
+            FilterConfig::Auto(config) => Filter::Auto(Box::new(config.build())),
             FilterConfig::Convert(config) => Filter::Convert(config.build()?),
             FilterConfig::Drop(_) => Filter::Drop,
             FilterConfig::Json(config) => Filter::Json(config.build()?),

@@ -17,7 +17,8 @@ impl Bytes {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let number: f64 = text[..at].parse().map_err(|_| format!("{text:?} is no size, such as 64MiB"))?;
+        let wrong = || format!("{text:?} is no size, such as 64MiB");
+        let number: f64 = text[..at].parse().map_err(|_| wrong())?;
         let scale: u64 = match text[at..].trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
             "k" | "kb" => 1_000,
@@ -34,7 +35,11 @@ impl Bytes {
                 ));
             }
         };
-        Ok(Self((number * scale as f64) as u64))
+        // A whole number stays exact.
+        match text[..at].parse::<u64>() {
+            Ok(whole) => whole.checked_mul(scale).map(Self).ok_or_else(wrong),
+            Err(_) => Ok(Self((number * scale as f64) as u64)),
+        }
     }
 }
 
@@ -142,6 +147,8 @@ mod tests {
         assert_eq!(Bytes::parse("64MiB").unwrap().0, 64 << 20);
         assert_eq!(Bytes::parse("1.5 kb").unwrap().0, 1_500);
         assert_eq!(Bytes(1 << 30).to_string(), "1GiB");
+        assert_eq!(Bytes::parse(&u64::MAX.to_string()).unwrap().0, u64::MAX);
+        assert!(Bytes::parse("99999999TiB").is_err());
         assert!(Bytes::parse("x").is_err() && Bytes::parse("1 parsec").is_err());
         assert_eq!(Time::parse("1h30m").unwrap().0, Duration::from_secs(5_400));
         assert_eq!(Time::parse("500ms").unwrap().to_string(), "500ms");

@@ -1,10 +1,15 @@
 //! The server: where it listens, and who may.
 
-use crate::es;
+use crate::guard::Guard;
+use crate::{es, guard, tls};
+use axum::Router;
+use axum::middleware;
+use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -14,6 +19,40 @@ use tokio::sync::watch;
 pub struct ServerOptions {
     /// Address and port; port 0 is any free one.
     pub listen: String,
+    /// With what TLS proves who this is; none: no TLS.
+    pub tls: Option<TlsFiles>,
+    /// Who may; none: everybody who reaches the address, which must then be of this machine.
+    pub users: Vec<User>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9200".to_owned(), tls: None, users: Vec::new() }
+    }
+}
+
+/// The files of a certificate, both PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and its root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Somebody who may use the API.
+#[derive(Clone)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The password, which is never shown.
+    pub password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A document to be stored, checked already.
@@ -23,7 +62,7 @@ pub struct IngestDoc {
     pub index: String,
     /// The id.
     pub id: String,
-    /// The JSON object; none removes the document.
+    /// The JSON object, on one line; none removes the document.
     pub source: Option<Vec<u8>>,
     /// Whether a document of this id may be there already.
     pub replaces: bool,
@@ -39,15 +78,17 @@ pub enum IngestError {
 }
 
 /// A future that can be sent elsewhere.
-pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The way into the queue before the store.
+/// The way into the queue before the store. Called once for each request that writes, after
+/// every document of it was checked against the mapping; not being answered holds the
+/// request, and `Busy` tells the client to come again.
 pub trait Ingest: Send + Sync {
     /// Appends documents, in order; done when the disk has them. Returns the sequence of the
     /// first.
     fn append(&self, docs: Vec<IngestDoc>) -> Boxed<Result<u64, IngestError>>;
 
-    /// Done when everything appended before can be found.
+    /// Done when everything appended before was given to the store.
     fn settle(&self) -> Boxed<()>;
 }
 
@@ -60,30 +101,23 @@ pub trait Status: Send + Sync {
 }
 
 /// Why the server does not run.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address cannot be used.
+    #[error("cannot listen on {0}: {1}; choose another with --listen 127.0.0.1:PORT")]
     Listen(String, std::io::Error),
     /// Anybody could reach the address.
-    Open(String),
+    #[error(
+        "{0} can be reached from other machines, and the API has {1}: set both a certificate (tls: cert and key) and at least one user, or listen on 127.0.0.1"
+    )]
+    Open(String, &'static str),
+    /// The certificate or its key cannot be used.
+    #[error("the certificate of the API: {0}")]
+    Tls(String),
 }
-
-impl std::fmt::Display for ServerError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ServerError::Listen(address, error) => {
-                write!(f, "cannot listen on {address}: {error}; choose another with --listen 127.0.0.1:PORT")
-            }
-            ServerError::Open(address) => write!(
-                f,
-                "{address} can be reached from other machines, and the API has neither TLS nor users yet: listen on 127.0.0.1 (a tunnel such as ssh -L brings it elsewhere)"
-            ),
-        }
-    }
-}
-impl std::error::Error for ServerError {}
 
 /// A server that runs.
+#[derive(Debug)]
 pub struct Server {
     /// Where it listens, with the port that was given.
     pub address: String,
@@ -91,8 +125,20 @@ pub struct Server {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// The routes with their guard, for who brings a listener of their own.
+pub fn router(
+    options: &ServerOptions,
+    store: Arc<Store>,
+    ingest: Option<Arc<dyn Ingest>>,
+    status: Arc<dyn Status>,
+) -> Router {
+    let guard = Arc::new(Guard::new(options.users.clone(), options.tls.is_some()));
+    es::routes(store, ingest, status).layer(middleware::from_fn_with_state(guard, guard::check))
+}
+
 impl Server {
-    /// Listens and answers, until [`stop`](Self::stop).
+    /// Listens and answers, until [`stop`](Self::stop). Refuses an address that other
+    /// machines reach, unless there are TLS and users.
     pub async fn start(
         options: &ServerOptions,
         store: Arc<Store>,
@@ -100,29 +146,47 @@ impl Server {
         status: Arc<dyn Status>,
     ) -> Result<Self, ServerError> {
         let listen = &options.listen;
-        let listener =
-            TcpListener::bind(listen).await.map_err(|error| ServerError::Listen(listen.clone(), error))?;
-        let address = listener.local_addr().map_err(|error| ServerError::Listen(listen.clone(), error))?;
+        let wrong = |error| ServerError::Listen(listen.clone(), error);
+        let acceptor = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let listener = TcpListener::bind(listen).await.map_err(wrong)?;
+        let address = listener.local_addr().map_err(wrong)?;
         if !address.ip().is_loopback() {
-            return Err(ServerError::Open(address.to_string()));
+            let lacks = match (&options.tls, options.users.is_empty()) {
+                (Some(_), false) => None,
+                (Some(_), true) => Some("TLS but no users"),
+                (None, false) => Some("users but no TLS"),
+                (None, true) => Some("neither TLS nor users"),
+            };
+            if let Some(lacks) = lacks {
+                return Err(ServerError::Open(address.to_string(), lacks));
+            }
         }
-        let router = es::router(store, ingest, status);
+        let router = router(options, store, ingest, status);
         let (stop, mut stopped) = watch::channel(false);
+        let stopping = async move {
+            // Whoever lets go of the sender has let go of the server.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
         let task = tokio::spawn(async move {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let graceful = axum::serve(listener, service).with_graceful_shutdown(async move {
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            });
-            if let Err(error) = graceful.await {
+            let ended = match acceptor {
+                None => axum::serve(listener, router).with_graceful_shutdown(stopping).await,
+                Some(acceptor) => {
+                    let listener = tls::TlsListener::new(listener, acceptor, address);
+                    axum::serve(listener, router).with_graceful_shutdown(stopping).await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::error!(%error, "the API ended");
             }
         });
         Ok(Self { address: address.to_string(), stop, task })
     }
 
-    /// Takes no more requests and ends, soon.
-    pub async fn stop(self) {
+    /// Takes no more requests, waits two seconds at most for those that run, and ends.
+    pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.task).await;
+        if tokio::time::timeout(Duration::from_secs(2), &mut self.task).await.is_err() {
+            self.task.abort();
+        }
     }
 }

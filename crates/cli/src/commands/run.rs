@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use store::Store;
-use web::{Ingest, IngestDoc, IngestError, Server, ServerOptions};
+use web::{Ingest, IngestDoc, IngestError, Server, ServerOptions, TlsFiles, User};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -171,7 +171,15 @@ pub(crate) async fn serve(
         Some(push) => Some(Arc::new(Intake { push, store: store.clone() })),
         None => None,
     };
-    let options = ServerOptions { listen: api.listen.clone() };
+    let options = ServerOptions {
+        listen: api.listen.clone(),
+        tls: api.tls.as_ref().map(|tls| TlsFiles { cert: tls.cert.clone(), key: tls.key.clone() }),
+        users: api
+            .users
+            .iter()
+            .map(|(name, password)| User { name: name.clone(), password: password.expose().to_owned() })
+            .collect(),
+    };
     Ok(Server::start(&options, store.clone(), ingest, Arc::new(Status::new(running))).await?)
 }
 

@@ -1,8 +1,9 @@
 //! The ledger: what became of every event.
 //!
-//! For each output `read + carried over + made = delivered + dead letters + dropped by rule
-//! + merged + not routed here + given back + in flight`, always. *In flight* is counted where events come and go,
-//! never by subtraction, or the sum would prove nothing.
+//! For each output what came (read, carried over, made) is what went (delivered, dead letters,
+//! dropped by rule, merged, not routed here, given back) and what is in flight, always. *In
+//! flight* is counted where events come and go, never by subtraction, or the sum would prove
+//! nothing.
 
 use serde::Serialize;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};

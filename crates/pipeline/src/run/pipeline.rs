@@ -39,7 +39,7 @@ pub(super) struct Parts<'a> {
 pub struct RunningPipeline {
     name: String,
     shared: Arc<Shared>,
-    inputs: Vec<(String, Box<dyn Input>)>,
+    inputs: Inputs,
     input_threads: Vec<JoinHandle<()>>,
     worker_threads: Vec<JoinHandle<()>>,
     output_threads: Vec<JoinHandle<()>>,
@@ -577,7 +577,10 @@ fn of_plan(options: &QueueOptions) -> queue::Options {
     }
 }
 
-fn build_inputs(parts: &Parts<'_>) -> Result<Vec<(String, Box<dyn Input>)>, StartError> {
+/// Inputs by their names in the plan.
+type Inputs = Vec<(String, Box<dyn Input>)>;
+
+fn build_inputs(parts: &Parts<'_>) -> Result<Inputs, StartError> {
     let build = |(name, part): (&String, &crate::plan::InputPart)| {
         let context = InputContext {
             name: name.clone(),

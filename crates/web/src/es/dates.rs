@@ -1,7 +1,9 @@
 //! Times in questions and answers: date math, time zones and formats.
 
 use super::EsError;
-use chrono::{DateTime, Datelike, Days, FixedOffset, Months, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Days, FixedOffset, Months, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc,
+};
 use std::fmt::Write;
 
 const SECOND: i64 = 1_000_000_000;
@@ -140,7 +142,11 @@ impl Reader {
                 let months = |factor: i64| {
                     let count = count.checked_mul(factor)?;
                     let months = Months::new(u32::try_from(count.unsigned_abs()).ok()?);
-                    if count < 0 { local.checked_sub_months(months) } else { local.checked_add_months(months) }
+                    if count < 0 {
+                        local.checked_sub_months(months)
+                    } else {
+                        local.checked_add_months(months)
+                    }
                 };
                 let days = |factor: i64| {
                     let count = count.checked_mul(factor)?;
@@ -213,7 +219,10 @@ impl Format {
 
     fn parse(name: &str) -> Result<Self, EsError> {
         let pattern = match name {
-            "strict_date_optional_time" | "date_optional_time" | "strict_date_optional_time_nanos" | "iso8601" => {
+            "strict_date_optional_time"
+            | "date_optional_time"
+            | "strict_date_optional_time_nanos"
+            | "iso8601" => {
                 return Ok(Format::Iso);
             }
             "epoch_millis" => return Ok(Format::EpochMillis),
@@ -333,7 +342,12 @@ impl Known {
         let part = |n: usize| self.parts[n].unwrap_or(u32::from(n == 1 || n == 2));
         let year = i32::try_from(self.parts[0].unwrap_or(1970)).ok()?;
         let (nanos, digits) = self.nanos.unwrap_or((0, 0));
-        let local = NaiveDate::from_ymd_opt(year, part(1), part(2))?.and_hms_nano_opt(part(3), part(4), part(5), nanos)?;
+        let local = NaiveDate::from_ymd_opt(year, part(1), part(2))?.and_hms_nano_opt(
+            part(3),
+            part(4),
+            part(5),
+            nanos,
+        )?;
         let start = zone.to_utc(local)?;
         if !round_up {
             return Some(start);
@@ -372,21 +386,11 @@ fn read_iso(text: &str, zone: Zone, round_up: bool) -> Option<i64> {
         for (n, part) in clock.split(':').enumerate() {
             *known.parts.get_mut(3 + n)? = Some(number(part, 2)?);
         }
-        known.nanos = fraction.map(read_fraction).transpose()?;
-    }
-    known.moment(zone, round_up)
-}
-
-trait Transpose<T> {
-    fn transpose(self) -> Option<Option<T>>;
-}
-impl<T> Transpose<T> for Option<Option<T>> {
-    fn transpose(self) -> Option<Option<T>> {
-        match self {
-            None => Some(None),
-            Some(inner) => inner.map(Some),
+        if let Some(digits) = fraction {
+            known.nanos = Some(read_fraction(digits)?);
         }
     }
+    known.moment(zone, round_up)
 }
 
 fn number(text: &str, width: usize) -> Option<u32> {
@@ -468,8 +472,14 @@ mod tests {
         let check = |text: &str, up: bool, expected: &str| {
             let found = Reader::new(now).read(text, up).map(full);
             let expected = expected.trim_end_matches('Z');
-            let shown = found.map(|text| text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.').to_owned());
-            assert_eq!(shown.as_deref().unwrap_or("none"), expected.trim_end_matches('0').trim_end_matches('.'), "{text} {up}");
+            let shown = found.map(|text| {
+                text.trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.').to_owned()
+            });
+            assert_eq!(
+                shown.as_deref().unwrap_or("none"),
+                expected.trim_end_matches('0').trim_end_matches('.'),
+                "{text} {up}"
+            );
         };
         check("now", false, "2026-11-21T13:45:30.5");
         check("now-15m", false, "2026-11-21T13:30:30.5");

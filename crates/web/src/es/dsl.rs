@@ -1,453 +1,554 @@
 //! Elasticsearch's query language, as JSON.
 
-use super::EsError;
-use super::query_string;
+use super::context::Context;
+use super::dates::{Format, Reader, Zone};
+use super::{EsError, query_string, simple_query};
 use serde_json::{Map, Value as Json};
 use std::ops::Bound;
-use store::{Query, SortKey, SortValue, Value};
+use store::{Query, Value};
 
 /// No question is nested deeper.
-const DEPTH_MAX: usize = 32;
-const KINDS: &str = "bool, term, terms, match, match_phrase, match_all, match_none, multi_match, range, exists, prefix, wildcard, regexp, ids, query_string, constant_score";
+pub const DEPTH_MAX: usize = 32;
+/// No question has more parts in one list, as Elasticsearch's `indices.query.bool.max_clause_count`.
+const PARTS_MAX: usize = 1024;
+/// No `terms` has more values.
+const TERMS_MAX: usize = 65_536;
+const KINDS: [&str; 18] = [
+    "bool",
+    "term",
+    "terms",
+    "match",
+    "match_phrase",
+    "match_all",
+    "match_none",
+    "multi_match",
+    "range",
+    "exists",
+    "prefix",
+    "wildcard",
+    "regexp",
+    "ids",
+    "query_string",
+    "simple_query_string",
+    "constant_score",
+    "dis_max",
+];
 
-/// Reads the value of `"query"`. `now` is in nanoseconds UTC.
-pub fn query(json: &Json, now: i64) -> Result<Query, EsError> {
-    read(json, now, 0)
+/// Reads the value of `"query"`.
+pub fn query(json: &Json, context: &Context) -> Result<Query, EsError> {
+    read(json, context, 0)
 }
 
-fn read(json: &Json, now: i64, depth: usize) -> Result<Query, EsError> {
+fn read(json: &Json, context: &Context, depth: usize) -> Result<Query, EsError> {
     if depth > DEPTH_MAX {
-        return Err(EsError::parsing("the query is nested too deep"));
+        return Err(EsError::parsing(format!("the query is nested deeper than {DEPTH_MAX} levels")));
     }
-    let object = json.as_object().ok_or_else(|| EsError::parsing("[query] must be an object"))?;
+    let object = json.as_object().ok_or_else(|| {
+        EsError::parsing(format!("[query] must be an object with one of {}", KINDS.join(", ")))
+    })?;
     let mut members = object.iter();
-    let (Some((kind, body)), None) = (members.next(), members.next()) else {
-        return Err(EsError::parsing(format!("a query holds one of {KINDS}")));
+    let (kind, body) = match (members.next(), members.next()) {
+        (Some(member), None) => member,
+        (None, _) => {
+            return Err(EsError::argument("query malformed, empty clause found"));
+        }
+        (Some((first, _)), Some((second, _))) => {
+            return Err(EsError::parsing(format!(
+                "[{first}] malformed query, expected [END_OBJECT] but found [FIELD_NAME] [{second}]; put several queries into a bool"
+            ))
+            .about(second));
+        }
     };
     match kind.as_str() {
-        "match_all" => Ok(Query::All),
-        "match_none" => Ok(Query::None),
-        "bool" => read_bool(body, now, depth),
-        "constant_score" => read(&body["filter"], now, depth + 1),
-        "exists" => Ok(Query::Exists { field: text(&body["field"], "exists.field")? }),
+        "match_all" => options(kind, body, &[]).map(|_| Query::All),
+        "match_none" => options(kind, body, &[]).map(|_| Query::None),
+        "bool" => read_bool(body, context, depth),
+        "constant_score" => {
+            let body = options(kind, body, &["filter"])?;
+            let filter = body
+                .get("filter")
+                .ok_or_else(|| EsError::parsing("[constant_score] requires a 'filter' element"))?;
+            let filter = vec![read(filter, context, depth + 1)?];
+            Ok(Query::Bool {
+                must: vec![],
+                filter,
+                should: vec![],
+                must_not: vec![],
+                minimum_should_match: None,
+            })
+        }
+        "dis_max" => {
+            let body = options(kind, body, &["queries", "tie_breaker"])?;
+            Ok(Query::or(list(body.get("queries"), context, depth)?))
+        }
+        "exists" => {
+            let body = options(kind, body, &["field"])?;
+            Ok(Query::Exists { field: text(body.get("field"), "exists.field")? })
+        }
         "ids" => {
-            let values = body["values"].as_array().cloned().unwrap_or_default();
-            Ok(Query::Ids(values.iter().map(plain_text).collect()))
+            let body = options(kind, body, &["values", "type"])?;
+            let values = body.get("values").and_then(Json::as_array).cloned().unwrap_or_default();
+            limit(values.len(), TERMS_MAX, "values in ids")?;
+            Ok(Query::Ids(values.iter().map(plain).collect()))
         }
-        "query_string" | "simple_query_string" => {
-            let field = body["default_field"]
-                .as_str()
-                .or_else(|| body["fields"][0].as_str())
-                .filter(|field| !field.contains('*'));
-            let and = body["default_operator"]
-                .as_str()
-                .is_some_and(|operator| operator.eq_ignore_ascii_case("and"));
-            query_string::parse(
-                &text(&body["query"], "query_string.query")?,
-                field.unwrap_or("message"),
-                and,
-                now,
-            )
-        }
-        "multi_match" => {
-            let words = plain_text(&body["query"]);
-            let fields = body["fields"].as_array().cloned().unwrap_or_default();
-            let phrase = body["type"] == "phrase";
-            let one = |field: &Json| {
-                let field = plain_text(field).split('^').next().unwrap_or_default().to_owned();
-                if phrase {
-                    Query::Phrase { field, text: words.clone(), slop: 0 }
-                } else {
-                    Query::Match { field, text: words.clone(), all: body["operator"] == "and" }
-                }
-            };
-            Ok(Query::or(fields.iter().map(one).collect()))
-        }
+        "query_string" => read_query_string(body, context),
+        "simple_query_string" => read_simple(body, context),
+        "multi_match" => read_multi_match(body, context),
         "term" | "match" | "match_phrase" | "prefix" | "wildcard" | "regexp" | "range" | "terms" => {
-            let body =
-                body.as_object().ok_or_else(|| EsError::parsing(format!("[{kind}] must be an object")))?;
+            let body = body.as_object().ok_or_else(|| {
+                EsError::parsing(format!("[{kind}] query malformed, no start_object after query name"))
+                    .about(kind)
+            })?;
             let mut fields = body.iter().filter(|(name, _)| *name != "boost" && *name != "_name");
             let (Some((field, body)), None) = (fields.next(), fields.next()) else {
-                return Err(EsError::parsing(format!("[{kind}] query takes one field")));
+                return Err(EsError::parsing(format!("[{kind}] query takes exactly one field")).about(kind));
             };
-            read_field(kind, field, body, now)
+            read_field(kind, field, body, context)
         }
-        other => Err(EsError::parsing(format!("unknown query [{other}]; there are {KINDS}"))),
+        other => Err(EsError::unknown("the query", other, &KINDS)),
     }
 }
 
-fn read_field(kind: &str, field: &str, body: &Json, now: i64) -> Result<Query, EsError> {
-    let field = field.to_owned();
-    let inner =
-        |name: &str| body.as_object().map_or(body, |object| object.get(name).unwrap_or(&Json::Null)).clone();
-    Ok(match kind {
-        "term" => Query::Terms { field, values: vec![value(&inner("value"))?] },
-        "terms" => {
-            let values = body.as_array().ok_or_else(|| EsError::parsing("[terms] takes a list of values"))?;
-            Query::Terms { field, values: values.iter().map(value).collect::<Result<_, _>>()? }
+/// The options of a query, of which none may be unknown.
+fn options<'j>(kind: &str, body: &'j Json, known: &[&str]) -> Result<&'j Map<String, Json>, EsError> {
+    let body = body
+        .as_object()
+        .ok_or_else(|| EsError::parsing(format!("[{kind}] must be an object")).about(kind))?;
+    if let Some(name) =
+        body.keys().find(|name| !known.contains(&name.as_str()) && *name != "boost" && *name != "_name")
+    {
+        return Err(EsError::unknown(&format!("the option of [{kind}]"), name, known));
+    }
+    Ok(body)
+}
+
+fn limit(count: usize, most: usize, what: &str) -> Result<(), EsError> {
+    if count > most {
+        return Err(EsError::argument(format!("too many {what}: {count}, at most {most}")));
+    }
+    Ok(())
+}
+
+fn list(json: Option<&Json>, context: &Context, depth: usize) -> Result<Vec<Query>, EsError> {
+    match json {
+        None | Some(Json::Null) => Ok(Vec::new()),
+        Some(Json::Array(list)) => {
+            limit(list.len(), PARTS_MAX, "queries in one list")?;
+            list.iter().map(|json| read(json, context, depth + 1)).collect()
         }
-        "match" => {
-            let all = body["operator"].as_str().is_some_and(|operator| operator.eq_ignore_ascii_case("and"));
-            Query::Match { field, text: plain_text(&inner("query")), all }
-        }
-        "match_phrase" => {
-            let slop = body["slop"].as_u64().unwrap_or(0) as u32;
-            Query::Phrase { field, text: plain_text(&inner("query")), slop }
-        }
-        "prefix" => Query::Wildcard { field, pattern: format!("{}*", escaped(&plain_text(&inner("value")))) },
-        "wildcard" => {
-            let pattern = inner("value");
-            Query::Wildcard {
-                field,
-                pattern: plain_text(if pattern.is_null() { &body["wildcard"] } else { &pattern }),
+        Some(json) => Ok(vec![read(json, context, depth + 1)?]),
+    }
+}
+
+fn read_bool(body: &Json, context: &Context, depth: usize) -> Result<Query, EsError> {
+    let known = ["must", "filter", "should", "must_not", "minimum_should_match", "adjust_pure_negative"];
+    let body = options("bool", body, &known)?;
+    let part = |name: &str| list(body.get(name), context, depth);
+    let should = part("should")?;
+    let minimum = match body.get("minimum_should_match") {
+        None | Some(Json::Null) => None,
+        Some(rule) => Some(minimum_should_match(rule, should.len())?),
+    };
+    let (must, filter, must_not) = (part("must")?, part("filter")?, part("must_not")?);
+    if must.is_empty() && filter.is_empty() && should.is_empty() && must_not.is_empty() {
+        return Ok(Query::All);
+    }
+    Ok(Query::Bool { must, filter, should, must_not, minimum_should_match: minimum })
+}
+
+/// `2`, `-1`, `75%`, `-25%`, `2<75% 9<-3`.
+pub(crate) fn minimum_should_match(rule: &Json, count: usize) -> Result<usize, EsError> {
+    let text = plain(rule);
+    let wrong =
+        || EsError::argument(format!("[minimum_should_match] takes a number or a percentage, not [{text}]"));
+    let simple = |text: &str| -> Option<i64> {
+        let count = i64::try_from(count).ok()?;
+        let found = match text.strip_suffix('%') {
+            Some(percent) => {
+                let percent: i64 = percent.trim().parse().ok()?;
+                let part = count.checked_mul(percent.abs())? / 100;
+                if percent < 0 { count - part } else { part }
+            }
+            None => {
+                let number: i64 = text.trim().parse().ok()?;
+                if number < 0 { count.checked_add(number)? } else { number }
+            }
+        };
+        Some(found.max(0))
+    };
+    let mut chosen = None;
+    if text.contains('<') {
+        chosen = i64::try_from(count).ok();
+        for rule in text.split_whitespace() {
+            let (above, rule) = rule.split_once('<').ok_or_else(wrong)?;
+            if count > above.parse::<usize>().map_err(|_| wrong())? {
+                chosen = Some(simple(rule).ok_or_else(wrong)?);
             }
         }
-        "regexp" => Query::Regexp { field, pattern: plain_text(&inner("value")) },
-        _ => read_range(field, body, now)?,
+    }
+    let found = match chosen {
+        Some(found) => found,
+        None => simple(text.trim()).ok_or_else(wrong)?,
+    };
+    usize::try_from(found).map_err(|_| wrong())
+}
+
+fn read_field(kind: &str, field: &str, body: &Json, context: &Context) -> Result<Query, EsError> {
+    let known: &[&str] = match kind {
+        "term" => &["value", "case_insensitive"],
+        "match" => &[
+            "query",
+            "operator",
+            "minimum_should_match",
+            "lenient",
+            "zero_terms_query",
+            "auto_generate_synonyms_phrase_query",
+            "max_expansions",
+            "prefix_length",
+        ],
+        "match_phrase" => &["query", "slop", "zero_terms_query"],
+        "prefix" | "regexp" => &["value", "case_insensitive", "rewrite", "flags", "max_determinized_states"],
+        "wildcard" => &["value", "wildcard", "case_insensitive", "rewrite"],
+        _ => &[],
+    };
+    let owner = field.to_owned();
+    if kind == "terms" {
+        let values = body.as_array().ok_or_else(|| {
+            EsError::parsing(
+                "[terms] query requires a list of values; the lookup in another index is not supported",
+            )
+            .about(field)
+        })?;
+        limit(values.len(), TERMS_MAX, "values in terms")?;
+        return Ok(Query::Terms {
+            field: owner,
+            values: values.iter().map(value).collect::<Result<_, _>>()?,
+        });
+    }
+    if kind == "range" {
+        return read_range(owner, body, context);
+    }
+    let body = match body {
+        Json::Object(_) => options(kind, body, known)?.clone(),
+        short => Map::from_iter([(
+            if kind.starts_with("match") { "query" } else { "value" }.to_owned(),
+            short.clone(),
+        )]),
+    };
+    let own = |name: &str| body.get(name).filter(|json| !json.is_null());
+    let given = own("value").or_else(|| own("query")).or_else(|| own("wildcard"));
+    let given = given.ok_or_else(|| {
+        EsError::argument(format!("value cannot be null in [{kind}] of [{field}]")).about(field)
+    })?;
+    let any_case = own("case_insensitive").is_some_and(|flag| *flag == Json::Bool(true));
+    let pattern =
+        |pattern: String| Query::Regexp { field: owner.clone(), pattern: format!("(?i:{pattern})") };
+    Ok(match kind {
+        "term" if any_case => pattern(escape_regex(&plain(given))),
+        "term" => Query::Terms { field: owner, values: vec![value(given)?] },
+        "match" => {
+            let all = is_and(own("operator"))?;
+            words(owner, &plain(value_only(given, kind)?), all, own("minimum_should_match"))?
+        }
+        "match_phrase" => {
+            let slop = own("slop").and_then(Json::as_u64).unwrap_or(0).min(10_000) as u32;
+            Query::Phrase { field: owner, text: plain(value_only(given, kind)?), slop }
+        }
+        "prefix" if any_case => pattern(format!("{}.*", escape_regex(&plain(given)))),
+        "prefix" => Query::Wildcard { field: owner, pattern: format!("{}*", escaped(&plain(given))) },
+        "wildcard" if any_case => pattern(wildcard_regex(&plain(given))),
+        "wildcard" => Query::Wildcard { field: owner, pattern: plain(given) },
+        _ if any_case => pattern(plain(given)),
+        _ => Query::Regexp { field: owner, pattern: plain(given) },
     })
 }
 
-fn read_range(field: String, body: &Json, now: i64) -> Result<Query, EsError> {
-    let object = body.as_object().ok_or_else(|| EsError::parsing("[range] takes gt, gte, lt, lte"))?;
-    let (mut lower, mut upper) = (Bound::Unbounded, Bound::Unbounded);
-    for (name, json) in object {
-        let at = |round_up: bool| moment(json, now, round_up);
-        match name.as_str() {
-            _ if json.is_null() => {}
-            "gte" | "from" => lower = Bound::Included(at(false)?),
-            "gt" => lower = Bound::Excluded(at(true)?),
-            "lte" | "to" => upper = Bound::Included(at(true)?),
-            "lt" => upper = Bound::Excluded(at(false)?),
-            "format" | "time_zone" | "boost" | "relation" | "include_lower" | "include_upper" => {}
-            other => {
-                return Err(EsError::parsing(format!(
-                    "[range] query does not support [{other}]; there are gt, gte, lt, lte, format"
-                )));
-            }
-        }
+fn value_only<'j>(json: &'j Json, kind: &str) -> Result<&'j Json, EsError> {
+    if json.is_array() || json.is_object() {
+        return Err(
+            EsError::parsing(format!("[{kind}] unknown token [START_ARRAY] after [query]")).about(kind)
+        );
     }
+    Ok(json)
+}
+
+/// Words of a text; where only some of them are needed, each is a question of its own.
+pub(crate) fn words(field: String, text: &str, all: bool, minimum: Option<&Json>) -> Result<Query, EsError> {
+    let Some(rule) = minimum.filter(|_| !all) else {
+        return Ok(Query::Match { field, text: text.to_owned(), all });
+    };
+    let words: Vec<&str> =
+        text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let needed = minimum_should_match(rule, words.len())?;
+    if words.len() < 2 || needed <= 1 {
+        return Ok(Query::Match { field, text: text.to_owned(), all });
+    }
+    limit(words.len(), PARTS_MAX, "words")?;
+    let one = |word: &&str| Query::Match { field: field.clone(), text: (*word).to_owned(), all: true };
+    Ok(Query::Bool {
+        must: vec![],
+        filter: vec![],
+        should: words.iter().map(one).collect(),
+        must_not: vec![],
+        minimum_should_match: Some(needed),
+    })
+}
+
+fn is_and(operator: Option<&Json>) -> Result<bool, EsError> {
+    match operator.map(plain) {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("and") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("or") => Ok(false),
+        Some(text) => Err(EsError::argument(format!("the operator [{text}] must be [and] or [or]"))),
+    }
+}
+
+fn read_range(field: String, body: &Json, context: &Context) -> Result<Query, EsError> {
+    let known = [
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+        "from",
+        "to",
+        "include_lower",
+        "include_upper",
+        "format",
+        "time_zone",
+        "relation",
+    ];
+    let body = options("range", body, &known)?;
+    let mut reader = context.times();
+    let (format, zone) =
+        (body.get("format").and_then(Json::as_str), body.get("time_zone").and_then(Json::as_str));
+    if let Some(format) = format {
+        reader.formats = Format::parse_list(format)?;
+    }
+    if let Some(zone) = zone {
+        reader.zone = Zone::parse(zone)?;
+    }
+    let is_time = context.kind(&field) == Some(store::FieldType::Date) || format.is_some() || zone.is_some();
+    let side = |inclusive: &str,
+                exclusive: &str,
+                old: &str,
+                include: &str,
+                lower: bool|
+     -> Result<Bound<Value>, EsError> {
+        let get = |name: &str| body.get(name).filter(|json| !json.is_null());
+        let (json, included) = match (get(inclusive), get(exclusive), get(old)) {
+            (Some(json), _, _) => (json, true),
+            (_, Some(json), _) => (json, false),
+            (_, _, Some(json)) => (json, body.get(include) != Some(&Json::Bool(false))),
+            _ => return Ok(Bound::Unbounded),
+        };
+        // Below an included moment nothing of it is cut off, above an excluded one nothing stays.
+        let found = moment(json, &reader, lower != included, is_time)?;
+        Ok(if included { Bound::Included(found) } else { Bound::Excluded(found) })
+    };
+    let lower = side("gte", "gt", "from", "include_lower", true)?;
+    let upper = side("lte", "lt", "to", "include_upper", false)?;
     Ok(Query::Range { field, lower, upper })
 }
 
-/// A value of a range: date math becomes a time, everything else stays.
-pub(crate) fn moment(json: &Json, now: i64, round_up: bool) -> Result<Value, EsError> {
+/// A value of a range: what is meant as a time becomes one, everything else stays.
+pub(crate) fn moment(json: &Json, reader: &Reader, round_up: bool, is_time: bool) -> Result<Value, EsError> {
+    let wrong = |text: &str| {
+        EsError::parsing(format!("failed to parse date field [{text}]; such as now-15m, now/d, 2026-11-21||+1d/d, 2026-11-21T10:00:00Z or milliseconds"))
+            .about(text)
+    };
     match json {
-        Json::String(text) => match date_math(text, now, round_up) {
-            Some(ns) => Ok(Value::Time(ns)),
-            None if text.starts_with("now") || text.contains("||") => Err(EsError::parsing(format!(
-                "failed to parse date math [{text}], such as now-15m or 2026-11-21||/d"
-            ))),
-            None => Ok(Value::Str(text.clone())),
-        },
+        Json::String(text) => {
+            let is_math = is_date_math(text);
+            let looks_like_time = text.len() >= 7 && text.as_bytes()[4] == b'-';
+            let is_number = text.len() > 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+            if is_time || is_math || looks_like_time {
+                match reader.read(text, round_up) {
+                    Some(ns) => return Ok(Value::Time(ns)),
+                    None if is_time && is_number && reader.formats == [Format::Iso] => {}
+                    None if is_time || is_math => return Err(wrong(text)),
+                    None => {}
+                }
+            }
+            Ok(Value::Str(text.clone()))
+        }
+        Json::Number(number) if is_time && reader.formats != [Format::Iso] => {
+            let text = number.to_string();
+            reader.read(&text, round_up).map(Value::Time).ok_or_else(|| wrong(&text))
+        }
         other => value(other),
     }
 }
 
-/// `now-15m`, `now/d`, `2026-11-21||+1d/d`. Rounding goes down, or up to the last moment.
-pub(crate) fn date_math(text: &str, now: i64, round_up: bool) -> Option<i64> {
-    let (mut time, mut rest) = match text.strip_prefix("now") {
-        Some(rest) => (now, rest),
-        None => {
-            let (anchor, rest) = text.split_once("||")?;
-            (event_time(anchor)?, rest)
-        }
-    };
-    const SECOND: i64 = 1_000_000_000;
-    let unit = |unit: &str| {
-        Some(match unit {
-            "s" => SECOND,
-            "m" => 60 * SECOND,
-            "h" | "H" => 3_600 * SECOND,
-            "d" => 86_400 * SECOND,
-            "w" => 7 * 86_400 * SECOND,
-            "M" => 30 * 86_400 * SECOND,
-            "y" => 365 * 86_400 * SECOND,
-            _ => return None,
-        })
-    };
-    while let Some(sign) = rest.chars().next() {
-        rest = &rest[1..];
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let count: i64 = if digits == 0 { 1 } else { rest[..digits].parse().ok()? };
-        let name = rest.get(digits..digits + 1)?;
-        rest = &rest[digits + 1..];
-        let step = unit(name)?;
-        match sign {
-            '+' => time = time.checked_add(count.checked_mul(step)?)?,
-            '-' => time = time.checked_sub(count.checked_mul(step)?)?,
-            '/' => {
-                // Weeks begin on a Monday; 1970 began on a Thursday.
-                let shift = if name == "w" { 3 * 86_400 * SECOND } else { 0 };
-                time = (time + shift).div_euclid(step) * step - shift;
-                if round_up {
-                    time += step - 1;
-                }
-            }
-            _ => return None,
-        }
+fn is_date_math(text: &str) -> bool {
+    let behind_now =
+        text.strip_prefix("now").map(|rest| rest.is_empty() || rest.starts_with(['+', '-', '/']));
+    behind_now == Some(true) || text.contains("||")
+}
+
+fn read_query_string(body: &Json, context: &Context) -> Result<Query, EsError> {
+    let known = [
+        "query",
+        "default_field",
+        "fields",
+        "default_operator",
+        "lenient",
+        "analyze_wildcard",
+        "allow_leading_wildcard",
+        "time_zone",
+        "tie_breaker",
+        "type",
+        "auto_generate_synonyms_phrase_query",
+        "escape",
+        "max_determinized_states",
+        "enable_position_increments",
+        "phrase_slop",
+        "rewrite",
+        "fuzzy_prefix_length",
+        "fuzzy_max_expansions",
+        "fuzzy_transpositions",
+    ];
+    let body = options("query_string", body, &known)?;
+    let mut rules = query_string::Rules::new(context);
+    rules.and = is_and(body.get("default_operator"))?;
+    if let Some(zone) = body.get("time_zone").and_then(Json::as_str) {
+        rules.zone = Zone::parse(zone)?;
     }
-    Some(time)
-}
-
-fn event_time(text: &str) -> Option<i64> {
-    Value::Str(text.to_owned()).time()
-}
-
-fn read_bool(body: &Json, now: i64, depth: usize) -> Result<Query, EsError> {
-    let object = body.as_object().ok_or_else(|| EsError::parsing("[bool] must be an object"))?;
-    let mut parts: [Vec<Query>; 4] = Default::default();
-    let mut minimum = None;
-    for (name, json) in object {
-        let slot = match name.as_str() {
-            "must" => 0,
-            "filter" => 1,
-            "should" => 2,
-            "must_not" => 3,
-            "minimum_should_match" => {
-                minimum = json.as_u64().or_else(|| json.as_str()?.parse().ok()).map(|count| count as usize);
-                continue;
-            }
-            "boost" | "_name" | "adjust_pure_negative" => continue,
-            other => {
-                return Err(EsError::parsing(format!(
-                    "[bool] query does not support [{other}]; there are must, filter, should, must_not, minimum_should_match"
-                )));
-            }
-        };
-        match json {
-            Json::Array(list) => {
-                for json in list {
-                    parts[slot].push(read(json, now, depth + 1)?);
-                }
-            }
-            json => parts[slot].push(read(json, now, depth + 1)?),
-        }
+    if let Some(field) = body.get("default_field").and_then(Json::as_str) {
+        rules.fields = vec![field.to_owned()];
     }
-    let [must, filter, should, must_not] = parts;
-    Ok(Query::Bool { must, filter, should, must_not, minimum_should_match: minimum })
+    if let Some(fields) = body.get("fields") {
+        rules.fields = field_names(fields);
+    }
+    query_string::parse(&text(body.get("query"), "query_string.query")?, &rules)
 }
 
-/// Reads the value of `"sort"`.
-pub fn sort(json: &Json) -> Result<Vec<SortKey>, EsError> {
-    let list = match json {
-        Json::Null => return Ok(Vec::new()),
-        Json::Array(list) => list.clone(),
-        one => vec![one.clone()],
+fn read_simple(body: &Json, context: &Context) -> Result<Query, EsError> {
+    let known = [
+        "query",
+        "fields",
+        "default_operator",
+        "flags",
+        "lenient",
+        "analyze_wildcard",
+        "minimum_should_match",
+        "auto_generate_synonyms_phrase_query",
+        "fuzzy_prefix_length",
+        "fuzzy_max_expansions",
+        "fuzzy_transpositions",
+    ];
+    let body = options("simple_query_string", body, &known)?;
+    let fields = body.get("fields").map_or_else(|| vec!["*".to_owned()], field_names);
+    let all = is_and(body.get("default_operator"))?;
+    Ok(simple_query::parse(&text(body.get("query"), "simple_query_string.query")?, &fields, all, context))
+}
+
+fn read_multi_match(body: &Json, context: &Context) -> Result<Query, EsError> {
+    let known = [
+        "query",
+        "fields",
+        "type",
+        "operator",
+        "minimum_should_match",
+        "slop",
+        "lenient",
+        "tie_breaker",
+        "zero_terms_query",
+        "auto_generate_synonyms_phrase_query",
+    ];
+    let body = options("multi_match", body, &known)?;
+    let given =
+        body.get("query").ok_or_else(|| EsError::parsing("No text specified for multi_match query"))?;
+    let text = plain(value_only(given, "multi_match")?);
+    let fields = body.get("fields").map_or_else(|| vec!["*".to_owned()], field_names);
+    let all = is_and(body.get("operator"))?;
+    let slop = body.get("slop").and_then(Json::as_u64).unwrap_or(0).min(10_000) as u32;
+    let phrase = match body.get("type").map(plain).as_deref() {
+        None | Some("best_fields" | "most_fields") => false,
+        Some("phrase") => true,
+        Some(other) => {
+            return Err(EsError::unknown(
+                "the type of [multi_match]",
+                other,
+                &["best_fields", "most_fields", "phrase"],
+            ));
+        }
     };
-    list.iter()
-        .map(|json| match json {
-            Json::String(text) => Ok(sort_word(text)),
-            Json::Object(object) => {
-                let (field, options) =
-                    object.iter().next().ok_or_else(|| EsError::parsing("[sort] holds an empty object"))?;
-                let order = options.as_str().or_else(|| options["order"].as_str());
-                Ok(SortKey {
-                    field: field.clone(),
-                    descending: order.map_or(field == "_score", |order| order == "desc"),
-                    missing_first: options["missing"] == "_first",
-                })
-            }
-            _ => Err(EsError::parsing("[sort] takes fields, such as {\"@timestamp\": \"desc\"}")),
-        })
-        .collect()
+    let minimum = body.get("minimum_should_match");
+    if let Some(rule) = minimum {
+        minimum_should_match(rule, 1)?;
+    }
+    Ok(context.any(&fields, &text, |field| {
+        if phrase {
+            return Query::Phrase { field, text: text.clone(), slop };
+        }
+        words(field, &text, all, minimum).unwrap_or(Query::None)
+    }))
 }
 
-/// `field`, `field:desc`.
-pub(crate) fn sort_word(text: &str) -> SortKey {
-    let (field, order) = match text.rsplit_once(':') {
-        Some((field, order @ ("asc" | "desc"))) => (field, order),
-        _ => (text, if text == "_score" { "desc" } else { "asc" }),
+/// Names of fields, without their boosts.
+fn field_names(json: &Json) -> Vec<String> {
+    let names: Vec<String> = match json {
+        Json::Array(list) => list.iter().map(plain).collect(),
+        one => vec![plain(one)],
     };
-    SortKey { field: field.to_owned(), descending: order == "desc", missing_first: false }
+    names.into_iter().map(|name| name.split('^').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// Reads the value of `"search_after"`.
-pub fn search_after(json: &Json) -> Option<Vec<SortValue>> {
-    let values = json.as_array()?;
-    Some(
-        values
-            .iter()
-            .map(|value| match value {
-                Json::Number(number) => number
-                    .as_i64()
-                    .map_or_else(|| SortValue::Float(number.as_f64().unwrap_or(0.0)), SortValue::Int),
-                Json::String(text) => match event_time(text).filter(|_| text.len() >= 20) {
-                    Some(ns) => SortValue::Int(ns),
-                    None => SortValue::Str(text.clone()),
-                },
-                Json::Bool(value) => SortValue::Int(i64::from(*value)),
-                _ => SortValue::Missing,
-            })
-            .collect(),
-    )
-}
-
-fn value(json: &Json) -> Result<Value, EsError> {
+pub(crate) fn value(json: &Json) -> Result<Value, EsError> {
     Ok(match json {
         Json::Bool(value) => Value::Bool(*value),
         Json::Number(number) => {
             number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or(0.0)), Value::Int)
         }
         Json::String(text) => Value::Str(text.clone()),
-        _ => return Err(EsError::parsing("expected a text, a number or a boolean")),
+        other => {
+            return Err(EsError::parsing(format!("expected a text, a number or a boolean, not {other}")));
+        }
     })
 }
 
-fn text(json: &Json, what: &str) -> Result<String, EsError> {
-    json.as_str().map(str::to_owned).ok_or_else(|| EsError::parsing(format!("[{what}] takes a text")))
+fn text(json: Option<&Json>, what: &str) -> Result<String, EsError> {
+    let text = json.and_then(Json::as_str).map(str::to_owned);
+    text.ok_or_else(|| EsError::parsing(format!("[{what}] takes a text")))
 }
 
-fn plain_text(json: &Json) -> String {
-    json.as_str().map_or_else(|| if json.is_null() { String::new() } else { json.to_string() }, str::to_owned)
+pub(crate) fn plain(json: &Json) -> String {
+    match json {
+        Json::String(text) => text.clone(),
+        Json::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
-fn escaped(text: &str) -> String {
+/// The text as a pattern that means only itself.
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('*', "\\*").replace('?', "\\?")
 }
 
-/// Applies `_source`: which members of the source are given back.
-pub fn filter_source(source: &[u8], rule: &Json) -> Json {
-    let list = |json: &Json| -> Vec<String> {
-        match json {
-            Json::String(text) => text.split(',').map(str::to_owned).collect(),
-            Json::Array(list) => list.iter().map(plain_text).collect(),
-            _ => Vec::new(),
+fn escape_regex(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            out.push('\\');
         }
-    };
-    let whole: Json = serde_json::from_slice(source).unwrap_or(Json::Null);
-    let (includes, excludes) = match rule {
-        Json::Object(rule) => {
-            let get = |names: [&str; 2]| {
-                names.iter().find_map(|name| rule.get(*name)).map(list).unwrap_or_default()
-            };
-            (get(["includes", "include"]), get(["excludes", "exclude"]))
-        }
-        Json::String(_) | Json::Array(_) => (list(rule), Vec::new()),
-        _ => return whole,
-    };
-    let Json::Object(object) = whole else { return whole };
-    Json::Object(pick(object, "", &includes, &excludes))
+        out.push(c);
+    }
+    out
 }
 
-fn pick(
-    object: Map<String, Json>,
-    prefix: &str,
-    includes: &[String],
-    excludes: &[String],
-) -> Map<String, Json> {
-    let mut kept = Map::new();
-    for (name, value) in object {
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        if excludes.iter().any(|pattern| covers(pattern, &path)) {
-            continue;
-        }
-        let included = includes.is_empty() || includes.iter().any(|pattern| covers(pattern, &path));
-        match value {
-            Json::Object(inner) => {
-                let below: &[String] = if included { &[] } else { includes };
-                let inner_empty = inner.is_empty();
-                let inner = pick(inner, &path, below, excludes);
-                if !inner.is_empty() || (inner_empty && included) {
-                    kept.insert(name, Json::Object(inner));
-                }
-            }
-            value if included => {
-                kept.insert(name, value);
-            }
-            _ => {}
+fn wildcard_regex(pattern: &str) -> String {
+    let mut out = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' => out.push_str(".*"),
+            '?' => out.push('.'),
+            '\\' => out.push_str(&escape_regex(&chars.next().unwrap_or('\\').to_string())),
+            c => out.push_str(&escape_regex(&c.to_string())),
         }
     }
-    kept
-}
-
-/// Whether a pattern means the path or something above it.
-fn covers(pattern: &str, path: &str) -> bool {
-    fn matches(pattern: &[u8], text: &[u8]) -> bool {
-        match pattern.split_first() {
-            None => text.is_empty() || text[0] == b'.',
-            Some((b'*', rest)) => (0..=text.len()).any(|at| matches(rest, &text[at..])),
-            Some((byte, rest)) => text.first() == Some(byte) && matches(rest, &text[1..]),
-        }
-    }
-    pattern.len() < 256 && matches(pattern.as_bytes(), path.as_bytes())
+    out
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn queries() {
-        #[track_caller]
-        fn check(json: Json, expected: &str) {
-            assert_eq!(format!("{:?}", query(&json, 0).unwrap()), expected);
-        }
-        check(json!({"match_all": {}}), "All");
-        check(json!({"term": {"a": 1}}), "Terms { field: \"a\", values: [Int(1)] }");
-        check(json!({"term": {"a": {"value": "x"}}}), "Terms { field: \"a\", values: [Str(\"x\")] }");
-        check(
-            json!({"match": {"m": {"query": "a b", "operator": "and"}}}),
-            "Match { field: \"m\", text: \"a b\", all: true }",
-        );
-        check(json!({"prefix": {"a": "x*"}}), "Wildcard { field: \"a\", pattern: \"x\\\\**\" }");
-        check(
-            json!({"range": {"n": {"gte": 1, "lt": 5}}}),
-            "Range { field: \"n\", lower: Included(Int(1)), upper: Excluded(Int(5)) }",
-        );
-        check(
-            json!({"range": {"t": {"gt": "now-1s"}}}),
-            "Range { field: \"t\", lower: Excluded(Time(-1000000000)), upper: Unbounded }",
-        );
-    }
-
-    #[test]
-    fn unknown_queries_say_what_there_is() {
-        for json in [
-            json!({"fuzzy": {}}),
-            json!({}),
-            json!([]),
-            json!({"term": {}}),
-            json!({"bool": {"musst": []}}),
-            json!({"range": {"a": {"gte": "now-x"}}}),
-        ] {
-            assert_eq!(query(&json, 0).unwrap_err().status, 400, "{json}");
-        }
-        let mut deep = json!({"match_all": {}});
-        for _ in 0..100 {
-            deep = json!({"bool": {"must": deep}});
-        }
-        assert!(query(&deep, 0).is_err());
-    }
-
-    #[test]
-    fn dates() {
-        const DAY: i64 = 86_400_000_000_000;
-        let now = 10 * DAY + 5;
-        for (text, up, expected) in [
-            ("now", false, now),
-            ("now-1d", false, now - DAY),
-            ("now/d", false, 10 * DAY),
-            ("now/d", true, 11 * DAY - 1),
-            ("1970-01-03||+1d/d", false, 3 * DAY),
-            ("now/w", false, 4 * DAY),
-        ] {
-            assert_eq!(date_math(text, now, up), Some(expected), "{text}");
-        }
-        assert_eq!(date_math("now-1q", now, false), None);
-    }
-
-    #[test]
-    fn sources() {
-        let source = br#"{"a":1,"b":{"c":2,"d":3},"log":{"x":4}}"#;
-        for (rule, expected) in [
-            (json!(null), json!({"a": 1, "b": {"c": 2, "d": 3}, "log": {"x": 4}})),
-            (json!(["a", "b.c"]), json!({"a": 1, "b": {"c": 2}})),
-            (json!("b"), json!({"b": {"c": 2, "d": 3}})),
-            (json!({"excludes": ["b.*", "log"]}), json!({"a": 1})),
-            (json!(["*.x"]), json!({"log": {"x": 4}})),
-        ] {
-            assert_eq!(filter_source(source, &rule), expected, "{rule}");
-        }
-    }
-}
+mod tests;

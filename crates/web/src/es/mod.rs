@@ -1,54 +1,141 @@
 //! The part of Elasticsearch 7.10's API that shippers, curl and client libraries use.
 
+pub mod aggs;
+mod api;
+mod cat;
+mod cluster;
+pub mod context;
+pub mod dates;
 pub mod dsl;
-pub mod kql;
+mod error;
+mod indices;
+mod own;
 pub mod query_string;
-mod routes;
+mod search;
+#[cfg(test)]
+mod show;
+pub mod simple_query;
+pub mod sort;
+pub mod source;
+mod write;
 
-pub(crate) use routes::router;
+pub use error::EsError;
 
-use serde_json::{Value, json};
+use crate::server::{Ingest, Status};
+use api::Api;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::routing::{any, get, head, post, put};
+use std::sync::Arc;
+use store::Store;
 
-/// An error as Elasticsearch words it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EsError {
-    /// The HTTP status.
-    pub status: u16,
-    /// Such as `parsing_exception`.
-    pub kind: &'static str,
-    /// What is wrong, and what is supported.
-    pub reason: String,
+/// As Elasticsearch's `http.max_content_length`.
+pub(crate) const BODY_MAX: usize = 100 << 20;
+
+/// All routes, without who may use them.
+pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status: Arc<dyn Status>) -> Router {
+    let api = Api::new(store, ingest, status);
+    let searches = Router::new()
+        .route("/_search", get(search::search).post(search::search))
+        .route("/{index}/_search", get(search::search).post(search::search))
+        .route("/_msearch", get(search::msearch).post(search::msearch))
+        .route("/{index}/_msearch", get(search::msearch).post(search::msearch))
+        .route("/_count", get(search::count).post(search::count))
+        .route("/{index}/_count", get(search::count).post(search::count));
+    let writes = Router::new()
+        .route("/_bulk", post(write::bulk).put(write::bulk))
+        .route("/{index}/_bulk", post(write::bulk).put(write::bulk))
+        .route("/{index}/_doc", post(write::put))
+        .route("/{index}/_doc/{id}", get(write::get).put(write::put).post(write::put).delete(write::delete))
+        .route("/{index}/_source/{id}", get(write::get_source))
+        .route("/{index}/_create/{id}", put(write::create).post(write::create))
+        .route("/{index}/_update/{id}", any(write::update));
+    let indices = Router::new()
+        .route(
+            "/{index}",
+            head(indices::exists).get(indices::describe).put(indices::create).delete(indices::delete),
+        )
+        .route("/_mapping", get(indices::mapping))
+        .route("/_mappings", get(indices::mapping))
+        .route("/{index}/_mapping", get(indices::mapping))
+        .route("/{index}/_mappings", get(indices::mapping))
+        .route("/_alias", get(indices::aliases))
+        .route("/{index}/_alias", get(indices::aliases))
+        .route("/_field_caps", get(indices::field_caps).post(indices::field_caps))
+        .route("/{index}/_field_caps", get(indices::field_caps).post(indices::field_caps))
+        .route("/_refresh", get(indices::refresh).post(indices::refresh))
+        .route("/{index}/_refresh", get(indices::refresh).post(indices::refresh))
+        .route("/_flush", get(indices::flush).post(indices::flush))
+        .route("/{index}/_flush", get(indices::flush).post(indices::flush));
+    let cluster = Router::new()
+        .route("/", get(cluster::root))
+        .route("/_cat", get(cat::list))
+        .route("/_cat/indices", get(cat::indices))
+        .route("/_cat/indices/{index}", get(cat::indices))
+        .route("/_cat/count", get(cat::count))
+        .route("/_cat/count/{index}", get(cat::count))
+        .route("/_cat/health", get(cat::health))
+        .route("/_cluster/health", get(cluster::health))
+        .route("/_cluster/health/{index}", get(cluster::health))
+        .route("/_cluster/stats", get(cluster::stats))
+        .route("/_nodes", get(cluster::nodes))
+        .route("/_nodes/{part}", get(cluster::nodes))
+        .route("/metrics", get(own::metrics))
+        .route("/_logpond/ledger", get(own::ledger))
+        .route("/_logpond/search", post(own::search).get(own::search))
+        .route("/_logpond/tail", get(own::tail));
+    searches
+        .merge(writes)
+        .merge(indices)
+        .merge(cluster)
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(api)
 }
 
-impl EsError {
-    /// A question that cannot be read.
-    pub fn parsing(reason: impl Into<String>) -> Self {
-        Self { status: 400, kind: "parsing_exception", reason: reason.into() }
-    }
+const ROUTES: [&str; 15] = [
+    "_search",
+    "_msearch",
+    "_count",
+    "_bulk",
+    "_doc",
+    "_create",
+    "_source",
+    "_mapping",
+    "_field_caps",
+    "_refresh",
+    "_flush",
+    "_cat",
+    "_cluster/health",
+    "_cluster/stats",
+    "_nodes",
+];
 
-    /// An argument that is not allowed.
-    pub fn argument(reason: impl Into<String>) -> Self {
-        Self { status: 400, kind: "illegal_argument_exception", reason: reason.into() }
-    }
-
-    /// The error as a body.
-    pub fn body(&self) -> Value {
-        let cause = json!({ "type": self.kind, "reason": self.reason });
-        json!({ "error": { "root_cause": [cause], "type": self.kind, "reason": self.reason }, "status": self.status })
-    }
+async fn unknown(method: Method, uri: Uri) -> EsError {
+    let path = uri.path();
+    let word = path.split('/').find(|part| part.starts_with('_')).unwrap_or(path);
+    let mut error = EsError::unknown(&format!("{method} {path}: the route"), word, &ROUTES);
+    error.kind = "illegal_argument_exception";
+    error
 }
 
-impl From<store::StoreError> for EsError {
-    fn from(error: store::StoreError) -> Self {
-        use store::StoreError;
-        let reason = error.to_string();
-        let (status, kind) = match &error {
-            StoreError::NoIndex(_) => (404, "index_not_found_exception"),
-            StoreError::Name(..) => (400, "invalid_index_name_exception"),
-            StoreError::Mapping(_) => (400, "mapper_parsing_exception"),
-            StoreError::Query(_) | StoreError::Index(_) => (400, "search_phase_execution_exception"),
-            StoreError::Disk(_) | StoreError::Closed(_) => (503, "unavailable_shards_exception"),
-        };
-        Self { status, kind, reason }
-    }
+async fn wrong_method(method: Method, uri: Uri) -> EsError {
+    EsError::new(
+        405,
+        "illegal_argument_exception",
+        format!(
+            "Incorrect HTTP method for uri [{}] and method [{method}]; the header \"allow\" names those that are",
+            uri.path()
+        ),
+    )
+}
+
+/// Routes with and without an index share their handlers.
+pub(crate) type IndexPath = Option<axum::extract::Path<std::collections::HashMap<String, String>>>;
+
+/// A part of the path, or nothing.
+pub(crate) fn part(path: &IndexPath, name: &str) -> String {
+    path.as_ref().and_then(|path| path.get(name).cloned()).unwrap_or_default()
 }

@@ -42,6 +42,7 @@ pub(super) struct Followed {
     pub(super) finished: bool,
     pub(super) was_cut: bool,
     pub(super) error: Option<String>,
+    head_grew: bool,
 }
 
 /// What a read gave.
@@ -86,6 +87,7 @@ impl Followed {
             finished: false,
             was_cut: false,
             error: None,
+            head_grew: false,
         }
     }
 
@@ -216,6 +218,7 @@ impl Followed {
         {
             self.identity.head_len = len;
             self.identity.head = hash;
+            self.head_grew = true;
         }
     }
 
@@ -302,14 +305,17 @@ impl Followed {
         now.duration_since(self.last_read)
     }
 
-    /// Puts the newest mark that is acknowledged into the identity.
-    pub(super) fn mark(&mut self, watermark: u64) {
+    /// Puts the newest mark that is acknowledged into the identity; says whether it changed.
+    pub(super) fn mark(&mut self, watermark: u64) -> bool {
+        let mut changed = std::mem::take(&mut self.head_grew);
         while let Some((offset, hash)) =
             self.marks.front().copied().filter(|(offset, _)| *offset <= watermark)
         {
             self.identity.mark = Some((offset, hash));
             self.marks.pop_front();
+            changed = true;
         }
+        changed
     }
 
     /// The offset of now and the hash of the bytes before it.

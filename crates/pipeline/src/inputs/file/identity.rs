@@ -26,6 +26,8 @@ pub(super) struct Identity {
     pub(super) head: u64,
     /// An offset and the hash of the bytes before it.
     pub(super) mark: Option<(u64, u64)>,
+    /// When the file was written to last, as far as it was seen: seconds since 1970.
+    pub(super) seen: u64,
 }
 
 /// The beginning of a file.

@@ -199,7 +199,7 @@ impl Watch {
             if self.files.iter().any(|file| file.key() == key(&meta)) {
                 continue;
             }
-            match self.adopt(&path, &meta, now) {
+            match self.adopt(&path, &path, now) {
                 Ok(made) => created |= made,
                 Err(error) => unreadable.push(unreadable_of(&path, &error)),
             }
@@ -210,68 +210,68 @@ impl Watch {
         created
     }
 
-    /// Takes up a file that nobody follows yet. Says whether an origin was made.
-    fn adopt(&mut self, path: &Path, meta: &Metadata, now: Instant) -> io::Result<bool> {
+    /// Takes up a file that nobody follows yet; `base` is the path that it had before it was
+    /// rotated. Says whether an origin was made.
+    fn adopt(&mut self, path: &Path, base: &Path, now: Instant) -> io::Result<bool> {
         let file = File::open(path)?;
+        // The path may lead elsewhere since it was looked up.
+        let meta = file.metadata()?;
+        if self.files.iter().any(|file| file.key() == key(&meta)) {
+            return Ok(false);
+        }
         if let Some(at) =
-            self.known.iter().position(|(_, identity)| (identity.dev, identity.ino) == key(meta))
+            self.known.iter().position(|(_, identity)| (identity.dev, identity.ino) == key(&meta))
         {
             let (known, identity) = self.known.swap_remove(at);
             if meta.len() >= known.watermark && identity.holds(&file)? {
-                let offset = known.watermark;
-                self.follow(path, identity, known.origin, offset, meta, now);
+                self.follow(path, identity, known.origin, known.watermark, &meta, now);
                 return Ok(false);
             }
-            if meta.len() < known.watermark || known.watermark > 0 && identity.path == path.to_string_lossy()
-            {
-                // Cut and written anew while nobody looked. What a copy still has is read first.
-                let created = self.adopt_copy(&identity, known.watermark, now);
-                let origin = self.context.registry.begin_generation(known.origin);
-                let identity =
-                    Identity { path: text_of(path), dev: meta.dev(), ino: meta.ino(), ..Identity::default() };
-                self.follow(path, identity, origin, 0, meta, now);
-                return Ok(true | created);
-            }
-            // The inode is used again by another file.
-            self.context.registry.remove(known.origin);
+            // Cut and written anew while nobody looked, or the inode is used again. What a
+            // copy still has is read first.
+            self.adopt_copy(&identity, known.watermark, now);
+            let origin = self.context.registry.begin_generation(known.origin);
+            let identity = self.identity(base, &meta, &file)?;
+            self.follow(path, identity, origin, 0, &meta, now);
+            return Ok(true);
         }
-        if let Some(offset) = self.copied_from(path, &file, meta)? {
-            let origin = self.create(path, meta, &file, offset)?;
-            let mut identity = self.identity(path, meta, &file)?;
-            identity.mark = None;
-            self.follow(path, identity, origin, offset, meta, now);
+        if let Some((offset, is_cut)) = self.copied_from(path, &file, &meta) {
+            let identity = self.identity(base, &meta, &file)?;
+            let origin = self.create(&identity, offset);
+            self.follow(path, identity, origin, offset, &meta, now);
             if let Some(copy) = self.files.last_mut() {
-                copy.held_until = Some(now + COPY_WAIT);
+                copy.is_finite = is_cut;
+                copy.held_until = (!is_cut).then(|| now + COPY_WAIT);
             }
             return Ok(true);
         }
         let is_old = self.config.ignore_older.is_some_and(|age| {
-            SystemTime::now().duration_since(modified(meta)).is_ok_and(|since| since > age.0)
+            SystemTime::now().duration_since(modified(&meta)).is_ok_and(|since| since > age.0)
         });
         let at_end = is_old || (self.first_scan && self.config.start_at == StartAt::End);
         let offset = if at_end { meta.len() } else { 0 };
-        let origin = self.create(path, meta, &file, offset)?;
-        let identity = self.identity(path, meta, &file)?;
-        self.follow(path, identity, origin, offset, meta, now);
+        let identity = self.identity(base, &meta, &file)?;
+        let origin = self.create(&identity, offset);
+        self.follow(path, identity, origin, offset, &meta, now);
         Ok(true)
     }
 
-    fn identity(&self, path: &Path, meta: &Metadata, file: &File) -> io::Result<Identity> {
+    fn identity(&self, base: &Path, meta: &Metadata, file: &File) -> io::Result<Identity> {
         let head = identity::head(file, HEAD)?;
         Ok(Identity {
-            path: text_of(path),
+            path: text_of(base),
             dev: meta.dev(),
             ino: meta.ino(),
             head_len: head.len,
             head: head.hash,
             mark: None,
+            seen: seconds(modified(meta)),
         })
     }
 
-    fn create(&self, path: &Path, meta: &Metadata, file: &File, offset: u64) -> io::Result<event::Origin> {
-        let identity = self.identity(path, meta, file)?;
-        let text = serde_json::to_string(&identity).unwrap_or_default();
-        Ok(self.context.registry.create(&self.context.name, text, offset))
+    fn create(&self, identity: &Identity, offset: u64) -> event::Origin {
+        let text = serde_json::to_string(identity).unwrap_or_default();
+        self.context.registry.create(&self.context.name, text, offset)
     }
 
     fn follow(
@@ -289,39 +289,41 @@ impl Watch {
         self.files.push(file);
     }
 
-    /// Where to go on in a file that is a copy of one that we read (copytruncate): its name
-    /// begins with the other's, and so does its content, up to where we are in the other.
-    fn copied_from(&self, path: &Path, file: &File, meta: &Metadata) -> io::Result<Option<u64>> {
-        for original in &self.files {
-            let offset = original.offset();
-            if is_sibling(&original.path, path)
+    /// Where to go on in a file that is a copy of one that we read (copytruncate), and whether
+    /// that one was cut since: the copy's name begins with the other's, and so does its
+    /// content, up to where we are in the other.
+    fn copied_from(&self, path: &Path, file: &File, meta: &Metadata) -> Option<(u64, bool)> {
+        let live = self.files.iter().filter(|original| original.gone.is_none() && !original.is_finite).map(
+            |original| {
+                let identity = Identity { mark: original.last_mark(), ..original.identity.clone() };
+                (identity, original.offset())
+            },
+        );
+        let known = self.known.iter().map(|(known, identity)| (identity.clone(), known.watermark));
+        for (identity, offset) in live.chain(known) {
+            let base = PathBuf::from(&identity.path);
+            if is_sibling(&base, path)
                 && offset >= COPY_BYTES_MIN
                 && meta.len() >= offset
-                && original.gone.is_none()
-                && self.is_copy(original, file, offset)?
+                && identity.head_len > 0
+                && (identity.mark.is_some() || identity.head_len == HEAD)
+                && identity.holds(file).unwrap_or(false)
             {
-                return Ok(Some(offset));
+                let is_whole = File::open(&base).is_ok_and(|own| {
+                    own.metadata()
+                        .is_ok_and(|meta| key(&meta) == (identity.dev, identity.ino) && meta.len() >= offset)
+                        && identity.holds(&own).unwrap_or(false)
+                });
+                return Some((offset, !is_whole));
             }
         }
-        Ok(None)
-    }
-
-    fn is_copy(&self, original: &Followed, copy: &File, offset: u64) -> io::Result<bool> {
-        let own = match &original.file {
-            Some(own) => own.try_clone()?,
-            None => match File::open(&original.path) {
-                Ok(own) => own,
-                Err(_) => return Ok(false),
-            },
-        };
-        let len = HEAD.min(offset as usize);
-        let same_head = identity::head(&own, len)? == identity::head(copy, len)?;
-        Ok(same_head && identity::before(&own, offset)? == identity::before(copy, offset)?)
+        None
     }
 
     /// A file was cut: what we had not read of it may stand in a copy beside it.
     fn adopt_copy(&mut self, identity: &Identity, offset: u64, now: Instant) -> bool {
-        if offset < COPY_BYTES_MIN || identity.mark.is_none_or(|(at, _)| at != offset) {
+        let has_mark = identity.mark.is_some_and(|(at, _)| at <= offset);
+        if offset < COPY_BYTES_MIN || !(has_mark || identity.head_len == HEAD) {
             return false;
         }
         let path = PathBuf::from(&identity.path);
@@ -341,8 +343,8 @@ impl Watch {
                 }
                 None if self.known.iter().any(|(_, known)| (known.dev, known.ino) == key(&meta)) => {}
                 None => {
-                    let Ok(origin) = self.create(&copy, &meta, &file, offset) else { continue };
-                    let Ok(identity) = self.identity(&copy, &meta, &file) else { continue };
+                    let Ok(identity) = self.identity(&path, &meta, &file) else { continue };
+                    let origin = self.create(&identity, offset);
                     self.follow(&copy, identity, origin, offset, &meta, now);
                     if let Some(copy) = self.files.last_mut() {
                         copy.is_finite = true;
@@ -380,10 +382,17 @@ impl Watch {
     }
 
     /// Files that were rotated away while nobody looked: the one we were reading, under its
-    /// new name, and those that came and went in between, oldest first.
+    /// new name, and those that came and went in between, oldest first. Whatever was written
+    /// to since the oldest one that we know is ours to read.
     fn adopt_rotated(&mut self, present: &HashMap<(u64, u64), PathBuf>, now: Instant) -> bool {
         let mut created = false;
-        let bases = self.rotated_bases(present);
+        let mut bases: HashMap<PathBuf, u64> = HashMap::new();
+        let followed = self.files.iter().map(|file| &file.identity);
+        let all = followed.chain(self.known.iter().map(|(_, identity)| identity));
+        for identity in all.filter(|own| !own.path.is_empty()) {
+            let since = bases.entry(PathBuf::from(&identity.path)).or_insert(identity.seen);
+            *since = (*since).min(identity.seen);
+        }
         for (base, since) in bases {
             let mut rotated: Vec<(PathBuf, Metadata)> = siblings(&base)
                 .into_iter()
@@ -392,49 +401,28 @@ impl Watch {
                 .collect();
             rotated.sort_by_key(|(_, meta)| modified(meta));
             for (path, meta) in rotated {
-                let is_known =
-                    self.known.iter().any(|(_, identity)| (identity.dev, identity.ino) == key(&meta));
-                if !is_known && since.is_none_or(|since| modified(&meta) < since) {
-                    continue;
+                let written = seconds(modified(&meta));
+                match self.known.iter().find(|(_, identity)| (identity.dev, identity.ino) == key(&meta)) {
+                    // It was read to its end.
+                    Some((known, identity)) if known.watermark == meta.len() && identity.seen >= written => {
+                        continue;
+                    }
+                    None if written < since => continue,
+                    _ => {}
                 }
                 let before = self.files.len();
-                match self.adopt(&path, &meta, now) {
+                match self.adopt(&path, &base, now) {
                     Ok(made) => created |= made,
                     Err(error) => {
-                        tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read")
+                        tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read");
                     }
                 }
-                if let Some(file) = self.files.get_mut(before) {
+                for file in self.files.iter_mut().skip(before) {
                     file.is_finite = file.held_until.is_none();
                 }
             }
         }
         created
-    }
-
-    /// The paths below which files were rotated away, and since when that may have been.
-    fn rotated_bases(&self, present: &HashMap<(u64, u64), PathBuf>) -> Vec<(PathBuf, Option<SystemTime>)> {
-        let mut bases: HashMap<PathBuf, Option<SystemTime>> = HashMap::new();
-        let mut add = |path: &Path, since: Option<SystemTime>| {
-            let entry = bases.entry(path.to_owned()).or_insert(since);
-            *entry = (*entry).max(since);
-        };
-        for file in &self.files {
-            if file.gone.is_some() && !file.finished {
-                let modified =
-                    file.file.as_ref().and_then(|file| file.metadata().ok()).map(|meta| modified(&meta));
-                add(&file.path, modified);
-            }
-        }
-        for (_, identity) in &self.known {
-            if !present.contains_key(&(identity.dev, identity.ino)) && !identity.path.is_empty() {
-                let path = PathBuf::from(&identity.path);
-                let found =
-                    siblings(&path).into_iter().find(|(_, meta)| key(meta) == (identity.dev, identity.ino));
-                add(&path, found.map(|(_, meta)| modified(&meta)));
-            }
-        }
-        bases.into_iter().collect()
     }
 
     fn drop_finished(&mut self) {
@@ -443,13 +431,11 @@ impl Watch {
         self.files.retain(|file| {
             let done = file.finished && registry.watermark(file.origin()) >= file.offset();
             if done {
-                let meta = serde_json::to_string(&file.identity).unwrap_or_default();
+                let mut identity = file.identity.clone();
+                identity.seen = identity.seen.max(seconds(SystemTime::now()));
+                let meta = serde_json::to_string(&identity).unwrap_or_default();
                 registry.set_meta(file.origin(), meta.clone());
-                let still_there = !file.path.as_os_str().is_empty();
-                if still_there {
-                    let origin = file.origin();
-                    known.push((Known { origin, watermark: file.offset(), meta }, file.identity.clone()));
-                }
+                known.push((Known { origin: file.origin(), watermark: file.offset(), meta }, identity));
             }
             !done
         });
@@ -535,10 +521,12 @@ impl Watch {
         let mut statuses = Vec::new();
         for file in &mut self.files {
             let safe = registry.watermark(file.origin());
-            file.mark(safe);
-            registry.set_meta(file.origin(), serde_json::to_string(&file.identity).unwrap_or_default());
-            let size =
-                file.file.as_ref().and_then(|file| file.metadata().ok()).map_or(file.size, |meta| meta.len());
+            let meta = file.file.as_ref().and_then(|file| file.metadata().ok());
+            let size = meta.as_ref().map_or(file.size, Metadata::len);
+            if file.mark(safe) {
+                file.identity.seen = meta.as_ref().map_or(file.identity.seen, |meta| seconds(modified(meta)));
+                registry.set_meta(file.origin(), serde_json::to_string(&file.identity).unwrap_or_default());
+            }
             file.size = file.size.max(size);
             let behind = size.saturating_sub(file.offset());
             statuses.push(FileStatus {
@@ -577,6 +565,10 @@ fn text_of(path: &Path) -> String {
 
 fn modified(meta: &Metadata) -> SystemTime {
     meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Whether one file's name begins with the other's, in the same folder: `app.log`, `app.log.1`.

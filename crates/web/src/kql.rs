@@ -1,14 +1,15 @@
 //! KQL, the language of searches: `status >= 500 and (level: error or not user: bob)`.
 
-use super::EsError;
-use super::dsl::moment;
+use crate::es::EsError;
+use crate::es::context::Context;
+use crate::es::dsl::moment;
 use serde_json::Value as Json;
 use std::ops::Bound;
-use store::{Query, Value};
+use store::{FieldType, Query, Value};
 
 /// Reads a search. Words without a field look into `message`.
-pub fn parse(text: &str, now: i64) -> Result<Query, EsError> {
-    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, now, depth: 0 };
+pub fn parse(text: &str, context: &Context) -> Result<Query, EsError> {
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, context, depth: 0 };
     if parser.tokens.is_empty() {
         return Ok(Query::All);
     }
@@ -58,19 +59,42 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, EsError> {
             found.push((at, Token::Quoted(out)));
             at += end;
         } else {
-            let end = rest.find(|c: char| c.is_whitespace() || ":()<>\"".contains(c)).unwrap_or(rest.len());
-            found.push((at, Token::Word(rest[..end].to_owned())));
+            let mut word = String::new();
+            let mut end = rest.len();
+            let mut chars = rest.char_indices();
+            while let Some((here, c)) = chars.next() {
+                match c {
+                    // What is escaped is not a sign; `\\*` stays as it is, for patterns.
+                    '\\' => {
+                        let next = chars.next().map_or('\\', |(_, c)| c);
+                        if matches!(next, '*' | '?' | '\\') {
+                            word.push('\\');
+                        }
+                        word.push(next);
+                    }
+                    c if c.is_whitespace() || ":()<>\"".contains(c) => {
+                        end = here;
+                        break;
+                    }
+                    c => word.push(c),
+                }
+            }
+            found.push((at, Token::Word(word)));
             at += end;
         }
     }
     Ok(found)
 }
 
+fn is_operator(word: &str) -> bool {
+    ["and", "or", "not"].iter().any(|own| word.eq_ignore_ascii_case(own))
+}
+
 struct Parser<'t> {
     text: &'t str,
     tokens: Vec<(usize, Token)>,
     at: usize,
-    now: i64,
+    context: &'t Context,
     depth: usize,
 }
 
@@ -134,6 +158,10 @@ impl Parser<'_> {
         let Some(token) = self.peek().cloned() else { return Err(self.wrong("the search ends too early")) };
         self.at += 1;
         let (text, quoted) = match token {
+            Token::Word(text) if is_operator(&text) && self.peek() != Some(&Token::Sign(":")) => {
+                self.at -= 1;
+                return Err(self.wrong("expected a field or a word"));
+            }
             Token::Word(text) => (text, false),
             Token::Quoted(text) => (text, true),
             Token::Sign(_) => {
@@ -172,7 +200,7 @@ impl Parser<'_> {
         let mut words = text;
         while let Some(Token::Word(word)) = self.peek() {
             let next_is_field = matches!(self.tokens.get(self.at + 1), Some((_, Token::Sign(sign))) if *sign != "(" && *sign != ")");
-            if ["and", "or", "not"].iter().any(|own| word.eq_ignore_ascii_case(own)) || next_is_field {
+            if is_operator(word) || next_is_field {
                 break;
             }
             words.push(' ');
@@ -188,7 +216,9 @@ impl Parser<'_> {
             _ => return Err(self.wrong("expected a value")),
         };
         self.at += 1;
-        let value: Value = moment(&Json::String(text), self.now, is_lower != inclusive)?;
+        let is_time = self.context.kind(&field) == Some(FieldType::Date);
+        let value: Value =
+            moment(&Json::String(text), &self.context.times(), is_lower != inclusive, is_time)?;
         let bound = if inclusive { Bound::Included(value) } else { Bound::Excluded(value) };
         let (lower, upper) = if is_lower { (bound, Bound::Unbounded) } else { (Bound::Unbounded, bound) };
         Ok(Query::Range { field, lower, upper })
@@ -198,12 +228,25 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text(text: String) {
+            let _ = parse(&text, &Context::at(0));
+        }
+
+        #[test]
+        fn nearly_searches(text in "([a-z]|:|\\(|\\)|\"|and |or |not |>=|<|\\*|\\\\|é| ){0,24}") {
+            let _ = parse(&text, &Context::at(0));
+        }
+    }
 
     #[test]
     fn searches() {
         #[track_caller]
         fn check(text: &str, expected: &str) {
-            assert_eq!(format!("{:?}", parse(text, 0).unwrap()), expected);
+            assert_eq!(format!("{:?}", parse(text, &Context::at(0)).unwrap()), expected);
         }
         check("", "All");
         check("level: error", "Match { field: \"level\", text: \"error\", all: false }");
@@ -216,15 +259,17 @@ mod tests {
         check("path: /a*", "Wildcard { field: \"path\", pattern: \"/a*\" }");
         check("\"a b\"", "Phrase { field: \"message\", text: \"a b\", slop: 0 }");
         assert!(
-            matches!(parse("a: 1 and (b: 2 or not c: 3)", 0), Ok(Query::Bool { must, .. }) if must.len() == 2)
+            matches!(parse("a: 1 and (b: 2 or not c: 3)", &Context::at(0)), Ok(Query::Bool { must, .. }) if must.len() == 2)
         );
-        assert!(matches!(parse("a: (1 or 2)", 0), Ok(Query::Bool { should, .. }) if should.len() == 2));
+        assert!(
+            matches!(parse("a: (1 or 2)", &Context::at(0)), Ok(Query::Bool { should, .. }) if should.len() == 2)
+        );
     }
 
     #[test]
     fn bad_searches() {
         for text in ["a:", "(a", "a)", "and", "a and", "\"a", "a >", ":", &"(".repeat(500)] {
-            assert!(parse(text, 0).is_err(), "{text}");
+            assert!(parse(text, &Context::at(0)).is_err(), "{text}");
         }
     }
 }

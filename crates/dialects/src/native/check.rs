@@ -1,0 +1,172 @@
+//! What is wrong with a plan although each option is right.
+
+use super::part::hidden_below;
+use super::{Reader, START, join};
+use crate::tree::{Node, Place};
+use expr::Template;
+use globset::GlobBuilder;
+use pipeline::inputs::{InputConfig, file};
+use pipeline::outputs::OutputConfig;
+use pipeline::plan::{Durability, QueuePart};
+
+/// An event says with one bit each which outputs it is for; the last is the pipeline's own.
+const OUTPUTS_MAX: usize = 63;
+const NAME_BYTES_MAX: usize = 100;
+
+impl Reader<'_> {
+    /// Names are part of paths in the data directory and of cursors.
+    pub(super) fn check_name(&mut self, what: &str, name: &str, place: Place, path: &str) {
+        let is_good = !name.is_empty()
+            && name.len() <= NAME_BYTES_MAX
+            && !name.starts_with('.')
+            && name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+        if !is_good {
+            let message = format!(
+                "{name:?} cannot name {what}: letters, digits, \"_\", \"-\" and \".\" can, {NAME_BYTES_MAX} bytes at most, the first no \".\""
+            );
+            self.wrong(place, path, message);
+        }
+    }
+
+    pub(super) fn check_api(&mut self, node: &Node) {
+        let Some(api) = &self.plan.api else { return };
+        if is_loopback(&api.listen) || (api.tls.is_some() && !api.users.is_empty()) {
+            return;
+        }
+        let place = node.get("listen").map_or(node.place, |listen| listen.place);
+        let missing = match (api.tls.is_some(), api.users.is_empty()) {
+            (false, true) => "\"tls\" and \"users\" are",
+            (false, false) => "\"tls\" is",
+            (true, _) => "\"users\" is",
+        };
+        let message = format!(
+            "{:?} can be reached from other machines, but {missing} missing: give them, or listen on 127.0.0.1",
+            api.listen
+        );
+        self.wrong(place, "api.listen", hidden_below(node, message));
+    }
+
+    pub(super) fn check_input(&mut self, input: &InputConfig, options: &Node, path: &str) {
+        if let InputConfig::File(config) = input {
+            self.check_file_input(config, options, path);
+        }
+    }
+
+    fn check_file_input(&mut self, config: &file::Config, options: &Node, path: &str) {
+        if config.paths.is_empty() {
+            let place = options.get("paths").unwrap_or(options).place;
+            self.wrong(place, &join(path, "paths"), "input \"file\" needs at least one path in \"paths\"");
+        }
+        for (option, patterns) in [("paths", &config.paths), ("exclude", &config.exclude)] {
+            for pattern in patterns {
+                let built = GlobBuilder::new(pattern).literal_separator(true).build();
+                let Err(error) = built else { continue };
+                let place = options.find(pattern).unwrap_or(options.place);
+                let message =
+                    format!("option {option:?} of input \"file\": not a pattern of files: {}", error.kind());
+                self.wrong(place, &join(path, option), message);
+            }
+        }
+        let Some(multiline) = &config.multiline else { return };
+        if let Err(error) = regex::bytes::Regex::new(&multiline.pattern) {
+            let node = options.get("multiline").unwrap_or(options);
+            let node = node.get("pattern").unwrap_or(node);
+            // The last line of the error says what is wrong, those before it draw it.
+            let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
+            let reason = reason.strip_prefix("error: ").unwrap_or(&reason).to_owned();
+            let message =
+                format!("option \"multiline.pattern\" of input \"file\": not a regular expression: {reason}");
+            self.wrong(node.place, &join(path, "multiline.pattern"), hidden_below(node, message));
+        }
+    }
+
+    pub(super) fn check_output(&mut self, output: &OutputConfig, kind: &str, options: &Node, path: &str) {
+        let built = match output {
+            OutputConfig::File(config) => config.build().err(),
+            OutputConfig::Console(config) => config.build().err(),
+            OutputConfig::Store(config) => {
+                Template::parse(&config.index).err().map(|error| format!("option \"index\": {error}"))
+            }
+            OutputConfig::Blackhole(_) => None,
+        };
+        if let Some(message) = built {
+            let option = message.split('"').nth(1).unwrap_or_default();
+            let place = options.get(option).unwrap_or(options).place;
+            let message = hidden_below(options, format!("output {kind:?}: {message}"));
+            self.wrong(place, path, message);
+        }
+    }
+
+    /// What is to be said of the whole.
+    pub(super) fn check(&mut self) {
+        if self.plan.pipelines.is_empty() && self.problems.is_empty() {
+            self.wrong(START, "", "there is nothing to run: \"inputs\" and \"outputs\" are missing");
+        }
+        let mut stdin: Option<Place> = None;
+        for (name, pipeline) in self.plan.pipelines.clone() {
+            let path = format!("pipelines.{name}");
+            let place = self.places.get(&path).copied().unwrap_or(START);
+            for what in ["inputs", "outputs"] {
+                let part = format!("{path}.{what}");
+                // A part that could not be read is there, too.
+                let below = format!("{part}.");
+                if !self.places.keys().any(|path| path.starts_with(&below)) {
+                    let place = self.places.get(&part).copied().unwrap_or(place);
+                    let message = format!("the pipeline {name:?} has no {what}");
+                    self.wrong(place, &part, message);
+                }
+            }
+            for (input, part) in &pipeline.inputs {
+                if !matches!(part.input, InputConfig::Stdin(_)) {
+                    continue;
+                }
+                let path = format!("{path}.inputs.{input}");
+                let place = self.places.get(&path).copied().unwrap_or(place);
+                if let Some(first) = stdin {
+                    let message = format!(
+                        "standard input can be read by one input only; the other is at {}",
+                        self.files.at(first)
+                    );
+                    self.wrong(place, &path, message);
+                }
+                stdin = Some(place);
+            }
+            self.check_queue(&path, &pipeline, place);
+        }
+    }
+
+    fn check_queue(&mut self, path: &str, pipeline: &pipeline::plan::Pipeline, place: Place) {
+        let place_of = |reader: &Self, path: &str| reader.places.get(path).copied().unwrap_or(place);
+        if pipeline.outputs.len() > OUTPUTS_MAX {
+            let path = format!("{path}.outputs");
+            let message = format!(
+                "a pipeline has at most {OUTPUTS_MAX} outputs, this one has {}",
+                pipeline.outputs.len()
+            );
+            self.wrong(place_of(self, &path), &path, message);
+        }
+        let path = format!("{path}.queue");
+        let place = place_of(self, &path);
+        match &pipeline.queue {
+            Some(QueuePart::Word(_)) if pipeline.has_store() => {
+                self.wrong(place, &path, "the store is always behind a queue; take out \"queue: none\"");
+            }
+            Some(QueuePart::Word(_)) if pipeline.outputs.len() > 1 => {
+                self.warn(place, &path, "without a queue the slowest output sets the pace of all");
+            }
+            Some(QueuePart::With(options)) if options.durability == Durability::Memory => {
+                self.warn(
+                    place,
+                    &path,
+                    "with durability: memory what is in the queue does not survive a crash",
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn is_loopback(listen: &str) -> bool {
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}

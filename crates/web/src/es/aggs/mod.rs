@@ -1,0 +1,527 @@
+//! Aggregations: read from Elasticsearch's JSON, handed to the store in the form that it
+//! knows, and its results given the shape that Elasticsearch gives them.
+//!
+//! `filter`, `filters`, `missing` and `global` are no aggregations of the store: at the top
+//! each is a search of its own. Deeper down they are refused.
+
+mod finish;
+
+pub use finish::Side;
+
+use super::EsError;
+use super::context::Context;
+use super::dates::{Format, Zone};
+use super::dsl::{self, plain};
+use serde_json::{Map, Value as Json, json};
+use store::Query;
+
+const DEPTH_MAX: usize = 8;
+const COUNT_MAX: usize = 100;
+const KINDS: [&str; 18] = [
+    "terms",
+    "date_histogram",
+    "histogram",
+    "range",
+    "date_range",
+    "filter",
+    "filters",
+    "missing",
+    "global",
+    "avg",
+    "min",
+    "max",
+    "sum",
+    "stats",
+    "extended_stats",
+    "percentiles",
+    "cardinality",
+    "value_count",
+];
+
+/// The aggregations of a search, or of a bucket.
+#[derive(Debug, Clone, Default)]
+pub struct Aggs(Vec<Node>);
+
+#[derive(Debug, Clone)]
+struct Node {
+    name: String,
+    kind: &'static str,
+    meta: Option<Json>,
+    subs: Aggs,
+    form: Form,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// What the store answers, and what is needed to shape its answer.
+    Store { request: Json, shape: Shape },
+    /// Searches of their own, by name; one without a name is the bucket itself.
+    Searches(Vec<(Option<String>, Query)>, bool),
+}
+
+/// What the answer of the store lacks.
+#[derive(Debug, Clone, Default)]
+struct Shape {
+    field: String,
+    format: Option<Format>,
+    zone: Option<Zone>,
+    keyed: bool,
+    /// The buckets of a range by the keys they have in the store.
+    ranges: Vec<RangeBucket>,
+}
+
+#[derive(Debug, Clone)]
+struct RangeBucket {
+    key: String,
+    from: Option<f64>,
+    to: Option<f64>,
+}
+
+/// Reads the value of `"aggs"`.
+pub fn read(json: &Json, context: &Context) -> Result<Aggs, EsError> {
+    let mut count = 0;
+    read_level(json, context, 0, &mut count)
+}
+
+fn read_level(json: &Json, context: &Context, depth: usize, count: &mut usize) -> Result<Aggs, EsError> {
+    if depth > DEPTH_MAX {
+        return Err(EsError::argument(format!("aggregations are nested deeper than {DEPTH_MAX} levels")));
+    }
+    let object =
+        json.as_object().ok_or_else(|| EsError::parsing("[aggs] must be an object").about("aggs"))?;
+    let mut nodes = Vec::new();
+    for (name, body) in object {
+        *count += 1;
+        if *count > COUNT_MAX {
+            return Err(EsError::argument(format!("more than {COUNT_MAX} aggregations in one search")));
+        }
+        nodes.push(read_node(name, body, context, depth, count)?);
+    }
+    Ok(Aggs(nodes))
+}
+
+fn read_node(
+    name: &str,
+    body: &Json,
+    context: &Context,
+    depth: usize,
+    count: &mut usize,
+) -> Result<Node, EsError> {
+    let body = body
+        .as_object()
+        .ok_or_else(|| EsError::parsing(format!("the aggregation [{name}] must be an object")).about(name))?;
+    let (mut kind, mut subs, mut meta) = (None, Aggs::default(), None);
+    for (key, value) in body {
+        match key.as_str() {
+            "aggs" | "aggregations" => subs = read_level(value, context, depth + 1, count)?,
+            "meta" => meta = Some(value.clone()),
+            other => {
+                let known = KINDS.into_iter().find(|kind| *kind == other);
+                let known = known.ok_or_else(|| EsError::unknown("the aggregation", other, &KINDS))?;
+                if kind.replace((known, value)).is_some() {
+                    return Err(EsError::parsing(format!(
+                        "Found two aggregation type definitions in [{name}]"
+                    ))
+                    .about(other));
+                }
+            }
+        }
+    }
+    let Some((kind, options)) = kind else {
+        return Err(EsError::parsing(format!(
+            "Missing definition for aggregation [{name}]; there are {}",
+            KINDS.join(", ")
+        ))
+        .about(name));
+    };
+    let is_metric = KINDS.iter().position(|known| *known == kind) >= Some(9);
+    if is_metric && !subs.0.is_empty() {
+        return Err(EsError::new(
+            400,
+            "aggregation_initialization_exception",
+            format!("Aggregator [{name}] of type [{kind}] cannot accept sub-aggregations"),
+        ));
+    }
+    let form = match kind {
+        "filter" | "filters" | "missing" | "global" => {
+            if depth > 0 {
+                return Err(EsError::argument(format!(
+                    "the aggregation [{kind}] is supported at the top only, not within another; [{name}] can be a search of its own"
+                )));
+            }
+            read_searches(kind, options, context)?
+        }
+        _ => read_store(kind, options, context)?,
+    };
+    Ok(Node { name: name.to_owned(), kind, meta, subs, form })
+}
+
+fn read_searches(kind: &str, options: &Json, context: &Context) -> Result<Form, EsError> {
+    Ok(match kind {
+        "filter" => Form::Searches(vec![(None, dsl::query(options, context)?)], true),
+        "missing" => {
+            let field = plain(&options["field"]);
+            Form::Searches(vec![(None, Query::Exists { field }.negate())], true)
+        }
+        "global" => Form::Searches(vec![(None, Query::All)], false),
+        _ => {
+            let options = known(kind, options, &["filters", "other_bucket", "other_bucket_key"])?;
+            let mut searches = Vec::new();
+            match options.get("filters") {
+                Some(Json::Object(filters)) => {
+                    for (name, filter) in filters {
+                        searches.push((Some(name.clone()), dsl::query(filter, context)?));
+                    }
+                }
+                Some(Json::Array(filters)) => {
+                    for filter in filters {
+                        searches.push((None, dsl::query(filter, context)?));
+                    }
+                }
+                _ => {
+                    return Err(
+                        EsError::parsing("[filters] needs an object or a list of filters").about("filters")
+                    );
+                }
+            }
+            let other_key = options.get("other_bucket_key").map(plain);
+            if other_key.is_some() || options.get("other_bucket") == Some(&Json::Bool(true)) {
+                let other = Query::Bool {
+                    must: vec![],
+                    filter: vec![],
+                    should: vec![],
+                    must_not: searches.iter().map(|(_, query)| query.clone()).collect(),
+                    minimum_should_match: None,
+                };
+                let named = searches.first().is_none_or(|(name, _)| name.is_some());
+                searches.push((named.then(|| other_key.unwrap_or_else(|| "_other_".to_owned())), other));
+            }
+            if searches.len() > 50 {
+                return Err(EsError::argument("[filters] has more than 50 filters"));
+            }
+            Form::Searches(searches, true)
+        }
+    })
+}
+
+fn known<'j>(kind: &str, options: &'j Json, names: &[&str]) -> Result<&'j Map<String, Json>, EsError> {
+    let options = options
+        .as_object()
+        .ok_or_else(|| EsError::parsing(format!("[{kind}] must be an object")).about(kind))?;
+    match options.keys().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => Err(EsError::unknown(&format!("the option of the aggregation [{kind}]"), name, names)),
+        None => Ok(options),
+    }
+}
+
+fn read_store(kind: &str, options: &Json, context: &Context) -> Result<Form, EsError> {
+    let names: &[&str] = match kind {
+        "terms" => &[
+            "field",
+            "size",
+            "shard_size",
+            "show_term_doc_count_error",
+            "min_doc_count",
+            "shard_min_doc_count",
+            "order",
+            "missing",
+            "include",
+            "exclude",
+            "execution_hint",
+            "collect_mode",
+            "value_type",
+        ],
+        "date_histogram" => &[
+            "field",
+            "fixed_interval",
+            "calendar_interval",
+            "interval",
+            "format",
+            "time_zone",
+            "offset",
+            "min_doc_count",
+            "extended_bounds",
+            "hard_bounds",
+            "order",
+            "keyed",
+        ],
+        "histogram" => &[
+            "field",
+            "interval",
+            "offset",
+            "min_doc_count",
+            "extended_bounds",
+            "hard_bounds",
+            "order",
+            "keyed",
+        ],
+        "range" => &["field", "ranges", "keyed"],
+        "date_range" => &["field", "ranges", "keyed", "format", "time_zone"],
+        "extended_stats" => &["field", "missing", "format", "sigma"],
+        "percentiles" => &["field", "percents", "keyed", "missing", "tdigest", "format"],
+        "cardinality" => &["field", "missing", "precision_threshold"],
+        _ => &["field", "missing", "format"],
+    };
+    let options = known(kind, options, names)?;
+    let field = options.get("field").and_then(Json::as_str);
+    let field = field.ok_or_else(|| {
+        EsError::argument(format!(
+            "Required one of fields [field], but none were specified in [{kind}]; scripts are not supported"
+        ))
+    })?;
+    let mut request = options.clone();
+    let mut shape = Shape { field: field.to_owned(), ..Shape::default() };
+    for name in [
+        "shard_min_doc_count",
+        "execution_hint",
+        "collect_mode",
+        "value_type",
+        "tdigest",
+        "precision_threshold",
+        "format",
+        "time_zone",
+    ] {
+        request.remove(name);
+    }
+    if let Some(format) = options.get("format").and_then(Json::as_str) {
+        // Patterns of numbers are not followed.
+        shape.format = Format::parse_list(format).ok().map(|mut list| list.remove(0));
+    }
+    if let Some(zone) = options.get("time_zone").and_then(Json::as_str) {
+        shape.zone = Some(Zone::parse(zone)?);
+    }
+    shape.keyed = options.get("keyed") == Some(&Json::Bool(true));
+    if kind != "percentiles" {
+        request.remove("keyed");
+    }
+    match kind {
+        "terms" => read_order(&mut request)?,
+        "date_histogram" | "histogram" => {
+            if let Some(order) = request.remove("order")
+                && order != json!({"_key": "asc"})
+            {
+                return Err(EsError::argument(format!(
+                    "the order of [{kind}] must be {{\"_key\": \"asc\"}}"
+                )));
+            }
+            if kind == "date_histogram" {
+                read_intervals(&mut request, &shape, context)?;
+            }
+            if request.get("min_doc_count").and_then(Json::as_u64).unwrap_or(0) > 0 {
+                request.remove("extended_bounds");
+            }
+        }
+        "range" | "date_range" => read_ranges(kind, &mut request, &mut shape, context)?,
+        _ => {}
+    }
+    let name = if kind == "date_range" { "range" } else { kind };
+    Ok(Form::Store { request: json!({ name: request }), shape })
+}
+
+/// One order only; Elasticsearch's second one is for equal values, where the key decides.
+fn read_order(request: &mut Map<String, Json>) -> Result<(), EsError> {
+    if request.get("size").and_then(Json::as_u64) == Some(0) {
+        return Err(EsError::argument("[size] must be greater than 0. Found [0] in [terms]"));
+    }
+    let Some(order) = request.remove("order") else { return Ok(()) };
+    let first = match order {
+        Json::Array(list) => list.into_iter().next().unwrap_or(json!({})),
+        one => one,
+    };
+    let Json::Object(first) = first else {
+        return Err(EsError::parsing("[order] must be an object").about("order"));
+    };
+    let renamed = first.into_iter().map(|(by, order)| {
+        let by = if by == "_term" || by == "_time" {
+            "_key".to_owned()
+        } else {
+            by.trim_end_matches(".value").to_owned()
+        };
+        (by, order)
+    });
+    let order: Map<String, Json> = renamed.collect();
+    if !order.is_empty() {
+        request.insert("order".to_owned(), Json::Object(order));
+    }
+    Ok(())
+}
+
+/// Intervals of the calendar that always have the same length become fixed ones, and time
+/// zones become offsets: that of now, where they change.
+fn read_intervals(request: &mut Map<String, Json>, shape: &Shape, context: &Context) -> Result<(), EsError> {
+    let calendar = request.remove("calendar_interval").map(|interval| plain(&interval));
+    let legacy = request.remove("interval").map(|interval| plain(&interval));
+    let fixed = request.remove("fixed_interval").map(|interval| plain(&interval));
+    let mut shift = 0_i64;
+    let interval = match (fixed, calendar.or(legacy)) {
+        (Some(fixed), None) => fixed,
+        (None, Some(name)) => match name.as_str() {
+            "second" | "1s" => "1s".to_owned(),
+            "minute" | "1m" => "1m".to_owned(),
+            "hour" | "1h" => "1h".to_owned(),
+            "day" | "1d" => "1d".to_owned(),
+            "week" | "1w" => {
+                // Weeks begin on a Monday, 1970 began on a Thursday.
+                shift = 4 * DAY_MS;
+                "7d".to_owned()
+            }
+            other if interval_ms(other).is_some() => other.to_owned(),
+            other => {
+                return Err(EsError::argument(format!(
+                    "the interval [{other}] of [date_histogram] is not supported; there are second, minute, hour, day, week, and fixed ones such as 30s, 5m, 1h, 1d"
+                )));
+            }
+        },
+        (Some(_), Some(_)) => {
+            return Err(EsError::argument(
+                "Cannot use [fixed_interval] with [calendar_interval] or [interval]",
+            ));
+        }
+        (None, None) => {
+            return Err(EsError::argument(
+                "Required one of fields [fixed_interval, calendar_interval], but none were specified",
+            ));
+        }
+    };
+    let length = interval_ms(&interval).ok_or_else(|| {
+        EsError::argument(format!("failed to parse setting [date_histogram.fixedInterval] with value [{interval}]; such as 30s, 5m, 1h, 1d"))
+    })?;
+    if let Some(offset) = request.remove("offset") {
+        let text = plain(&offset);
+        let (sign, text) =
+            text.strip_prefix('-').map_or((1, text.trim_start_matches('+')), |text| (-1, text));
+        shift += sign
+            * interval_ms(text)
+                .ok_or_else(|| EsError::argument(format!("failed to parse [offset] [{text}]")))?;
+    }
+    if let Some(zone) = shape.zone {
+        shift -= i64::from(zone.offset_at(context.now)) * 1_000;
+    }
+    request.insert("fixed_interval".to_owned(), format!("{length}ms").into());
+    let shift = shift.rem_euclid(length);
+    if shift != 0 {
+        request.insert("offset".to_owned(), format!("{shift}ms").into());
+    }
+    for bounds in ["extended_bounds", "hard_bounds"] {
+        let Some(Json::Object(sides)) = request.get_mut(bounds) else { continue };
+        for side in sides.values_mut() {
+            if let Json::String(text) = side {
+                let mut reader = context.times();
+                reader.zone = shape.zone.unwrap_or(Zone::UTC);
+                reader.formats.push(Format::EpochMillis);
+                let ns = reader.read(text, false).ok_or_else(|| {
+                    EsError::parsing(format!("failed to parse [{text}] in [{bounds}]")).about(text)
+                })?;
+                *side = json!(ns / 1_000_000);
+            }
+        }
+    }
+    Ok(())
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// `30s`, `1.5h` is refused.
+fn interval_ms(text: &str) -> Option<i64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let count: i64 = text[..digits].parse().ok()?;
+    let unit = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => DAY_MS,
+        _ => return None,
+    };
+    count.checked_mul(unit).filter(|length| *length > 0)
+}
+
+/// Each range gets its number as a key, so that its bucket is found again.
+fn read_ranges(
+    kind: &str,
+    request: &mut Map<String, Json>,
+    shape: &mut Shape,
+    context: &Context,
+) -> Result<(), EsError> {
+    let list = request.get("ranges").and_then(Json::as_array).cloned().unwrap_or_default();
+    if list.is_empty() {
+        return Err(EsError::argument(format!("No [ranges] specified for the [{kind}] aggregation")));
+    }
+    let mut reader = context.times();
+    reader.zone = shape.zone.unwrap_or(Zone::UTC);
+    if let Some(format) = &shape.format {
+        reader.formats = vec![format.clone()];
+    }
+    let mut asked = Vec::new();
+    for (n, range) in list.iter().enumerate() {
+        let range = known("range", range, &["key", "from", "to"])?;
+        let side = |name: &str| -> Result<Option<f64>, EsError> {
+            match range.get(name) {
+                None | Some(Json::Null) => Ok(None),
+                Some(Json::Number(number)) => Ok(number.as_f64()),
+                Some(Json::String(text)) if kind == "date_range" => {
+                    let ns = reader.read(text, false);
+                    let ns = ns.ok_or_else(|| {
+                        EsError::parsing(format!("failed to parse date field [{text}]")).about(text)
+                    })?;
+                    Ok(Some((ns / 1_000_000) as f64))
+                }
+                Some(other) => Ok(Some(plain(other).parse().map_err(|_| {
+                    EsError::parsing(format!("[{name}] of a range must be a number, not {other}"))
+                })?)),
+            }
+        };
+        let (from, to) = (side("from")?, side("to")?);
+        let scale = if kind == "date_range" { 1e6 } else { 1.0 };
+        let mut own = json!({ "key": n.to_string() });
+        for (name, value) in [("from", from), ("to", to)] {
+            if let Some(value) = value {
+                own[name] = json!(value * scale);
+            }
+        }
+        asked.push(own);
+        let named = range.get("key").map(plain);
+        let text = |value: Option<f64>| match value {
+            None => "*".to_owned(),
+            Some(value) if kind == "date_range" => finish::time(shape, value),
+            Some(value) => format!("{value:?}"),
+        };
+        let key = named.unwrap_or_else(|| format!("{}-{}", text(from), text(to)));
+        shape.ranges.push(RangeBucket { key, from, to });
+    }
+    request.insert("ranges".to_owned(), asked.into());
+    Ok(())
+}
+
+impl Aggs {
+    /// What the store is asked for together with the search itself, if there is anything.
+    pub fn request(&self) -> Option<Json> {
+        let mut all = Map::new();
+        for node in &self.0 {
+            if let Form::Store { request, .. } = &node.form {
+                let mut request = request.clone();
+                if let Some(subs) = node.subs.request() {
+                    request["aggs"] = subs;
+                }
+                all.insert(node.name.clone(), request);
+            }
+        }
+        (!all.is_empty()).then_some(Json::Object(all))
+    }
+
+    /// The searches that are asked beside the search itself: what each looks for within the
+    /// search's own question (or, where that is false, apart from it), and its aggregations.
+    pub fn searches(&self) -> Vec<(Query, bool, Option<Json>)> {
+        let mut all = Vec::new();
+        for node in &self.0 {
+            if let Form::Searches(searches, within) = &node.form {
+                let request = node.subs.request();
+                all.extend(searches.iter().map(|(_, query)| (query.clone(), *within, request.clone())));
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! What a client asks about the cluster, which is this machine.
+
+use super::api::{Answer, Api, Arguments, answer};
+use super::own;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+/// The version of Elasticsearch whose API this is.
+const VERSION: &str = "7.10.2";
+
+/// The banner; a browser gets the page.
+pub(crate) async fn root(headers: HeaderMap, arguments: Arguments) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/html") {
+        return own::page();
+    }
+    let version = json!({
+        "number": VERSION, "build_flavor": "oss", "build_type": "tar", "build_hash": "logpond",
+        "build_date": "2021-01-13T00:42:12.435326Z", "build_snapshot": false, "lucene_version": "8.7.0",
+        "minimum_wire_compatibility_version": "6.8.0", "minimum_index_compatibility_version": "6.0.0-beta1",
+    });
+    let body = json!({
+        "name": "logpond", "cluster_name": "logpond", "cluster_uuid": "logpond", "version": version,
+        "tagline": "You Know, for Search",
+    });
+    answer(body, &arguments)
+}
+
+async fn totals(api: &Api) -> Result<(usize, u64, u64), super::EsError> {
+    api.with_store(|store| {
+        let infos = store.list("");
+        Ok((infos.len(), infos.iter().map(|info| info.docs).sum(), infos.iter().map(|info| info.bytes).sum()))
+    })
+    .await
+}
+
+pub(crate) async fn health(State(api): State<Api>, arguments: Arguments) -> Answer {
+    let (shards, _, _) = totals(&api).await?;
+    let body = json!({
+        "cluster_name": "logpond", "status": "green", "timed_out": false, "number_of_nodes": 1,
+        "number_of_data_nodes": 1, "active_primary_shards": shards, "active_shards": shards, "relocating_shards": 0,
+        "initializing_shards": 0, "unassigned_shards": 0, "delayed_unassigned_shards": 0,
+        "number_of_pending_tasks": 0, "number_of_in_flight_fetch": 0, "task_max_waiting_in_queue_millis": 0,
+        "active_shards_percent_as_number": 100.0,
+    });
+    Ok(answer(body, &arguments))
+}
+
+pub(crate) async fn stats(State(api): State<Api>, arguments: Arguments) -> Answer {
+    let (indices, docs, bytes) = totals(&api).await?;
+    let body = json!({
+        "_nodes": { "total": 1, "successful": 1, "failed": 0 }, "cluster_name": "logpond", "cluster_uuid": "logpond",
+        "status": "green",
+        "indices": { "count": indices, "shards": { "total": indices }, "docs": { "count": docs, "deleted": 0 }, "store": { "size_in_bytes": bytes } },
+        "nodes": { "count": { "total": 1, "data": 1, "master": 1 }, "versions": [VERSION] },
+    });
+    Ok(answer(body, &arguments))
+}
+
+pub(crate) async fn nodes(arguments: Arguments) -> Response {
+    let node: Value = json!({
+        "name": "logpond", "host": "127.0.0.1", "ip": "127.0.0.1", "version": VERSION, "build_flavor": "oss",
+        "roles": ["data", "ingest", "master"],
+    });
+    answer(
+        json!({ "_nodes": { "total": 1, "successful": 1, "failed": 0 }, "cluster_name": "logpond", "nodes": { "logpond": node } }),
+        &arguments,
+    )
+}

@@ -1,0 +1,267 @@
+//! Indices: made, described, removed; their fields.
+
+use super::api::{Answer, Api, Arguments, Body, answer, resolve};
+use super::context::glob;
+use super::write::all_shards;
+use super::{EsError, IndexPath, part};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use store::{FieldType, IndexInfo, Mapping};
+
+const ARGUMENTS: [&str; 10] = [
+    "ignore_unavailable",
+    "allow_no_indices",
+    "expand_wildcards",
+    "local",
+    "include_type_name",
+    "include_defaults",
+    "flat_settings",
+    "timeout",
+    "master_timeout",
+    "wait_for_active_shards",
+];
+
+/// `/_serch` is not an index but a route that there is not.
+fn index_name(path: &IndexPath) -> Result<String, EsError> {
+    let name = part(path, "index");
+    if name.starts_with('_') && name != "_all" {
+        return Err(EsError::unknown("the route", &name, &super::ROUTES));
+    }
+    Ok(name)
+}
+
+async fn list(api: &Api, index: String, arguments: &Arguments) -> Result<Vec<IndexInfo>, EsError> {
+    let arguments = arguments.clone();
+    api.with_store(move |store| Ok(store.list(&resolve(store, &index, &arguments)?))).await
+}
+
+pub(crate) async fn exists(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    let found = list(&api, index_name(&path)?, &arguments).await;
+    let status = match found {
+        Ok(list) if !list.is_empty() => StatusCode::OK,
+        Ok(_) => StatusCode::NOT_FOUND,
+        Err(error) if error.status == 404 => StatusCode::NOT_FOUND,
+        Err(error) => return Err(error),
+    };
+    Ok(status.into_response())
+}
+
+pub(crate) async fn describe(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let infos = list(&api, index_name(&path)?, &arguments).await?;
+    let described = infos.iter().map(|info| {
+        let settings = json!({ "index": { "number_of_shards": "1", "number_of_replicas": "0", "provided_name": info.name, "uuid": info.name, "version": { "created": "7100299" } } });
+        (info.name.clone(), json!({ "aliases": {}, "mappings": properties(&info.mapping), "settings": settings }))
+    });
+    Ok(answer(Value::Object(described.collect()), &arguments))
+}
+
+pub(crate) async fn create(
+    State(api): State<Api>,
+    path: IndexPath,
+    arguments: Arguments,
+    body: Body,
+) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let index = index_name(&path)?;
+    let json = body.json()?;
+    let known = ["mappings", "settings", "aliases"];
+    if let Some(name) =
+        json.as_object().and_then(|object| object.keys().find(|name| !known.contains(&name.as_str())))
+    {
+        return Err(EsError::unknown("the part of an index", name, &known).locate(&body.0));
+    }
+    if json["aliases"].as_object().is_some_and(|aliases| !aliases.is_empty()) {
+        return Err(EsError::argument(
+            "[aliases] are not supported; ask for several indices by a pattern such as logs-*",
+        ));
+    }
+    let mapping = read_mapping(&json["mappings"]).map_err(|error| error.locate(&body.0))?;
+    let name = index.clone();
+    let made = api.with_store(move |store| Ok(store.create_index(&name, mapping)?)).await?;
+    if !made {
+        let error =
+            EsError::new(400, "resource_already_exists_exception", format!("index [{index}] already exists"));
+        return Err(EsError { index: Some(index), ..error });
+    }
+    Ok(answer(json!({ "acknowledged": true, "shards_acknowledged": true, "index": index }), &arguments))
+}
+
+pub(crate) async fn delete(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let index = index_name(&path)?;
+    let asked = arguments.clone();
+    api.with_store(move |store| {
+        let names = store.list(&resolve(store, &index, &asked)?);
+        for info in names {
+            store.delete_index(&info.name)?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(answer(json!({ "acknowledged": true }), &arguments))
+}
+
+/// The types of `properties`, as far as the store has them.
+fn read_mapping(mappings: &Value) -> Result<Mapping, EsError> {
+    let known = [
+        "properties",
+        "dynamic",
+        "_source",
+        "_meta",
+        "date_detection",
+        "numeric_detection",
+        "dynamic_templates",
+        "_doc",
+    ];
+    if let Some(name) =
+        mappings.as_object().and_then(|object| object.keys().find(|name| !known.contains(&name.as_str())))
+    {
+        return Err(EsError::unknown("the part of a mapping", name, &known));
+    }
+    let typed = mappings.get("_doc").unwrap_or(mappings);
+    let mut mapping = Mapping::default();
+    read_properties(&typed["properties"], "", &mut mapping, 0)?;
+    Ok(mapping)
+}
+
+fn read_properties(
+    properties: &Value,
+    prefix: &str,
+    mapping: &mut Mapping,
+    depth: usize,
+) -> Result<(), EsError> {
+    let wrong = |reason: String| EsError::new(400, "mapper_parsing_exception", reason);
+    for (name, rule) in properties.as_object().into_iter().flatten() {
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        if rule.get("properties").is_some() {
+            if depth > 20 {
+                return Err(wrong("Limit of mapping depth [20] has been exceeded".to_owned()));
+            }
+            read_properties(&rule["properties"], &path, mapping, depth + 1)?;
+            continue;
+        }
+        let kind = match rule["type"].as_str().unwrap_or("object") {
+            "text" | "keyword" | "wildcard" | "constant_keyword" | "ip" => FieldType::Text,
+            "long" | "integer" | "short" | "byte" => FieldType::Long,
+            "double" | "float" | "half_float" | "scaled_float" => FieldType::Double,
+            "boolean" => FieldType::Boolean,
+            "date" | "date_nanos" => FieldType::Date,
+            "object" => continue,
+            other => {
+                return Err(wrong(format!(
+                    "No handler for type [{other}] declared on field [{name}]; there are text, keyword, ip, long, double, boolean, date, object"
+                ))
+                .about(other));
+            }
+        };
+        mapping.0.insert(path, kind);
+    }
+    Ok(())
+}
+
+/// A mapping as Elasticsearch shows it.
+fn properties(mapping: &Mapping) -> Value {
+    let mut root = json!({});
+    for (name, kind) in &mapping.0 {
+        let mut at = &mut root;
+        for part in name.split('.') {
+            at = &mut at["properties"][part];
+        }
+        at["type"] = kind.name().into();
+        if *kind == FieldType::Text && name != "message" {
+            at["fields"] = json!({ "keyword": { "type": "keyword", "ignore_above": 256 } });
+        }
+    }
+    root
+}
+
+pub(crate) async fn mapping(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let infos = list(&api, part(&path, "index"), &arguments).await?;
+    let body = infos.into_iter().map(|info| {
+        let mappings = properties(&info.mapping);
+        (info.name, json!({ "mappings": mappings }))
+    });
+    Ok(answer(Value::Object(body.collect()), &arguments))
+}
+
+pub(crate) async fn aliases(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    let infos = list(&api, part(&path, "index"), &arguments).await?;
+    let body = infos.into_iter().map(|info| (info.name, json!({ "aliases": {} })));
+    Ok(answer(Value::Object(body.collect()), &arguments))
+}
+
+pub(crate) async fn field_caps(
+    State(api): State<Api>,
+    path: IndexPath,
+    arguments: Arguments,
+    body: Body,
+) -> Answer {
+    let mut known = ARGUMENTS.to_vec();
+    known.extend(["fields", "include_unmapped"]);
+    arguments.only(&known)?;
+    let json = body.json()?;
+    let wanted: Vec<String> = match (arguments.get("fields"), &json["fields"]) {
+        (Some(text), _) => text.split(',').map(str::to_owned).collect(),
+        (None, Value::String(text)) => vec![text.clone()],
+        (None, Value::Array(list)) => list.iter().map(super::dsl::plain).collect(),
+        _ => return Err(EsError::argument("specified fields can't be null or empty")),
+    };
+    let infos = list(&api, part(&path, "index"), &arguments).await?;
+    let mut fields: BTreeMap<String, BTreeMap<&'static str, Vec<String>>> = BTreeMap::new();
+    for info in &infos {
+        let mut add = |name: &str, kind: &'static str| {
+            if wanted.iter().any(|pattern| glob(pattern, name)) {
+                fields.entry(name.to_owned()).or_default().entry(kind).or_default().push(info.name.clone());
+            }
+        };
+        for name in ["_id", "_index", "_source"] {
+            add(name, name);
+        }
+        for (name, kind) in &info.mapping.0 {
+            add(name, kind.name());
+            if *kind == FieldType::Text && name != "message" {
+                add(&format!("{name}.keyword"), "keyword");
+            }
+        }
+    }
+    let shown = fields.into_iter().map(|(name, kinds)| {
+        let several = kinds.len() > 1;
+        let kinds = kinds.into_iter().map(|(kind, indices)| {
+            let mut caps = Map::new();
+            caps.insert("type".to_owned(), kind.into());
+            caps.insert("searchable".to_owned(), (kind != "_source").into());
+            caps.insert("aggregatable".to_owned(), (!matches!(kind, "text" | "_source")).into());
+            if several {
+                caps.insert("indices".to_owned(), json!(indices));
+            }
+            (kind.to_owned(), Value::Object(caps))
+        });
+        (name, Value::Object(kinds.collect()))
+    });
+    let shown: Map<String, Value> = shown.collect();
+    let names: Vec<&str> = infos.iter().map(|info| info.name.as_str()).collect();
+    Ok(answer(json!({ "indices": names, "fields": shown }), &arguments))
+}
+
+pub(crate) async fn refresh(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    let count = list(&api, part(&path, "index"), &arguments).await?.len();
+    if let Some(ingest) = &api.ingest {
+        ingest.settle().await;
+    }
+    api.with_store(|store| Ok(store.refresh()?)).await?;
+    Ok(answer(all_shards(count), &arguments))
+}
+
+pub(crate) async fn flush(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    let count = list(&api, part(&path, "index"), &arguments).await?.len();
+    if let Some(ingest) = &api.ingest {
+        ingest.settle().await;
+    }
+    api.with_store(|store| Ok(store.flush()?)).await?;
+    Ok(answer(all_shards(count), &arguments))
+}

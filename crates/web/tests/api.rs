@@ -1,0 +1,228 @@
+//! The API over a real store: the scenario files, and what they cannot say.
+//!
+//! A scenario is a list of requests, each with the status and a part of the answer:
+//!
+//! ```text
+//! # a comment
+//! POST /logs/_search?size=1
+//! {"query": {"match_all": {}}}
+//! --> 200
+//! {"hits": {"total": {"value": 1}}}
+//! ```
+//!
+//! Objects of the answer may have more members than is written, lists are compared whole.
+//! An answer that is no JSON is compared line by line. The same files can be sent to an
+//! Elasticsearch.
+
+mod pond;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::path::Path;
+use tower::ServiceExt;
+use web::{ServerOptions, router};
+
+fn api(pond: &pond::Pond) -> Router {
+    router(
+        &ServerOptions::default(),
+        pond.store.clone(),
+        Some(pond.ingest.clone()),
+        std::sync::Arc::new(pond::Quiet),
+    )
+}
+
+async fn send(api: &Router, method: &str, path: &str, body: &str) -> (u16, HeaderMap, String) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "127.0.0.1:9200")
+        .body(Body::from(body.to_owned()));
+    send_request(api, request.unwrap()).await
+}
+
+async fn send_request(api: &Router, request: Request<Body>) -> (u16, HeaderMap, String) {
+    let response = api.clone().oneshot(request).await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, headers, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+/// Says where an answer lacks what is expected.
+fn lacks(found: &Value, expected: &Value, path: &str) -> Option<String> {
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => expected.iter().find_map(|(name, value)| {
+            let inner = format!("{path}.{name}");
+            found
+                .get(name)
+                .map_or_else(|| Some(format!("{inner} is missing")), |own| lacks(own, value, &inner))
+        }),
+        (Value::Array(found), Value::Array(expected)) if found.len() == expected.len() => {
+            let pairs = found.iter().zip(expected).enumerate();
+            pairs
+                .into_iter()
+                .find_map(|(n, (found, expected))| lacks(found, expected, &format!("{path}[{n}]")))
+        }
+        (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
+        // `"…part…"` is a part of a text.
+        (Value::String(found), Value::String(part))
+            if part.len() > 6
+                && part.starts_with('…')
+                && part.ends_with('…')
+                && found.contains(part.trim_matches('…')) =>
+        {
+            None
+        }
+        (found, expected) if found == expected => None,
+        (found, expected) => Some(format!("{path} is {found}, expected {expected}")),
+    }
+}
+
+#[tokio::test]
+async fn scenarios() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    let mut wrong = Vec::new();
+    for file in files {
+        let pond = pond::open();
+        let api = api(&pond);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        let mut at = 0;
+        while at < lines.len() {
+            let line = lines[at];
+            at += 1;
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let place = format!("{name}:{at} {line}");
+            let (method, path) = line.split_once(' ').unwrap_or_else(|| panic!("{place}: METHOD /path"));
+            let mut body = String::new();
+            while !lines[at].starts_with("-->") {
+                body.push_str(lines[at]);
+                body.push('\n');
+                at += 1;
+            }
+            let status: u16 = lines[at].trim_start_matches("-->").trim().parse().unwrap();
+            at += 1;
+            let mut expected = String::new();
+            while at < lines.len() && !lines[at].trim().is_empty() {
+                expected.push_str(lines[at]);
+                expected.push('\n');
+                at += 1;
+            }
+            let (found, _, answer) = send(&api, method, path, &body).await;
+            if found != status {
+                wrong.push(format!("{place}: status {found}, expected {status}: {answer}"));
+            } else if !expected.is_empty() {
+                match serde_json::from_str::<Value>(&expected) {
+                    Ok(expected) => {
+                        let found = serde_json::from_str(&answer).unwrap_or(Value::String(answer.clone()));
+                        wrong.extend(
+                            lacks(&found, &expected, "").map(|lack| format!("{place}: {lack}\n    {answer}")),
+                        );
+                    }
+                    Err(_) if expected.trim_end() == answer.trim_end() => {}
+                    Err(_) => wrong.push(format!("{place}: answered\n{answer}")),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn headers_and_methods() {
+    let pond = pond::open();
+    let api = api(&pond);
+    let (status, headers, body) = send(&api, "GET", "/", "").await;
+    assert_eq!((status, headers["x-elastic-product"].to_str().unwrap()), (200, "Elasticsearch"));
+    assert!(body.contains("\"number\":\"7.10.2\""));
+    let (status, _, body) = send(&api, "HEAD", "/", "").await;
+    assert_eq!((status, body.as_str()), (200, ""));
+    let (status, headers, body) = send(&api, "DELETE", "/_search", "").await;
+    assert_eq!(status, 405, "{body}");
+    assert!(headers["allow"].to_str().unwrap().contains("POST"));
+    assert!(body.contains("Incorrect HTTP method"));
+    let page = Request::get("/")
+        .header("host", "localhost")
+        .header("accept", "text/html")
+        .body(Body::empty())
+        .unwrap();
+    let (_, headers, body) = send_request(&api, page).await;
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    assert_eq!(body.matches(nonce).count(), 2);
+    assert!(!policy.contains("unsafe") && !body.contains("{{") && !body.contains("innerHTML"));
+    let foreign = Request::get("/").header("host", "evil.example").body(Body::empty()).unwrap();
+    assert_eq!(send_request(&api, foreign).await.0, 403);
+    let packed = Request::post("/_bulk").header("host", "localhost").header("content-encoding", "gzip");
+    assert_eq!(send_request(&api, packed.body(Body::from("x")).unwrap()).await.0, 415);
+    let (status, headers, body) = send(&api, "GET", "/metrics", "").await;
+    assert_eq!((status, body.as_str()), (200, "logpond_up 1\n"));
+    assert!(headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_and_one_that_is_too_deep() {
+    let pond = pond::open();
+    let api = api(&pond);
+    let (status, _, body) = send(&api, "POST", "/_bulk", &"x".repeat((100 << 20) + 1)).await;
+    assert_eq!(status, 413, "{body}");
+    let deep = format!("{{\"query\":{}", "{\"bool\":{\"must\":".repeat(100_000));
+    assert_eq!(send(&api, "POST", "/_search", &deep).await.0, 400);
+    let deep = "[".repeat(100_000);
+    assert_eq!(send(&api, "POST", "/a/_doc", &deep).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_full_queue_asks_to_come_again() {
+    let pond = pond::open();
+    let api = api(&pond);
+    *pond.ingest.full.lock().unwrap() = true;
+    let (status, _, body) = send(&api, "POST", "/a/_doc", "{\"a\":1}").await;
+    assert_eq!(status, 429);
+    assert!(body.contains("es_rejected_execution_exception"));
+    let nobody =
+        router(&ServerOptions::default(), pond.store.clone(), None, std::sync::Arc::new(pond::Quiet));
+    assert_eq!(send(&nobody, "POST", "/a/_doc", "{\"a\":1}").await.0, 503);
+}
+
+#[tokio::test]
+async fn our_own_search_goes_on_where_it_ended() {
+    let pond = pond::open();
+    let api = api(&pond);
+    let mut bulk = String::new();
+    for n in 0..5 {
+        bulk.push_str(&format!("{{\"index\":{{}}}}\n{{\"@timestamp\":\"2026-11-21T10:00:00.00000000{}Z\",\"n\":{n},\"message\":\"m {n}\"}}\n", n / 2));
+    }
+    assert_eq!(send(&api, "POST", "/logs-a/_bulk?refresh", &bulk).await.0, 200);
+    for order in ["desc", "asc"] {
+        let mut seen = Vec::new();
+        let mut after = Value::Null;
+        loop {
+            let body = json!({"kql": "message: m", "size": 2, "order": order, "search_after": after, "histogram": true});
+            let (status, _, answer) = send(&api, "POST", "/_logpond/search", &body.to_string()).await;
+            assert_eq!(status, 200, "{answer}");
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            let hits = answer["hits"]["hits"].as_array().unwrap();
+            let Some(last) = hits.last() else { break };
+            assert_eq!(answer["aggregations"]["times"]["buckets"][0]["doc_count"], 5);
+            after = last["sort"].clone();
+            seen.extend(hits.iter().map(|hit| hit["_source"]["n"].as_i64().unwrap()));
+        }
+        let mut expected: Vec<i64> = (0..5).collect();
+        if order == "desc" {
+            expected.reverse();
+        }
+        assert_eq!(seen, expected, "{order}");
+    }
+    let (status, _, answer) = send(&api, "GET", "/_logpond/tail?q=n+%3E%3D+3&index=logs-*", "").await;
+    assert_eq!(status, 200);
+    assert!(answer.contains("\"m 4\"") && !answer.contains("\"m 2\""), "{answer}");
+}

@@ -1,0 +1,76 @@
+//! A pond for tests: a store in a folder, and a queue that hands on at once.
+
+use std::sync::{Arc, Mutex};
+use store::{Doc, Store};
+use web::{Boxed, Ingest, IngestDoc, IngestError, Status};
+
+pub(crate) struct Direct {
+    store: Arc<Store>,
+    next: Mutex<u64>,
+    /// Answer that there is no room.
+    pub(crate) full: Mutex<bool>,
+}
+
+impl Direct {
+    fn append_now(&self, docs: Vec<IngestDoc>) -> Result<u64, IngestError> {
+        if *self.full.lock().unwrap() {
+            return Err(IngestError::Busy("the queue is full".to_owned()));
+        }
+        let mut next = self.next.lock().unwrap();
+        let first = *next;
+        for doc in docs {
+            let result = match &doc.source {
+                None => self.store.delete(&doc.index, &doc.id, *next),
+                Some(source) => self.store.append(&Doc {
+                    index: &doc.index,
+                    id: doc.id.as_str().into(),
+                    sequence: *next,
+                    time: 1_795_268_730_500_000_000,
+                    source,
+                    replaces: doc.replaces,
+                }),
+            };
+            result.unwrap();
+            *next += 1;
+        }
+        Ok(first)
+    }
+}
+
+impl Ingest for Direct {
+    fn append(&self, docs: Vec<IngestDoc>) -> Boxed<Result<u64, IngestError>> {
+        let result = self.append_now(docs);
+        Box::pin(async move { result })
+    }
+
+    fn settle(&self) -> Boxed<()> {
+        Box::pin(async {})
+    }
+}
+
+pub(crate) struct Quiet;
+
+impl Status for Quiet {
+    fn metrics(&self) -> String {
+        "logpond_up 1\n".to_owned()
+    }
+
+    fn ledger(&self) -> serde_json::Value {
+        serde_json::json!({ "outputs": {} })
+    }
+}
+
+pub(crate) struct Pond {
+    pub(crate) store: Arc<Store>,
+    pub(crate) ingest: Arc<Direct>,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) fn open() -> Pond {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(disk::RealDisk::open(folder.path()).unwrap());
+    let options = store::Options { writer_bytes: 16 << 20, ..store::Options::default() };
+    let store = Store::open(disk, options).unwrap();
+    let ingest = Arc::new(Direct { store: store.clone(), next: Mutex::new(0), full: Mutex::new(false) });
+    Pond { store, ingest, _folder: folder }
+}
