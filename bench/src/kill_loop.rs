@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// So many repeated lines are shown.
+const REPEATED_MAX: u32 = 20;
+
 struct Setup {
     lines: u64,
     kills: u32,
@@ -62,7 +65,7 @@ fn binary() -> PathBuf {
 }
 
 fn kill_loop(setup: &Setup) -> io::Result<bool> {
-    let folder = tempfile::tempdir()?;
+    let mut folder = tempfile::tempdir()?;
     let log = folder.path().join("access.log");
     fs::write(&log, "")?;
     let written = Arc::new(AtomicU64::new(0));
@@ -118,6 +121,10 @@ fn kill_loop(setup: &Setup) -> io::Result<bool> {
     println!("lost                  {:>10}", lost);
     println!("twice                 {:>10}", twice);
     println!("kills                 {:>10}", setup.kills);
+    if lost + twice > 0 {
+        folder.disable_cleanup(true);
+        println!("kept: {}", folder.path().display());
+    }
     Ok(lost == 0 && twice == 0)
 }
 
@@ -216,10 +223,10 @@ impl Pond {
     /// How often each line is in the store, page by page.
     fn numbers(&self, lines: u64) -> io::Result<HashMap<u64, u64>> {
         let mut seen: HashMap<u64, u64> = HashMap::with_capacity(lines as usize);
-        let mut after = -1_i64;
+        let (mut after, mut repeated) = (-1_i64, 0);
         loop {
             let body = format!(
-                "{{\"size\":10000,\"sort\":[\"_seq_no\"],\"search_after\":[{after}],\"_source\":[\"path\"]}}"
+                "{{\"size\":10000,\"sort\":[\"_seq_no\"],\"search_after\":[{after}],\"_source\":[\"path\",\"log.*\"]}}"
             );
             let answer =
                 self.request("/logs-*/_search", &body).ok_or_else(|| io::Error::other("a search failed"))?;
@@ -229,7 +236,12 @@ impl Pond {
             for hit in &hits {
                 let path = hit["_source"]["path"].as_str().unwrap_or_default();
                 let number = path.rsplit('/').next().and_then(|rest| rest.split('?').next()?.parse().ok());
-                *seen.entry(number.unwrap_or(u64::MAX)).or_default() += 1;
+                let times = seen.entry(number.unwrap_or(u64::MAX)).or_default();
+                *times += 1;
+                if *times > 1 && repeated < REPEATED_MAX {
+                    repeated += 1;
+                    println!("again: {} {} {}", hit["_id"], hit["_source"]["log"], path);
+                }
             }
         }
     }

@@ -51,6 +51,8 @@ pub struct Run {
     pub from: u64,
     /// Where reading goes on behind the last.
     pub to: u64,
+    /// A hash of what stands before `to`, by which the origin is known again; 0: none.
+    pub mark: u64,
 }
 
 /// Events that move together and are acknowledged together.
@@ -133,13 +135,13 @@ impl Batch {
 
     /// Begins the events of an origin at this position. The run before ends.
     pub fn begin_run(&mut self, common: Arc<Common>, from: u64) {
-        self.runs.push(Run { common, from, to: from });
+        self.runs.push(Run { common, from, to: from, mark: 0 });
     }
 
-    /// Says where reading goes on behind the events of the last run.
-    pub fn end_run(&mut self, to: u64) {
+    /// Says where reading goes on behind the events of the last run, and what stands there.
+    pub fn end_run(&mut self, to: u64, mark: u64) {
         if let Some(run) = self.runs.last_mut() {
-            run.to = to;
+            (run.to, run.mark) = (to, mark);
         }
     }
 

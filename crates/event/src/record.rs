@@ -128,7 +128,7 @@ impl Batch {
             let origin = Origin { id: from.array()?, generation: from.u32()? };
             let (start, end) = (from.i64()? as u64, from.i64()? as u64);
             let common = decode_common(origin, &mut from)?;
-            self.runs.push(crate::batch::Run { common, from: start, to: end });
+            self.runs.push(crate::batch::Run { common, from: start, to: end, mark: 0 });
         }
         if !from.0.is_empty() {
             return Err(RecordError("something behind the batch"));

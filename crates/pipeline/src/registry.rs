@@ -36,10 +36,12 @@ struct Entry {
     input: String,
     generation: u32,
     watermark: u64,
+    /// Of what stands before the watermark.
+    mark: u64,
     meta: String,
-    /// Done behind the watermark: from and to.
-    done: BTreeMap<u64, u64>,
-    rewound: Option<u64>,
+    /// Done behind the watermark: from, to, and the mark of what stands before it.
+    done: BTreeMap<u64, (u64, u64)>,
+    rewound: bool,
 }
 
 /// An entry as it is written.
@@ -54,8 +56,15 @@ struct Saved {
     generation: u32,
     #[serde(default)]
     watermark: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    mark: u64,
     #[serde(default)]
     meta: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An entry as its input sees it.
@@ -65,6 +74,8 @@ pub struct Known {
     pub origin: Origin,
     /// Everything before it is acknowledged.
     pub watermark: u64,
+    /// A hash of what stands before the watermark, as the input made it; 0: none.
+    pub mark: u64,
     /// What the input keeps of the origin.
     pub meta: String,
 }
@@ -115,6 +126,7 @@ impl Registry {
         own.map(|(id, entry)| Known {
             origin: Origin { id: *id, generation: entry.generation },
             watermark: entry.watermark,
+            mark: entry.mark,
             meta: entry.meta.clone(),
         })
         .collect()
@@ -132,9 +144,10 @@ impl Registry {
             input: input.to_owned(),
             generation: 0,
             watermark,
+            mark: 0,
             meta,
             done: BTreeMap::new(),
-            rewound: None,
+            rewound: false,
         };
         state.entries.insert(id, entry);
         state.changed.insert(id);
@@ -146,9 +159,9 @@ impl Registry {
         let mut state = self.state();
         let Some(entry) = state.entries.get_mut(&origin.id) else { return origin };
         entry.generation += 1;
-        entry.watermark = 0;
+        (entry.watermark, entry.mark) = (0, 0);
         entry.done.clear();
-        entry.rewound = None;
+        entry.rewound = false;
         let generation = entry.generation;
         state.changed.insert(origin.id);
         Origin { generation, ..origin }
@@ -182,19 +195,22 @@ impl Registry {
             .map_or(0, |entry| entry.watermark)
     }
 
-    /// Where the input must begin again because events came back undone; told once.
-    pub fn rewound(&self, origin: Origin) -> Option<u64> {
-        self.state().entries.get_mut(&origin.id)?.rewound.take()
+    /// Where the input must begin again because events came back undone, and the mark of what
+    /// stands before; told once.
+    pub fn rewound(&self, origin: Origin) -> Option<(u64, u64)> {
+        let mut state = self.state();
+        let entry = state.entries.get_mut(&origin.id)?;
+        std::mem::take(&mut entry.rewound).then_some((entry.watermark, entry.mark))
     }
 
     /// Opens ranges of positions. When the share settles they are done, or, if it was let
     /// go, their input begins again at the watermark.
-    pub fn begin(self: &Arc<Self>, ranges: Vec<(Origin, u64, u64)>) -> Share {
+    pub fn begin(self: &Arc<Self>, ranges: Vec<Positions>) -> Share {
         let registry = self.clone();
         Share::new(move |done| {
             let mut state = registry.state();
-            for (origin, from, to) in ranges {
-                if done { state.done(origin, from, to) } else { state.undone(origin) }
+            for range in ranges {
+                if done { state.done(range) } else { state.undone(range) }
             }
         })
     }
@@ -203,8 +219,7 @@ impl Registry {
     pub fn restore(&self, positions: impl IntoIterator<Item = Positions>) {
         let mut state = self.state();
         for range in positions {
-            let origin = Origin { id: range.origin, generation: range.generation };
-            state.done(origin, range.from, range.to);
+            state.done(range);
         }
     }
 
@@ -266,29 +281,31 @@ impl Registry {
 }
 
 impl State {
-    fn done(&mut self, origin: Origin, from: u64, to: u64) {
-        let Some(entry) = self.entries.get_mut(&origin.id) else { return };
+    fn done(&mut self, range: Positions) {
+        let Positions { origin, generation, from, to, mark } = range;
+        let Some(entry) = self.entries.get_mut(&origin) else { return };
         // What comes late from before a truncation says nothing about the file of today.
-        if entry.generation != origin.generation || to <= entry.watermark {
+        if entry.generation != generation || to <= entry.watermark {
             return;
         }
-        let end = entry.done.entry(from).or_insert(to);
-        *end = (*end).max(to);
-        while let Some((&from, &to)) = entry.done.first_key_value() {
+        let end = entry.done.entry(from).or_insert((to, mark));
+        *end = (*end).max((to, mark));
+        while let Some((&from, &(to, mark))) = entry.done.first_key_value() {
             if from > entry.watermark {
                 break;
             }
             entry.done.pop_first();
-            entry.watermark = entry.watermark.max(to);
+            if to > entry.watermark {
+                (entry.watermark, entry.mark) = (to, mark);
+            }
         }
-        self.changed.insert(origin.id);
+        self.changed.insert(origin);
     }
 
-    fn undone(&mut self, origin: Origin) {
-        if let Some(entry) =
-            self.entries.get_mut(&origin.id).filter(|entry| entry.generation == origin.generation)
-        {
-            entry.rewound = Some(entry.watermark);
+    fn undone(&mut self, range: Positions) {
+        let entry = self.entries.get_mut(&range.origin);
+        if let Some(entry) = entry.filter(|entry| entry.generation == range.generation) {
+            entry.rewound = true;
         }
     }
 
@@ -300,6 +317,7 @@ impl State {
             input: entry.input.clone(),
             generation: entry.generation,
             watermark: entry.watermark,
+            mark: entry.mark,
             meta: entry.meta.clone(),
         })
     }
@@ -312,11 +330,9 @@ impl State {
                 self.entries.remove(&id);
                 continue;
             }
-            let Saved { input, generation, watermark, meta, .. } = saved;
-            self.entries.insert(
-                id,
-                Entry { input, generation, watermark, meta, done: BTreeMap::new(), rewound: None },
-            );
+            let Saved { input, generation, watermark, mark, meta, .. } = saved;
+            let done = BTreeMap::new();
+            self.entries.insert(id, Entry { input, generation, watermark, mark, meta, done, rewound: false });
         }
     }
 }
@@ -329,6 +345,7 @@ impl Saved {
             input: String::new(),
             generation: 0,
             watermark: 0,
+            mark: 0,
             meta: String::new(),
         }
     }
@@ -348,6 +365,10 @@ mod tests {
     use super::*;
     use disk::SimDisk;
 
+    fn range(origin: Origin, from: u64, to: u64) -> Positions {
+        Positions { origin: origin.id, generation: origin.generation, from, to, mark: to + 1_000 }
+    }
+
     fn opened(disk: &SimDisk) -> Arc<Registry> {
         Registry::open(Arc::new(disk.clone())).unwrap().0
     }
@@ -357,7 +378,7 @@ mod tests {
         let registry = opened(&SimDisk::new());
         let origin = registry.create("in", String::new(), 0);
         let shares: Vec<Share> =
-            (0..4).map(|n| registry.begin(vec![(origin, n * 10, n * 10 + 10)])).collect();
+            (0..4).map(|n| registry.begin(vec![range(origin, n * 10, n * 10 + 10)])).collect();
         let mut shares = shares.into_iter();
         let (first, second, third) = (shares.next().unwrap(), shares.next().unwrap(), shares.next().unwrap());
         third.done();
@@ -366,17 +387,17 @@ mod tests {
         assert_eq!(registry.watermark(origin), 10);
         drop(second);
         assert_eq!(registry.watermark(origin), 10);
-        assert_eq!(registry.rewound(origin), Some(10));
+        assert_eq!(registry.rewound(origin), Some((10, 1_010)));
         assert_eq!(registry.rewound(origin), None);
-        registry.begin(vec![(origin, 10, 20)]).done();
-        assert_eq!(registry.watermark(origin), 30);
+        registry.begin(vec![range(origin, 10, 20)]).done();
+        assert_eq!((registry.watermark(origin), registry.known("in")[0].mark), (30, 1_030));
     }
 
     #[test]
     fn what_comes_late_from_before_a_truncation_is_ignored() {
         let registry = opened(&SimDisk::new());
         let origin = registry.create("in", String::new(), 0);
-        let late = registry.begin(vec![(origin, 0, 50)]);
+        let late = registry.begin(vec![range(origin, 0, 50)]);
         let fresh = registry.begin_generation(origin);
         late.done();
         assert_eq!(registry.watermark(fresh), 0);
@@ -388,20 +409,16 @@ mod tests {
             let disk = SimDisk::new();
             let registry = opened(&disk);
             let origin = registry.create("in", "m".to_owned(), 0);
-            registry.begin(vec![(origin, 0, 10)]).done();
+            registry.begin(vec![range(origin, 0, 10)]).done();
             registry.flush().unwrap();
-            registry.begin(vec![(origin, 10, 20)]).done();
+            registry.begin(vec![range(origin, 10, 20)]).done();
             let again = opened(&disk.crash(seed));
             assert_eq!(again.watermark(origin), 10);
-            assert_eq!(again.known("in")[0].meta, "m");
-            again.restore([(5, 12), (12, 15), (18, 20)].map(|(from, to)| Positions {
-                origin: origin.id,
-                generation: 0,
-                from,
-                to,
-            }));
-            assert_eq!(again.watermark(origin), 15);
-            again.restore([Positions { origin: origin.id, generation: 7, from: 0, to: 99 }]);
+            let known = &again.known("in")[0];
+            assert_eq!((known.meta.as_str(), known.mark), ("m", 1_010));
+            again.restore([(5, 12), (12, 15), (18, 20)].map(|(from, to)| range(origin, from, to)));
+            assert_eq!((again.watermark(origin), again.known("in")[0].mark), (15, 1_015));
+            again.restore([range(Origin { generation: 7, ..origin }, 0, 99)]);
             assert_eq!(again.watermark(origin), 15);
         }
     }

@@ -44,7 +44,7 @@ fn main() {
 fn append_all(queue: &Queue, records: u64, events: u32) {
     let body: Vec<u8> = (0..events as usize * EVENT_BYTES).map(|n| (n % 251) as u8).collect();
     for n in 0..records {
-        let positions = vec![Positions { origin: [1; 16], generation: 0, from: n, to: n + 1 }];
+        let positions = vec![Positions { origin: [1; 16], generation: 0, from: n, to: n + 1, mark: n }];
         let header = Header { events, time_min: 0, time_max: 0, outputs: 1, codec: 0, positions };
         queue.append(&header, &body, Box::new(|result| result.expect("a sync"))).expect("room");
     }

@@ -4,7 +4,7 @@
 //! u32 magic "LPR1"   u32 length of all behind the checksum   u32 crc32c of all behind it
 //! u8 version = 1  u8 codec  u16 0  u32 events  u64 sequence  i64 time_min  i64 time_max  u64 outputs
 //! u64 durable  u32 positions  u32 body
-//! per position: 16 origin  u32 generation  u64 from  u64 to
+//! per position: 16 origin  u32 generation  u64 from  u64 to  u64 mark
 //! body …
 //! ```
 //! `durable` is how many bytes of the file were synced when the record was written. What is
@@ -19,7 +19,7 @@ const FRAME: usize = 12;
 const FIXED: usize = 56;
 /// What must be read to know how long a record is.
 pub(crate) const HEAD_LEN: usize = FRAME + FIXED;
-const POSITION: usize = 36;
+const POSITION: usize = 44;
 /// No record is larger: a length beyond it is damage.
 pub(crate) const RECORD_MAX: usize = 1 << 30;
 
@@ -51,6 +51,8 @@ pub struct Positions {
     pub from: u64,
     /// Where reading goes on.
     pub to: u64,
+    /// A hash of what stands before `to` in the origin, for whoever reads on there; 0: none.
+    pub mark: u64,
 }
 
 /// A record found in bytes.
@@ -84,6 +86,7 @@ pub(crate) fn encode_head(sequence: u64, durable: u64, header: &Header, body: &[
         out.extend_from_slice(&position.generation.to_le_bytes());
         out.extend_from_slice(&position.from.to_le_bytes());
         out.extend_from_slice(&position.to.to_le_bytes());
+        out.extend_from_slice(&position.mark.to_le_bytes());
     }
     let sum = crc32c_append(crc32c(&out[FRAME..]), body);
     out[8..12].copy_from_slice(&sum.to_le_bytes());
@@ -153,6 +156,7 @@ fn position(raw: &[u8]) -> Option<Positions> {
         generation: u32_at(raw, 16)?,
         from: u64_at(raw, 20)?,
         to: u64_at(raw, 28)?,
+        mark: u64_at(raw, 36)?,
     })
 }
 
@@ -170,8 +174,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn header() -> impl Strategy<Value = Header> {
-        let position = (any::<[u8; 16]>(), any::<u32>(), any::<u64>(), any::<u64>())
-            .prop_map(|(origin, generation, from, to)| Positions { origin, generation, from, to });
+        let position = (any::<[u8; 16]>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+            |(origin, generation, from, to, mark)| Positions { origin, generation, from, to, mark },
+        );
         let head = (any::<u32>(), any::<i64>(), any::<i64>(), any::<u64>(), any::<u8>());
         (head, prop::collection::vec(position, 0..4)).prop_map(
             |((events, time_min, time_max, outputs, codec), positions)| Header {

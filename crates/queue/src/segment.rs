@@ -39,25 +39,38 @@ impl Segment {
 
 /// Ranges of positions, those that touch as one.
 #[derive(Default)]
-pub(crate) struct Ranges(BTreeMap<Origin, Vec<(u64, u64)>>);
+pub(crate) struct Ranges(BTreeMap<Origin, Vec<Range>>);
 
 /// An origin and its generation.
 type Origin = ([u8; 16], u32);
+
+struct Range {
+    from: u64,
+    to: u64,
+    mark: u64,
+}
 
 impl Ranges {
     pub(crate) fn add(&mut self, positions: &[Positions]) {
         for position in positions {
             let ranges = self.0.entry((position.origin, position.generation)).or_default();
+            let &Positions { from, to, mark, .. } = position;
             match ranges.last_mut() {
-                Some(last) if last.1 == position.from => last.1 = position.to,
-                _ => ranges.push((position.from, position.to)),
+                Some(last) if last.to == from => (last.to, last.mark) = (to, mark),
+                _ => ranges.push(Range { from, to, mark }),
             }
         }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = Positions> {
         self.0.iter().flat_map(|(&(origin, generation), ranges)| {
-            ranges.iter().map(move |&(from, to)| Positions { origin, generation, from, to })
+            ranges.iter().map(move |&Range { from, to, mark }| Positions {
+                origin,
+                generation,
+                from,
+                to,
+                mark,
+            })
         })
     }
 }

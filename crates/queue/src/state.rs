@@ -78,6 +78,8 @@ pub struct Stats {
     pub events: u64,
     /// The sequence of the next event.
     pub head: u64,
+    /// Records before this sequence are confirmed.
+    pub confirmed: u64,
     /// The sequence of the oldest event.
     pub tail: u64,
     /// The readers.
@@ -182,6 +184,7 @@ impl State {
             bytes_max,
             events: self.next - tail,
             head: self.next,
+            confirmed: self.visible,
             tail,
             readers: self.readers.iter().map(|(name, cursor)| self.reader_stats(name, cursor)).collect(),
         }

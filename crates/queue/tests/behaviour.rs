@@ -25,7 +25,7 @@ fn open(disk: &SimDisk, options: Options) -> Arc<Queue> {
 }
 
 fn header(n: u64) -> Header {
-    let positions = vec![Positions { origin: [1; 16], generation: 0, from: n, to: n + 1 }];
+    let positions = vec![Positions { origin: [1; 16], generation: 0, from: n, to: n + 1, mark: n }];
     Header { events: 2, time_min: 0, time_max: 0, outputs: 1, codec: 0, positions }
 }
 
@@ -242,7 +242,7 @@ fn records_without_events_are_kept_and_not_given() {
     queue.stop();
     let queue = open(&disk.crash(0), options());
     let origin = [1; 16];
-    assert_eq!(queue.positions(), [Positions { origin, generation: 0, from: 0, to: 4 }]);
+    assert_eq!(queue.positions(), [Positions { origin, generation: 0, from: 0, to: 4, mark: 3 }]);
     assert_eq!(all(&mut queue.reader("out", Start::SavedOrBegin)), [1, 3]);
     queue.stop();
 }

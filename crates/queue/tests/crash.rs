@@ -22,7 +22,7 @@ fn options() -> Options {
 
 fn header(n: u64) -> Header {
     let events = 1 + (n % 5) as u32;
-    let positions = vec![Positions { origin: [1; 16], generation: 0, from: n, to: n + 1 }];
+    let positions = vec![Positions { origin: [1; 16], generation: 0, from: n, to: n + 1, mark: n }];
     Header { events, time_min: n as i64, time_max: n as i64, outputs: 1, codec: 0, positions }
 }
 

@@ -79,7 +79,7 @@ impl Config {
 
 impl Input for GenerateInput {
     fn next(&mut self, batch: &mut Batch, stop: &Stop) -> Result<Next, InputError> {
-        if let Some(from) = self.context.registry.rewound(self.origin) {
+        if let Some((from, _)) = self.context.registry.rewound(self.origin) {
             self.next = from;
         }
         let mut room = EVENTS_MAX as u64;
@@ -99,9 +99,9 @@ impl Input for GenerateInput {
             let span = Span::new(from, batch.bytes().len());
             batch.push_line(span, n);
         }
-        let range = (self.origin, self.next, self.next + room);
+        let range = super::range(self.origin, self.next, self.next + room);
         self.next += room;
-        batch.end_run(self.next);
+        batch.end_run(self.next, 0);
         batch.acks.push(self.context.registry.begin(vec![range]));
         Ok(Next::Filled)
     }
@@ -132,7 +132,7 @@ impl GenerateInput {
             if stop.wait(Duration::from_millis(5)) {
                 return Ok(Next::Stopped);
             }
-            if let Some(from) = self.context.registry.rewound(self.origin) {
+            if let Some((from, _)) = self.context.registry.rewound(self.origin) {
                 self.next = from;
                 return Err(InputError::Other("lines came back and are made again".to_owned()));
             }

@@ -168,9 +168,9 @@ impl JournalInput {
             }
         }
         self.pending.drain(..used);
-        batch.end_run(self.next);
+        batch.end_run(self.next, 0);
         if self.next > first {
-            batch.acks.push(self.context.registry.begin(vec![(self.origin, first, self.next)]));
+            batch.acks.push(self.context.registry.begin(vec![super::range(self.origin, first, self.next)]));
         }
         self.next > first
     }

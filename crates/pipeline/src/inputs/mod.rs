@@ -7,7 +7,8 @@ pub mod stdin;
 
 use crate::registry::Registry;
 use crate::stop::Stop;
-use event::Batch;
+use event::{Batch, Origin};
+use queue::Positions;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
@@ -75,6 +76,11 @@ pub struct InputContext {
     pub host: String,
     /// How many bytes a batch should hold at most, a single long line excepted.
     pub batch_bytes: usize,
+}
+
+/// Positions of an origin whose content nobody looks at again.
+fn range(origin: Origin, from: u64, to: u64) -> Positions {
+    Positions { origin: origin.id, generation: origin.generation, from, to, mark: 0 }
 }
 
 /// Every input there is, by the name that it has in a config.

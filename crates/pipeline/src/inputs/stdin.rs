@@ -88,7 +88,7 @@ impl StdinInput {
         batch.begin_run(self.common.clone(), self.position);
         super::file::lines::push_lines(batch, 0, end, self.position);
         self.position += end as u64;
-        batch.end_run(self.position);
+        batch.end_run(self.position, 0);
         debug_assert!(Span::new(0, end).len() == end);
     }
 }

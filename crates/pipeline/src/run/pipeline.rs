@@ -14,7 +14,7 @@ use crate::outputs::{Output, OutputConfig};
 use crate::plan::{Durability, Pipeline, QueueOptions, QueuePart};
 use crate::registry::Registry;
 use crate::stop::Stop;
-use event::{Acks, Batch};
+use event::{Acks, Batch, Origin};
 use expr::Condition;
 use queue::{Header, Positions, Queue, QueueError, Start};
 use std::path::{Path, PathBuf};
@@ -273,9 +273,10 @@ impl RunningPipeline {
     /// Tells the queue what the saved registry covers, so that it may let go of segments.
     pub fn registry_saved(&self) {
         let Some(queue) = &self.shared.queue else { return };
-        let head = queue.stats().head;
+        // What is confirmed by now is in the registry by now.
+        let confirmed = queue.stats().confirmed;
         if self.registry.flush().is_ok() {
-            queue.registry_synced(head);
+            queue.registry_synced(confirmed);
         }
     }
 }
@@ -409,8 +410,8 @@ impl Shared {
     fn append(&self, queue: &Queue, mut parcel: Parcel, record: Vec<u8>, kept: usize) {
         let (time_min, time_max) = parcel.batch.time_range();
         let positions = parcel.batch.runs().iter().map(|run| {
-            let origin = run.common.origin();
-            Positions { origin: origin.id, generation: origin.generation, from: run.from, to: run.to }
+            let Origin { id, generation } = run.common.origin();
+            Positions { origin: id, generation, from: run.from, to: run.to, mark: run.mark }
         });
         let header = Header {
             events: kept as u32,

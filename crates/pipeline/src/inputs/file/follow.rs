@@ -1,11 +1,11 @@
 //! One file that is followed.
 
-use super::identity::{self, HEAD, Head, Identity, MARK};
+use super::identity::{self, Evidence, HEAD, Head, Identity, MARK, key};
 use super::lines::Splitter;
 use event::{Batch, Common, CommonValue, Origin};
 use rustix::io::Errno;
-use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +20,12 @@ pub(super) struct Followed {
     host: String,
     pub(super) file: Option<File>,
     offset: u64,
+    /// The first bytes, as they were read, up to [`HEAD`].
+    beginning: Vec<u8>,
     /// The bytes before the offset, to see that somebody cut the file and wrote it anew.
     tail: Vec<u8>,
-    /// Offsets and the hashes of the bytes before them, for the registry.
-    marks: VecDeque<(u64, u64)>,
+    /// The mark of those bytes, or of those that should be there; 0: not known.
+    mark: u64,
     /// The rest of a line that was too long is passed over.
     skipping: bool,
     /// Bytes at the end that are no whole line yet.
@@ -37,12 +39,13 @@ pub(super) struct Followed {
     pub(super) gone: Option<Instant>,
     /// It is a copy, or was rotated away: it does not grow, and ends at its end.
     pub(super) is_finite: bool,
-    /// A copy is not read before its original is cut; until then it waits.
-    pub(super) held_until: Option<Instant>,
     pub(super) finished: bool,
+    /// Its last name was removed.
+    pub(super) is_deleted: bool,
     pub(super) was_cut: bool,
     pub(super) error: Option<String>,
-    head_grew: bool,
+    /// What the registry was told last: the acknowledged offset and the length of the head.
+    remembered: (u64, usize),
 }
 
 /// What a read gave.
@@ -52,19 +55,20 @@ pub(super) struct Read {
 }
 
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-const MARKS_MAX: usize = 256;
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A line that was begun is looked for more often.
+const PAUSE_MAX_WAITING: Duration = Duration::from_millis(250);
 
 impl Followed {
     pub(super) fn new(
         path: PathBuf,
         identity: Identity,
         origin: Origin,
-        offset: u64,
+        (offset, mark): (u64, u64),
         host: &str,
         now: Instant,
     ) -> Self {
-        let common = common(origin, &path, host);
+        let common = common(origin, &identity.path, host);
         Self {
             path,
             identity,
@@ -74,7 +78,8 @@ impl Followed {
             file: None,
             offset,
             tail: Vec::new(),
-            marks: VecDeque::new(),
+            beginning: Vec::new(),
+            mark,
             skipping: false,
             waiting: 0,
             size: 0,
@@ -83,11 +88,11 @@ impl Followed {
             pause: PAUSE_FIRST,
             gone: None,
             is_finite: false,
-            held_until: None,
             finished: false,
+            is_deleted: false,
             was_cut: false,
             error: None,
-            head_grew: false,
+            remembered: (offset, usize::MAX),
         }
     }
 
@@ -107,38 +112,71 @@ impl Followed {
         (self.identity.dev, self.identity.ino)
     }
 
-    /// Goes back to an offset because events came back, or on opening.
-    pub(super) fn seek(&mut self, offset: u64) {
-        self.offset = offset;
+    /// Goes back to an offset with this mark because events came back.
+    pub(super) fn seek(&mut self, offset: u64, mark: u64) {
+        (self.offset, self.mark) = (offset, mark);
         self.skipping = false;
         self.tail.clear();
-        if let Some(file) = &self.file {
-            self.tail = identity::before(file, offset).unwrap_or_default();
+        if let Some(file) = self.file.take() {
+            self.opened(file);
         }
         self.next_look = Instant::now();
+    }
+
+    /// The file of this origin was cut, but its content lives on in a copy.
+    pub(super) fn move_to_copy(&mut self, path: PathBuf, meta: &Metadata, file: File) {
+        self.path = path;
+        (self.identity.dev, self.identity.ino) = key(meta);
+        self.size = meta.len();
+        self.is_finite = true;
+        self.opened(file);
+        self.remembered.1 = usize::MAX;
+        self.next_look = Instant::now();
+    }
+
+    /// What the file must hold to be the one that was read so far.
+    pub(super) fn evidence(&self) -> Evidence {
+        Evidence { identity: self.identity.clone(), offset: self.offset, mark: self.mark }
     }
 
     /// Begins anew at 0: the file was cut.
     pub(super) fn restart(&mut self, origin: Origin) {
         self.origin = origin;
-        self.common = common(origin, &self.path, &self.host);
-        self.offset = 0;
+        self.common = common(origin, &self.identity.path, &self.host);
+        (self.offset, self.mark) = (0, 0);
         self.tail.clear();
-        self.marks.clear();
         self.skipping = false;
         self.waiting = 0;
         self.was_cut = false;
-        self.identity.mark = None;
-        self.identity.head_len = 0;
-        self.identity.head = xxh3_64(&[]);
+        self.size = 0;
+        (self.identity.head_len, self.identity.head) = (0, 0);
+        self.remembered = (0, usize::MAX);
         self.next_look = Instant::now();
     }
 
-    /// Takes an open file; the bytes before the offset are remembered.
+    /// Takes an open file, and sees whether it still holds what was read.
     pub(super) fn opened(&mut self, file: File) {
-        self.tail = identity::before(&file, self.offset).unwrap_or_default();
-        self.file = Some(file);
-        self.error = None;
+        // The head first: what still holds the bytes before the offset had this head.
+        let head = identity::head(&file, HEAD);
+        match identity::before(&file, self.offset) {
+            Ok(tail) => {
+                let is_whole = tail.len() == MARK.min(self.offset as usize);
+                self.was_cut = !is_whole || (self.mark != 0 && identity::mark(&tail) != self.mark);
+                if !self.was_cut {
+                    if let Ok(Head { len, hash }) = head
+                        && self.offset > 0
+                        && len > self.identity.head_len
+                    {
+                        (self.identity.head_len, self.identity.head) = (len, hash);
+                    }
+                    self.tail = tail;
+                    self.mark = if self.offset == 0 { 0 } else { identity::mark(&self.tail) };
+                }
+                self.file = Some(file);
+                self.error = None;
+            }
+            Err(error) => self.failed(&error, Instant::now()),
+        }
     }
 
     /// How many bytes to ask for: more when a line or a group did not fit the last time.
@@ -167,7 +205,7 @@ impl Followed {
             Ok(read) => read.min(asked),
             Err(error) => {
                 bytes.truncate(before);
-                self.failed(error, now);
+                self.failed(&error.into(), now);
                 return None;
             }
         };
@@ -180,9 +218,6 @@ impl Followed {
         // The bytes that were known only served to compare.
         bytes.drain(before..before + known);
         let new = read - known;
-        if new < HEAD && self.identity.head_len < HEAD {
-            self.grow_head();
-        }
         if new == 0 && !(self.is_finite || self.gone.is_some()) {
             self.nothing(now);
             return None;
@@ -192,13 +227,13 @@ impl Followed {
         Some(Read { bytes: new, at_end: new < room })
     }
 
-    fn failed(&mut self, error: Errno, now: Instant) {
+    fn failed(&mut self, error: &std::io::Error, now: Instant) {
         let text = error.to_string();
         if self.error.as_ref() != Some(&text) {
             tracing::warn!(path = %self.path.display(), error = text, "a file cannot be read; it is tried again");
         }
         self.error = Some(text);
-        if error == Errno::STALE {
+        if Errno::from_io_error(error) == Some(Errno::STALE) {
             self.file = None;
         }
         self.next_look = now + Duration::from_secs(1);
@@ -210,16 +245,18 @@ impl Followed {
         self.waiting = 0;
     }
 
-    /// The hash of the head grows with the file.
-    fn grow_head(&mut self) {
-        if let Some(file) = &self.file
-            && let Ok(Head { len, hash }) = identity::head(file, HEAD)
-            && len > self.identity.head_len
-        {
-            self.identity.head_len = len;
-            self.identity.head = hash;
-            self.head_grew = true;
+    /// The hash of the head grows with what is read: the file itself may be another by now.
+    fn grow_head(&mut self, taken: &[u8]) {
+        if self.offset == 0 {
+            self.beginning.clear();
         }
+        let known = self.beginning.len();
+        if self.offset != known as u64 || known >= HEAD {
+            return;
+        }
+        self.beginning.extend_from_slice(&taken[..taken.len().min(HEAD - known)]);
+        self.identity.head_len = self.beginning.len();
+        self.identity.head = xxh3_64(&self.beginning);
     }
 
     /// Where the events begin: behind the rest of a line that was too long.
@@ -249,6 +286,7 @@ impl Followed {
             return;
         }
         let taken = &batch.bytes()[before..before + used];
+        self.grow_head(taken);
         if taken.len() >= MARK {
             self.tail.clear();
             self.tail.extend_from_slice(&taken[taken.len() - MARK..]);
@@ -263,13 +301,7 @@ impl Followed {
         self.last_read = now;
         self.pause = PAUSE_FIRST;
         self.next_look = now;
-        if self.marks.len() == MARKS_MAX {
-            self.marks.pop_front();
-        }
-        self.marks.push_back((self.offset, xxh3_64(&self.tail)));
-        if self.identity.head_len < HEAD {
-            self.grow_head();
-        }
+        self.mark = identity::mark(&self.tail);
     }
 
     /// Bytes came that are no whole event yet.
@@ -280,7 +312,7 @@ impl Followed {
             self.pause = PAUSE_FIRST;
         }
         self.next_look = now + self.pause;
-        self.pause = (self.pause * 2).min(PAUSE_MAX / 8);
+        self.pause = (self.pause * 2).min(PAUSE_MAX_WAITING);
     }
 
     /// Whether nothing new came for so long.
@@ -297,7 +329,8 @@ impl Followed {
 
     pub(super) fn finish(&mut self) {
         self.finished = true;
-        self.file = None;
+        let meta = self.file.take().and_then(|file| file.metadata().ok());
+        self.is_deleted = meta.is_some_and(|meta| meta.nlink() == 0);
     }
 
     /// How long it has been quiet.
@@ -305,22 +338,15 @@ impl Followed {
         now.duration_since(self.last_read)
     }
 
-    /// Puts the newest mark that is acknowledged into the identity; says whether it changed.
-    pub(super) fn mark(&mut self, watermark: u64) -> bool {
-        let mut changed = std::mem::take(&mut self.head_grew);
-        while let Some((offset, hash)) =
-            self.marks.front().copied().filter(|(offset, _)| *offset <= watermark)
-        {
-            self.identity.mark = Some((offset, hash));
-            self.marks.pop_front();
-            changed = true;
-        }
-        changed
+    /// Whether the registry should hear of it: more is acknowledged, or the head grew.
+    pub(super) fn is_news(&mut self, watermark: u64) -> bool {
+        let now = (watermark, self.identity.head_len);
+        std::mem::replace(&mut self.remembered, now) != now
     }
 
-    /// The offset of now and the hash of the bytes before it.
-    pub(super) fn last_mark(&self) -> Option<(u64, u64)> {
-        (!self.tail.is_empty()).then(|| (self.offset, xxh3_64(&self.tail)))
+    /// The mark of the bytes before the offset.
+    pub(super) fn mark(&self) -> u64 {
+        self.mark
     }
 
     /// Looks again soon: inotify said that something happened.
@@ -331,10 +357,10 @@ impl Followed {
     }
 }
 
-fn common(origin: Origin, path: &std::path::Path, host: &str) -> Arc<Common> {
+fn common(origin: Origin, path: &str, host: &str) -> Arc<Common> {
     let fields = [
         ("host.name", CommonValue::Str(host.to_owned())),
-        ("log.file.path", CommonValue::Str(path.to_string_lossy().into_owned())),
+        ("log.file.path", CommonValue::Str(path.to_owned())),
         ("log.offset", CommonValue::Position),
     ];
     Common::new(origin, fields)

@@ -2,7 +2,8 @@
 //!
 //! An inode is used again as soon as a file is gone, and a head says nothing about two files
 //! that begin with the same banner: only together they tell a file. The hash of the head grows
-//! with the file up to [`HEAD`] bytes.
+//! with the file up to [`HEAD`] bytes; the mark, a hash of the bytes before a position, travels
+//! with the position itself, so that it is never older than what it vouches for.
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -12,8 +13,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// How much of a file's beginning tells it from others.
 pub(super) const HEAD: usize = 1024;
-/// How many bytes before an offset are compared.
-pub(super) const MARK: usize = 64;
+/// How many bytes before an offset are compared: more than one line of an access log, which
+/// may end with the same long name of a browser again and again.
+pub(super) const MARK: usize = 256;
 
 /// What the registry keeps of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +26,6 @@ pub(super) struct Identity {
     pub(super) ino: u64,
     pub(super) head_len: usize,
     pub(super) head: u64,
-    /// An offset and the hash of the bytes before it.
-    pub(super) mark: Option<(u64, u64)>,
     /// When the file was written to last, as far as it was seen: seconds since 1970.
     pub(super) seen: u64,
 }
@@ -70,19 +70,57 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(read)
 }
 
-impl Identity {
-    /// Whether the file has the content that is remembered: its head, and the bytes before
-    /// the marked offset.
+/// The mark of the bytes before a position; never 0, which is none.
+pub(super) fn mark(before: &[u8]) -> u64 {
+    xxh3_64(before).max(1)
+}
+
+/// Evidence below this many bytes tells nothing: many a file begins with an empty line.
+const TELLING_BYTES: u64 = 16;
+
+/// What a file must hold to be the one that was read up to an offset.
+#[derive(Debug, Clone)]
+pub(super) struct Evidence {
+    pub(super) identity: Identity,
+    pub(super) offset: u64,
+    /// Of the bytes before the offset; 0: not known.
+    pub(super) mark: u64,
+}
+
+impl Evidence {
+    /// Whether the file has what was read: the head, and the bytes before the offset.
     pub(super) fn holds(&self, file: &File) -> io::Result<bool> {
-        if head(file, self.head_len)? != (Head { len: self.head_len, hash: self.head }) {
+        let Identity { head_len, head: hash, .. } = self.identity;
+        if head_len > 0 && head(file, head_len)? != (Head { len: head_len, hash }) {
             return Ok(false);
         }
-        match self.mark {
-            Some((offset, hash)) => {
-                let bytes = before(file, offset)?;
-                Ok(bytes.len() == MARK.min(offset as usize) && xxh3_64(&bytes) == hash)
-            }
-            None => Ok(true),
+        if self.mark == 0 {
+            return Ok(true);
+        }
+        let bytes = before(file, self.offset)?;
+        Ok(bytes.len() == MARK.min(self.offset as usize) && mark(&bytes) == self.mark)
+    }
+
+    /// Whether it could tell the file from any other.
+    pub(super) fn is_telling(&self) -> bool {
+        self.offset >= TELLING_BYTES && (self.mark != 0 || self.identity.head_len == HEAD)
+    }
+}
+
+/// Whether the first `len` bytes of a file are those of another, looked at in three places.
+pub(super) fn is_beginning_of(copy: &File, len: u64, original: &File) -> io::Result<bool> {
+    if len < TELLING_BYTES {
+        return Ok(false);
+    }
+    let known = head(copy, HEAD.min(len as usize))?;
+    if head(original, known.len)? != known {
+        return Ok(false);
+    }
+    for at in [len / 2, len] {
+        let bytes = before(copy, at)?;
+        if bytes.is_empty() || before(original, at)? != bytes {
+            return Ok(false);
         }
     }
+    Ok(true)
 }

@@ -10,14 +10,16 @@ mod follow;
 mod glob;
 mod identity;
 pub(in crate::inputs) mod lines;
+mod siblings;
 mod watch;
 
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
-use event::{Batch, EVENTS_MAX};
+use event::{Batch, EVENTS_MAX, Origin};
 use follow::Followed;
 use lines::{End, Multiline, Splitter};
+use queue::Positions;
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -195,7 +197,7 @@ impl Input for FileInput {
 
 impl FileInput {
     /// Reads from each file whose turn it is, until the batch is full.
-    fn read_round(&mut self, batch: &mut Batch, now: Instant) -> Vec<(event::Origin, u64, u64)> {
+    fn read_round(&mut self, batch: &mut Batch, now: Instant) -> Vec<Positions> {
         let mut ranges = Vec::new();
         let count = self.watch.files().len();
         let batch_bytes = self.watch.batch_bytes();
@@ -214,13 +216,7 @@ impl FileInput {
         ranges
     }
 
-    fn read_file(
-        &mut self,
-        index: usize,
-        batch: &mut Batch,
-        room: usize,
-        now: Instant,
-    ) -> Option<(event::Origin, u64, u64)> {
+    fn read_file(&mut self, index: usize, batch: &mut Batch, room: usize, now: Instant) -> Option<Positions> {
         if !self.watch.is_due(index, now) {
             return None;
         }
@@ -253,11 +249,12 @@ impl FileInput {
         if used == 0 {
             file.held(read.bytes, now);
         }
-        batch.end_run(position + used as u64);
-        let origin = file.origin();
+        let (to, mark) = (position + used as u64, file.mark());
+        batch.end_run(to, mark);
+        let Origin { id, generation } = file.origin();
         if end == End::Final {
             file.finish();
         }
-        (used > 0).then_some((origin, position, position + used as u64))
+        (used > 0).then_some(Positions { origin: id, generation, from: position, to, mark })
     }
 }

@@ -2,7 +2,8 @@
 
 use super::follow::Followed;
 use super::glob::Patterns;
-use super::identity::{self, HEAD, Identity, key};
+use super::identity::{self, Evidence, HEAD, Identity, key};
+use super::siblings::{Folders, is_sibling};
 use super::{Config, ConfigError, InputContext, InputError, StartAt};
 use crate::registry::{FileStatus, Known, Registry, Unreadable};
 use rustix::fs::inotify;
@@ -21,8 +22,10 @@ pub(super) struct Watch {
     context: InputContext,
     patterns: Patterns,
     files: Vec<Followed>,
-    /// What the registry knows and nobody follows now.
-    known: Vec<(Known, Identity)>,
+    /// What the registry knows and nobody follows now, by device and inode.
+    known: HashMap<(u64, u64), (Known, Identity)>,
+    /// Copies of files that we read, and since when they are there.
+    copies: HashMap<(u64, u64), Instant>,
     inotify: Option<OwnedFd>,
     watched: HashSet<PathBuf>,
     next_scan: Instant,
@@ -30,12 +33,14 @@ pub(super) struct Watch {
     open: usize,
     open_max: usize,
     first_scan: bool,
+    /// Something came up while looking: look again soon.
+    hurry: bool,
 }
 
 /// How long a copy waits for its original to be cut before it is taken for a file of its own.
 const COPY_WAIT: Duration = Duration::from_secs(60);
-/// A copy must have this much in common with its original to be taken for one.
-const COPY_BYTES_MIN: u64 = 16;
+/// How soon it is looked again when something came up while looking.
+const HURRY: Duration = Duration::from_millis(5);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Descriptors that are left for everything else.
 const RESERVED_FILES: u64 = 64;
@@ -51,8 +56,8 @@ impl Watch {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let known = context.registry.known(&context.name).into_iter();
         let known = known.map(|known| {
-            let identity = serde_json::from_str(&known.meta).unwrap_or_default();
-            (known, identity)
+            let identity: Identity = serde_json::from_str(&known.meta).unwrap_or_default();
+            ((identity.dev, identity.ino), (known, identity))
         });
         let now = Instant::now();
         Ok(Self {
@@ -62,12 +67,14 @@ impl Watch {
             patterns,
             files: Vec::new(),
             inotify: inotify::init(flags).ok(),
+            copies: HashMap::new(),
             watched: HashSet::new(),
             next_scan: now,
             next_status: now,
             open: 0,
             open_max,
             first_scan: true,
+            hurry: false,
         })
     }
 
@@ -97,9 +104,8 @@ impl Watch {
 
     /// How long nothing needs to be done.
     pub(super) fn pause(&self, now: Instant) -> Duration {
-        let looks =
-            self.files.iter().map(|file| file.next_look.max(file.held_until.unwrap_or(file.next_look)));
-        let next = looks.min().unwrap_or(self.next_scan).min(self.next_scan);
+        let next =
+            self.files.iter().map(|file| file.next_look).min().unwrap_or(self.next_scan).min(self.next_scan);
         next.saturating_duration_since(now).max(Duration::from_millis(1))
     }
 
@@ -134,8 +140,10 @@ impl Watch {
     pub(super) fn look(&mut self, now: Instant) -> Result<(), InputError> {
         let mut created = false;
         if now >= self.next_scan {
+            self.hurry = false;
             created = self.scan(now);
-            self.next_scan = now + self.config.scan_interval.0;
+            let pause = if self.hurry { HURRY } else { self.config.scan_interval.0 };
+            self.next_scan = now + pause;
         }
         created |= self.restart_cut(now);
         self.rewind();
@@ -154,8 +162,8 @@ impl Watch {
     /// Goes back where events came back undone.
     fn rewind(&mut self) {
         for file in &mut self.files {
-            if let Some(offset) = self.context.registry.rewound(file.origin()) {
-                file.seek(offset);
+            if let Some((offset, mark)) = self.context.registry.rewound(file.origin()) {
+                file.seek(offset, mark);
             }
         }
     }
@@ -185,18 +193,19 @@ impl Watch {
             }
         }
         for file in &mut self.files {
-            if let Some(path) = present.get(&file.key()) {
+            if present.contains_key(&file.key()) {
                 file.gone = None;
-                let _ = path;
             } else if file.gone.is_none() && !file.is_finite {
                 file.gone = Some(now);
                 file.next_look = now;
             }
         }
-        let mut created = self.adopt_rotated(&present, now);
-        fresh.sort_by_key(|(_, meta)| modified(meta));
+        let before = self.files.len();
+        let mut created = false;
+        // A file before what rotation makes of it: that may be its copy.
+        fresh.sort_by_key(|(path, _)| path.as_os_str().len());
         for (path, meta) in fresh {
-            if self.files.iter().any(|file| file.key() == key(&meta)) {
+            if self.is_followed(&meta) || self.is_copy(&path, &meta, true, now) {
                 continue;
             }
             match self.adopt(&path, &path, now) {
@@ -204,10 +213,17 @@ impl Watch {
                 Err(error) => unreadable.push(unreadable_of(&path, &error)),
             }
         }
+        created |= self.adopt_rotated(&present, now);
+        // What was written first is read first.
+        self.files[before..].sort_by_key(|file| file.identity.seen);
         self.first_scan = false;
         self.drop_finished();
         self.context.registry.set_unreadable(&self.context.name, unreadable);
         created
+    }
+
+    fn is_followed(&self, meta: &Metadata) -> bool {
+        self.files.iter().any(|file| file.key() == key(meta))
     }
 
     /// Takes up a file that nobody follows yet; `base` is the path that it had before it was
@@ -216,33 +232,34 @@ impl Watch {
         let file = File::open(path)?;
         // The path may lead elsewhere since it was looked up.
         let meta = file.metadata()?;
-        if self.files.iter().any(|file| file.key() == key(&meta)) {
+        if self.is_followed(&meta) {
             return Ok(false);
         }
-        if let Some(at) =
-            self.known.iter().position(|(_, identity)| (identity.dev, identity.ino) == key(&meta))
-        {
-            let (known, identity) = self.known.swap_remove(at);
-            if meta.len() >= known.watermark && identity.holds(&file)? {
-                self.follow(path, identity, known.origin, known.watermark, &meta, now);
+        if let Some((known, identity)) = self.known.remove(&key(&meta)) {
+            let evidence = Evidence { identity, offset: known.watermark, mark: known.mark };
+            if meta.len() >= evidence.offset && evidence.holds(&file)? {
+                self.follow(path, evidence, known.origin, now);
                 return Ok(false);
             }
             // Cut and written anew while nobody looked, or the inode is used again. What a
-            // copy still has is read first.
-            self.adopt_copy(&identity, known.watermark, now);
-            let origin = self.context.registry.begin_generation(known.origin);
+            // copy still has goes on there, under the same origin.
             let identity = self.identity(base, &meta, &file)?;
-            self.follow(path, identity, origin, 0, &meta, now);
-            return Ok(true);
-        }
-        if let Some((offset, is_cut)) = self.copied_from(path, &file, &meta) {
-            let identity = self.identity(base, &meta, &file)?;
-            let origin = self.create(&identity, offset);
-            self.follow(path, identity, origin, offset, &meta, now);
-            if let Some(copy) = self.files.last_mut() {
-                copy.is_finite = is_cut;
-                copy.held_until = (!is_cut).then(|| now + COPY_WAIT);
-            }
+            let origin = match self.take_copy(&evidence) {
+                Some((copy, opened, copy_meta)) => {
+                    self.follow(&copy, evidence, known.origin, now);
+                    if let Some(moved) = self.files.last_mut() {
+                        moved.move_to_copy(copy, &copy_meta, opened);
+                        self.context.registry.set_meta(moved.origin(), text_of_identity(&moved.identity));
+                    }
+                    self.create(&identity, 0)
+                }
+                None => {
+                    let origin = self.context.registry.begin_generation(known.origin);
+                    self.context.registry.set_meta(origin, text_of_identity(&identity));
+                    origin
+                }
+            };
+            self.follow(path, Evidence { identity, offset: 0, mark: 0 }, origin, now);
             return Ok(true);
         }
         let is_old = self.config.ignore_older.is_some_and(|age| {
@@ -252,7 +269,7 @@ impl Watch {
         let offset = if at_end { meta.len() } else { 0 };
         let identity = self.identity(base, &meta, &file)?;
         let origin = self.create(&identity, offset);
-        self.follow(path, identity, origin, offset, &meta, now);
+        self.follow(path, Evidence { identity, offset, mark: 0 }, origin, now);
         Ok(true)
     }
 
@@ -264,97 +281,95 @@ impl Watch {
             ino: meta.ino(),
             head_len: head.len,
             head: head.hash,
-            mark: None,
             seen: seconds(modified(meta)),
         })
     }
 
     fn create(&self, identity: &Identity, offset: u64) -> event::Origin {
-        let text = serde_json::to_string(identity).unwrap_or_default();
-        self.context.registry.create(&self.context.name, text, offset)
+        self.context.registry.create(&self.context.name, text_of_identity(identity), offset)
     }
 
-    fn follow(
-        &mut self,
-        path: &Path,
-        identity: Identity,
-        origin: event::Origin,
-        offset: u64,
-        meta: &Metadata,
-        now: Instant,
-    ) {
+    fn follow(&mut self, path: &Path, evidence: Evidence, origin: event::Origin, now: Instant) {
+        let Evidence { identity, offset, mark } = evidence;
         tracing::debug!(path = %path.display(), offset, "following");
-        let mut file = Followed::new(path.to_owned(), identity, origin, offset, &self.context.host, now);
-        file.size = meta.len();
-        self.files.push(file);
+        let host = &self.context.host;
+        self.files.push(Followed::new(path.to_owned(), identity, origin, (offset, mark), host, now));
     }
 
-    /// Where to go on in a file that is a copy of one that we read (copytruncate), and whether
-    /// that one was cut since: the copy's name begins with the other's, and so does its
-    /// content, up to where we are in the other.
-    fn copied_from(&self, path: &Path, file: &File, meta: &Metadata) -> Option<(u64, bool)> {
-        let live = self.files.iter().filter(|original| original.gone.is_none() && !original.is_finite).map(
-            |original| {
-                let identity = Identity { mark: original.last_mark(), ..original.identity.clone() };
-                (identity, original.offset())
-            },
-        );
-        let known = self.known.iter().map(|(known, identity)| (identity.clone(), known.watermark));
-        for (identity, offset) in live.chain(known) {
-            let base = PathBuf::from(&identity.path);
-            if is_sibling(&base, path)
-                && offset >= COPY_BYTES_MIN
-                && meta.len() >= offset
-                && identity.head_len > 0
-                && (identity.mark.is_some() || identity.head_len == HEAD)
-                && identity.holds(file).unwrap_or(false)
-            {
-                let is_whole = File::open(&base).is_ok_and(|own| {
-                    own.metadata()
-                        .is_ok_and(|meta| key(&meta) == (identity.dev, identity.ino) && meta.len() >= offset)
-                        && identity.holds(&own).unwrap_or(false)
-                });
-                return Some((offset, !is_whole));
-            }
-        }
-        None
-    }
-
-    /// A file was cut: what we had not read of it may stand in a copy beside it.
-    fn adopt_copy(&mut self, identity: &Identity, offset: u64, now: Instant) -> bool {
-        let has_mark = identity.mark.is_some_and(|(at, _)| at <= offset);
-        if offset < COPY_BYTES_MIN || !(has_mark || identity.head_len == HEAD) {
+    /// Whether a file is a copy that copytruncate made of one that we read, or will be one:
+    /// its name begins with the other's, and it has the beginning of the other's content, or
+    /// what we read of that before it was cut. Such a file is left alone until the original
+    /// is cut; then the original's origin goes on in it. `is_wanted`: a pattern matches it.
+    fn is_copy(&mut self, path: &Path, meta: &Metadata, is_wanted: bool, now: Instant) -> bool {
+        if self.known.contains_key(&key(meta)) {
             return false;
         }
-        let path = PathBuf::from(&identity.path);
-        let mut created = false;
-        for (copy, meta) in siblings(&path) {
-            let is_followed =
-                self.files.iter().any(|file| file.key() == key(&meta) && file.held_until.is_none());
-            let Ok(file) = File::open(&copy) else { continue };
-            if is_followed || meta.len() < offset || !identity.holds(&file).unwrap_or(false) {
-                continue;
-            }
-            match self.files.iter_mut().find(|file| file.key() == key(&meta)) {
-                Some(held) => {
-                    held.held_until = None;
-                    held.is_finite = true;
-                    held.next_look = now;
-                }
-                None if self.known.iter().any(|(_, known)| (known.dev, known.ino) == key(&meta)) => {}
-                None => {
-                    let Ok(identity) = self.identity(&path, &meta, &file) else { continue };
-                    let origin = self.create(&identity, offset);
-                    self.follow(&copy, identity, origin, offset, &meta, now);
-                    if let Some(copy) = self.files.last_mut() {
-                        copy.is_finite = true;
-                    }
-                }
-            }
-            created = true;
-            break;
+        let Ok(file) = File::open(path) else { return false };
+        // Its length of now: the copy may just be made.
+        let len = || file.metadata().map_or(0, |meta| meta.len());
+        let has_read = |evidence: &Evidence| {
+            evidence.is_telling() && len() >= evidence.offset && evidence.holds(&file).unwrap_or(false)
+        };
+        let is_of = |identity: &Identity| is_sibling(Path::new(&identity.path), path);
+        // A backup of what was read to its end already says nothing new.
+        let is_old_news =
+            self.known.values().filter(|(_, identity)| is_of(identity)).any(|(known, identity)| {
+                let evidence =
+                    Evidence { identity: identity.clone(), offset: known.watermark, mark: known.mark };
+                len() == evidence.offset && has_read(&evidence)
+            });
+        if is_old_news && !is_wanted {
+            return true;
         }
-        created
+        let originals: Vec<usize> = (0..self.files.len())
+            .filter(|index| !self.files[*index].is_finite && is_of(&self.files[*index].identity))
+            .collect();
+        let Some(first) = originals.first() else { return false };
+        let since = *self.copies.entry(key(meta)).or_insert(now);
+        let is_stale = now.duration_since(since) >= COPY_WAIT;
+        let base = &self.files[*first].identity.path;
+        if !is_stale && fs::metadata(base).is_ok_and(|meta| !self.is_followed(&meta)) {
+            // Its original may be the new file, which the next look will find.
+            self.hurry = true;
+            return true;
+        }
+        let is_copy_of = |original: &Followed| {
+            let evidence = original.evidence();
+            // While the original is whole, the copy has its beginning; when it was cut, the
+            // copy is whole.
+            let is_beginning = File::open(&evidence.identity.path).is_ok_and(|own| {
+                own.metadata().is_ok_and(|meta| key(&meta) == original.key())
+                    && identity::is_beginning_of(&file, len(), &own).unwrap_or(false)
+            });
+            is_beginning || has_read(&evidence)
+        };
+        let original = originals.into_iter().find(|index| is_copy_of(&self.files[*index]));
+        // After a while it is a file of its own, unless it is somebody's backup.
+        let is_copy = original.is_some() && !(is_stale && (is_wanted || meta.len() < HEAD as u64));
+        match original {
+            // It may have been cut just now.
+            Some(original) if is_copy => self.files[original].wake(now),
+            _ => {
+                self.copies.remove(&key(meta));
+            }
+        }
+        is_copy
+    }
+
+    /// A file was cut: what was not read of it may stand in a copy beside it.
+    fn take_copy(&mut self, evidence: &Evidence) -> Option<(PathBuf, File, Metadata)> {
+        if !evidence.is_telling() {
+            return None;
+        }
+        let mut copies = Folders::default().siblings(Path::new(&evidence.identity.path));
+        copies.sort_by_key(|(_, meta)| std::cmp::Reverse(modified(meta)));
+        copies.into_iter().find_map(|(path, _)| {
+            let file = File::open(&path).ok()?;
+            let meta = file.metadata().ok()?;
+            let is_free = !self.is_followed(&meta) && !self.known.contains_key(&key(&meta));
+            let is_it = is_free && meta.len() >= evidence.offset && evidence.holds(&file).unwrap_or(false);
+            is_it.then_some((path, file, meta))
+        })
     }
 
     /// Begins anew where a file was cut; says whether origins changed.
@@ -364,19 +379,33 @@ impl Watch {
             if !self.files[index].was_cut {
                 continue;
             }
-            let (mut identity, offset, origin) = {
-                let file = &self.files[index];
-                (file.identity.clone(), file.offset(), file.origin())
-            };
-            identity.mark = self.files[index].last_mark();
-            let unread = self.files[index].size.saturating_sub(offset);
-            tracing::info!(path = %self.files[index].path.display(), unread, "the file was cut; it is read from its beginning");
-            self.adopt_copy(&identity, offset, now);
-            let origin = self.context.registry.begin_generation(origin);
-            let file = &mut self.files[index];
-            file.restart(origin);
-            file.size = 0;
             changed = true;
+            let evidence = self.files[index].evidence();
+            let copy = self.take_copy(&evidence);
+            let file = &mut self.files[index];
+            let path = file.path.clone();
+            let unread = file.size.saturating_sub(evidence.offset);
+            let origin = file.origin();
+            let registry = &self.context.registry;
+            let Some((copy, opened, meta)) = copy else {
+                tracing::info!(path = %path.display(), unread, "a file was cut; it is read from its beginning");
+                file.restart(registry.begin_generation(origin));
+                continue;
+            };
+            tracing::info!(path = %path.display(), copy = %copy.display(), unread, "a file was copied and cut; the copy is read to its end");
+            let own = file.file.take();
+            let (dev, ino) = file.key();
+            file.move_to_copy(copy, &meta, opened);
+            registry.set_meta(origin, text_of_identity(&file.identity));
+            self.copies.remove(&key(&meta));
+            let base = file.identity.path.clone();
+            let identity =
+                Identity { path: base, dev, ino, seen: seconds(SystemTime::now()), ..Identity::default() };
+            let origin = self.create(&identity, 0);
+            self.follow(&path, Evidence { identity, offset: 0, mark: 0 }, origin, now);
+            if let (Some(fresh), Some(own)) = (self.files.last_mut(), own) {
+                fresh.opened(own);
+            }
         }
         changed
     }
@@ -388,38 +417,45 @@ impl Watch {
         let mut created = false;
         let mut bases: HashMap<PathBuf, u64> = HashMap::new();
         let followed = self.files.iter().map(|file| &file.identity);
-        let all = followed.chain(self.known.iter().map(|(_, identity)| identity));
+        let all = followed.chain(self.known.values().map(|(_, identity)| identity));
         for identity in all.filter(|own| !own.path.is_empty()) {
             let since = bases.entry(PathBuf::from(&identity.path)).or_insert(identity.seen);
             *since = (*since).min(identity.seen);
         }
+        let followed: HashSet<(u64, u64)> = self.files.iter().map(Followed::key).collect();
+        let mut folders = Folders::default();
+        let mut rotated: Vec<(PathBuf, PathBuf, Metadata)> = Vec::new();
         for (base, since) in bases {
-            let mut rotated: Vec<(PathBuf, Metadata)> = siblings(&base)
-                .into_iter()
-                .filter(|(_, meta)| !present.contains_key(&key(meta)))
-                .filter(|(_, meta)| !self.files.iter().any(|file| file.key() == key(meta)))
-                .collect();
-            rotated.sort_by_key(|(_, meta)| modified(meta));
-            for (path, meta) in rotated {
+            for (path, meta) in folders.siblings(&base) {
                 let written = seconds(modified(&meta));
-                match self.known.iter().find(|(_, identity)| (identity.dev, identity.ino) == key(&meta)) {
-                    // It was read to its end.
-                    Some((known, identity)) if known.watermark == meta.len() && identity.seen >= written => {
-                        continue;
-                    }
-                    None if written < since => continue,
-                    _ => {}
+                let is_news = match self.known.get(&key(&meta)) {
+                    Some((known, identity)) => known.watermark != meta.len() || identity.seen < written,
+                    None => written >= since,
+                };
+                if is_news
+                    && meta.len() > 0
+                    && !present.contains_key(&key(&meta))
+                    && !followed.contains(&key(&meta))
+                {
+                    rotated.push((path, base.clone(), meta));
                 }
-                let before = self.files.len();
-                match self.adopt(&path, &base, now) {
-                    Ok(made) => created |= made,
-                    Err(error) => {
-                        tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read");
-                    }
+            }
+        }
+        // Those that we know first: another may be a copy of one of them.
+        rotated.sort_by_key(|(_, _, meta)| (!self.known.contains_key(&key(meta)), modified(meta)));
+        for (path, base, meta) in rotated {
+            if self.is_copy(&path, &meta, false, now) {
+                continue;
+            }
+            let before = self.files.len();
+            match self.adopt(&path, &base, now) {
+                Ok(made) => created |= made,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a rotated file cannot be read");
                 }
-                for file in self.files.iter_mut().skip(before) {
-                    file.is_finite = file.held_until.is_none();
-                }
+            }
+            for file in self.files.iter_mut().skip(before) {
+                file.is_finite = true;
             }
         }
         created
@@ -430,12 +466,15 @@ impl Watch {
         let known = &mut self.known;
         self.files.retain(|file| {
             let done = file.finished && registry.watermark(file.origin()) >= file.offset();
-            if done {
+            if done && file.is_deleted {
+                registry.remove(file.origin());
+            } else if done {
                 let mut identity = file.identity.clone();
                 identity.seen = identity.seen.max(seconds(SystemTime::now()));
-                let meta = serde_json::to_string(&identity).unwrap_or_default();
+                let meta = text_of_identity(&identity);
                 registry.set_meta(file.origin(), meta.clone());
-                known.push((Known { origin: file.origin(), watermark: file.offset(), meta }, identity));
+                let (watermark, mark) = (file.offset(), file.mark());
+                known.insert(file.key(), (Known { origin: file.origin(), watermark, mark, meta }, identity));
             }
             !done
         });
@@ -443,20 +482,11 @@ impl Watch {
 
     pub(super) fn is_due(&self, index: usize, now: Instant) -> bool {
         let file = &self.files[index];
-        if file.finished || file.was_cut || now < file.next_look {
-            return false;
-        }
-        file.held_until.is_none_or(|until| now >= until)
+        !file.finished && !file.was_cut && now >= file.next_look
     }
 
     /// Opens the file if it is not, closing another when too many are.
     pub(super) fn make_open(&mut self, index: usize, now: Instant) -> bool {
-        if self.files[index].held_until.is_some_and(|until| now >= until) {
-            // Its original was not cut: it is a file of its own.
-            let file = &mut self.files[index];
-            file.held_until = None;
-            file.seek(0);
-        }
         if self.files[index].file.is_some() {
             return true;
         }
@@ -473,7 +503,7 @@ impl Watch {
         match File::open(&file.path) {
             Ok(opened) if opened.metadata().is_ok_and(|meta| key(&meta) == file.key()) => {
                 file.opened(opened);
-                true
+                file.file.is_some() && !file.was_cut
             }
             Ok(_) => self.find_again(index, now),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.find_again(index, now),
@@ -491,11 +521,12 @@ impl Watch {
     /// A closed file is not where it was: it was renamed, or removed.
     fn find_again(&mut self, index: usize, now: Instant) -> bool {
         let file = &mut self.files[index];
-        let renamed = siblings(&file.path).into_iter().find(|(_, meta)| key(meta) == file.key());
+        let siblings = Folders::default().siblings(&file.path);
+        let renamed = siblings.into_iter().find(|(_, meta)| key(meta) == file.key());
         match renamed.and_then(|(path, _)| File::open(path).ok()) {
             Some(opened) => {
                 file.opened(opened);
-                true
+                file.file.is_some() && !file.was_cut
             }
             None => {
                 file.gone.get_or_insert(now);
@@ -523,9 +554,9 @@ impl Watch {
             let safe = registry.watermark(file.origin());
             let meta = file.file.as_ref().and_then(|file| file.metadata().ok());
             let size = meta.as_ref().map_or(file.size, Metadata::len);
-            if file.mark(safe) {
+            if file.is_news(safe) {
                 file.identity.seen = meta.as_ref().map_or(file.identity.seen, |meta| seconds(modified(meta)));
-                registry.set_meta(file.origin(), serde_json::to_string(&file.identity).unwrap_or_default());
+                registry.set_meta(file.origin(), text_of_identity(&file.identity));
             }
             file.size = file.size.max(size);
             let behind = size.saturating_sub(file.offset());
@@ -571,28 +602,8 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Whether one file's name begins with the other's, in the same folder: `app.log`, `app.log.1`.
-fn is_sibling(path: &Path, other: &Path) -> bool {
-    let (Some(name), Some(other_name)) = (path.file_name(), other.file_name()) else { return false };
-    path.parent() == other.parent()
-        && name != other_name
-        && other_name.to_string_lossy().starts_with(&*name.to_string_lossy())
-}
-
-/// The files that rotation may have made of a file, compressed ones excepted.
-fn siblings(path: &Path) -> Vec<(PathBuf, Metadata)> {
-    let Some(folder) = path.parent() else { return Vec::new() };
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let is_packed = |path: &Path| {
-        path.extension()
-            .is_some_and(|ending| ["gz", "bz2", "xz", "zst", "lz4"].iter().any(|packed| ending == *packed))
-    };
-    entries
-        .map_while(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|other| is_sibling(path, other) && !is_packed(other))
-        .filter_map(|other| fs::metadata(&other).ok().filter(Metadata::is_file).map(|meta| (other, meta)))
-        .collect()
+fn text_of_identity(identity: &Identity) -> String {
+    serde_json::to_string(identity).unwrap_or_default()
 }
 
 fn unreadable_of(path: &Path, error: &io::Error) -> Unreadable {
