@@ -8,8 +8,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::fmt;
 
-/// Asks the pond at `address` and returns its answer.
+/// Asks the pond at `address` and returns its answer; `http://` before it may be left out.
 pub(crate) fn ask(address: &str, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(ask_async(address, method, path, body))
 }
