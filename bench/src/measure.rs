@@ -48,15 +48,10 @@ pub(crate) fn run(mut command: Command) -> io::Result<Cost> {
 /// User and system time of all children that were reaped.
 fn children_cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // Behind the name and the state: cutime and cstime are the 13th and 14th numbers.
-    let ticks = fields.get(12).unwrap_or(&0) + fields.get(13).unwrap_or(&0);
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    // Behind the name: the state is the first, cutime and cstime are the 14th and 15th.
+    let tick = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let ticks = tick(13) + tick(14);
     Duration::from_millis(ticks * 10)
 }
 

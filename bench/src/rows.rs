@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Lines for warming up, whose cost is taken off.
 const WARM: u64 = 100_000;
+/// Lines for counting allocations.
+const PART: u64 = 400_000;
 
 struct Row {
     name: &'static str,
@@ -103,6 +105,7 @@ fn table(arguments: &[String]) -> io::Result<()> {
         if let Some(most) = most {
             make(&folder.path().join(name), most)?;
             make(&folder.path().join(format!("{name}-warm")), WARM)?;
+            make(&folder.path().join(format!("{name}-part")), PART)?;
         }
     }
     println!(
@@ -167,13 +170,17 @@ fn calibrate(path: &Path) -> io::Result<(u64, Cost)> {
 }
 
 fn measure_row(row: &Row, workers: u32, folder: &Path, base: f64) -> io::Result<()> {
-    let warm = run_pipeline(row, workers, folder, &format!("{}-warm", row.corpus), WARM)?;
-    let (cost, arrived) = run_pipeline(row, workers, folder, row.corpus, row.lines)?;
+    let (warm_corpus, part_corpus) = (format!("{}-warm", row.corpus), format!("{}-part", row.corpus));
+    let warm = run_pipeline(row, workers, folder, &warm_corpus, false)?;
+    let (cost, arrived) = run_pipeline(row, workers, folder, row.corpus, false)?;
     let lines = (row.lines - WARM) as f64;
     let cpu = cost.cpu.saturating_sub(warm.0.cpu).as_secs_f64() * 1e6 / lines;
     let wall = cost.wall.saturating_sub(warm.0.wall).as_secs_f64().max(0.001);
-    let allocations = match (cost.allocations, warm.0.allocations) {
-        (Some(all), Some(warm)) => format!("{:.4}", all.saturating_sub(warm) as f64 / lines),
+    // Counting costs time, so it has runs of its own.
+    let counted =
+        |corpus: &str| run_pipeline(row, workers, folder, corpus, true).map(|(cost, _)| cost.allocations);
+    let allocations = match (counted(&part_corpus)?, counted(&warm_corpus)?) {
+        (Some(all), Some(warm)) => format!("{:.4}", all.saturating_sub(warm) as f64 / (PART - WARM) as f64),
         _ => "?".to_owned(),
     };
     let lost = arrived.map_or_else(String::new, |arrived| row.lines.saturating_sub(arrived).to_string());
@@ -195,7 +202,7 @@ fn run_pipeline(
     workers: u32,
     folder: &Path,
     corpus: &str,
-    lines: u64,
+    counting: bool,
 ) -> io::Result<(Cost, Option<u64>)> {
     let work = tempfile::tempdir_in(folder)?;
     let out = work.path().join("out");
@@ -206,12 +213,18 @@ fn run_pipeline(
         row.config.replace("OUT", &out.display().to_string())
     );
     fs::write(&config, text)?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["logpond", "--log-level", "error", "run", "--until-idle", "-c"]).arg(&config);
+    let own = std::env::current_exe()?;
+    let mut command = if counting {
+        let mut command = Command::new(own);
+        command.arg("logpond");
+        command
+    } else {
+        Command::new(own.with_file_name("logpond"))
+    };
+    command.args(["--log-level", "error", "run", "--until-idle", "-c"]).arg(&config);
     command.arg("--data-dir").arg(work.path().join("data"));
     let cost = measure::run(command)?;
     let arrived = if out.exists() { Some(count_lines(&out)?) } else { None };
-    let _ = lines;
     Ok((cost, arrived))
 }
 

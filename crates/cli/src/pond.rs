@@ -71,10 +71,11 @@ pub(crate) fn run(
             store.housekeeping();
         }
         // A pond that answers searches stays when its inputs end; others have nothing left.
-        if (server.is_none() && running.inputs_ended())
-            || (until_idle && idle.is_reached(&running, store.as_deref()))
-        {
+        if server.is_none() && running.inputs_ended() {
             break;
+        }
+        if until_idle && idle.is_reached(&running, store.as_deref()) {
+            stop.set();
         }
     }
     if let Some(server) = server {

@@ -1,6 +1,7 @@
 //! One index: its schema, its writer, and what its commits say.
 
 use crate::directory::StoreDirectory;
+use crate::doc::SourceReader;
 use crate::mapping::Mapping;
 use crate::{Doc, StoreError};
 use disk::Disk;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+use tantivy::indexer::UserOperation;
 use tantivy::schema::{
     DateOptions, DateTimePrecision, Field, IndexRecordOption, JsonObjectOptions, NumericOptions, STORED,
     Schema, TextFieldIndexing, TextOptions,
@@ -32,13 +34,15 @@ pub(crate) struct Fields {
 
 /// Text longer than this has no column but a text index, as Elasticsearch's `ignore_above`.
 pub(crate) const COLUMN_BYTES_MAX: usize = 256;
+/// So many documents are handed to the writer at once.
+const PENDING_MAX: usize = 64;
 pub(crate) const COLUMNS: &str = "f";
 pub(crate) const TEXTS: &str = "t";
 pub(crate) const TIME: &str = "@timestamp";
 pub(crate) const SEQUENCE: &str = "_seq";
 pub(crate) const ID: &str = "_idh";
 
-fn schema() -> (Schema, Fields) {
+pub(crate) fn schema() -> (Schema, Fields) {
     let mut builder = Schema::builder();
     let text = TextFieldIndexing::default()
         .set_tokenizer("default")
@@ -79,6 +83,10 @@ pub(crate) struct Index {
     pub(crate) reader: IndexReader,
     directory: StoreDirectory,
     writer: Option<IndexWriter>,
+    source: SourceReader,
+    /// Documents on their way to the writer: handing them over one by one would wake its
+    /// thread for each.
+    pending: Vec<UserOperation>,
     /// Documents that no soft commit made searchable yet.
     pub(crate) uncommitted: u64,
     /// Whether there is anything that no hard commit holds.
@@ -120,6 +128,8 @@ impl Index {
             reader,
             directory,
             writer: None,
+            source: SourceReader::default(),
+            pending: Vec::with_capacity(PENDING_MAX),
             uncommitted: 0,
             dirty: false,
             below: payload.below,
@@ -149,6 +159,7 @@ impl Index {
 
     /// Lets go of the writer without a commit.
     pub(crate) fn abandon(&mut self) {
+        self.pending.clear();
         self.writer = None;
     }
 
@@ -165,25 +176,36 @@ impl Index {
         stored.extend_from_slice(id);
         stored.extend_from_slice(doc.source);
         entry.add_bytes(fields.stored, &stored);
-        let time = crate::doc::fill(&mut entry, &fields, &mut self.mapping, doc.source).unwrap_or(doc.time);
+        let time = self.source.fill(&mut entry, &fields, &mut self.mapping, doc.source).unwrap_or(doc.time);
         entry.add_date(fields.time, tantivy::DateTime::from_timestamp_nanos(time));
         self.time_min = self.time_min.min(time);
         self.time_max = self.time_max.max(time);
-        let replaces = doc.replaces;
-        let old = crate::search::id_query(&[doc.id.to_string()]);
-        let writer = self.writer(memory)?;
-        if replaces {
-            writer.delete_query(old)?;
+        if doc.replaces {
+            self.hand_over(memory)?;
+            self.writer(memory)?.delete_query(crate::search::id_query(&[doc.id.to_string()]))?;
         }
-        writer.add_document(entry)?;
+        self.pending.push(UserOperation::Add(entry));
+        if self.pending.len() >= PENDING_MAX {
+            self.hand_over(memory)?;
+        } else {
+            self.writer(memory)?;
+        }
         self.uncommitted += 1;
         self.dirty = true;
         self.used = Instant::now();
         Ok(())
     }
 
+    /// Gives the writer what waits for it.
+    fn hand_over(&mut self, memory: usize) -> Result<(), StoreError> {
+        let pending = std::mem::replace(&mut self.pending, Vec::with_capacity(PENDING_MAX));
+        self.writer(memory)?.run(pending)?;
+        Ok(())
+    }
+
     pub(crate) fn delete(&mut self, id: &str, memory: usize) -> Result<(), StoreError> {
         let old = crate::search::id_query(&[id.to_owned()]);
+        self.hand_over(memory)?;
         self.writer(memory)?.delete_query(old)?;
         self.uncommitted += 1;
         self.dirty = true;
@@ -200,6 +222,7 @@ impl Index {
             time_max: self.time_max,
         };
         let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.run(std::mem::replace(&mut self.pending, Vec::with_capacity(PENDING_MAX)))?;
         let mut prepared = writer.prepare_commit()?;
         prepared.set_payload(&serde_json::to_string(&payload).unwrap_or_default());
         prepared.commit()?;

@@ -1,6 +1,6 @@
 //! The store: its indices, what is appended to them and what is asked of them.
 
-use crate::doc::{fit, type_of};
+use crate::doc::Scalar;
 use crate::index::Index;
 use crate::mapping::{FieldType, Mapping};
 use crate::query::{Query, SortKey};
@@ -619,7 +619,7 @@ fn check_value(
         (Json::Object(_), Some(known)) => wrong(known),
         (Json::Object(inner), None) => check_object(name, inner, mapping, depth + 1),
         (Json::Null, _) | (_, None) => Ok(()),
-        (value, Some(known)) if type_of(value).is_some() && fit(known, value.clone()).is_none() => {
+        (value, Some(known)) if Scalar::of(value).is_some_and(|value| value.fit(known).is_none()) => {
             wrong(known)
         }
         _ => Ok(()),
