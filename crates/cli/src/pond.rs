@@ -111,8 +111,13 @@ impl Idle {
             (self.read, self.looks) = (read, 0);
             return false;
         }
+        let given = |store: &Store| {
+            let mut queues = running.pipelines().iter().filter_map(pipeline::run::RunningPipeline::queue);
+            queues.all(|queue| queue.stats().head <= store.next_sequence())
+        };
+        // Flushing before the store has everything would only cut it into small pieces.
         if open > 0
-            && let Some(store) = store
+            && let Some(store) = store.filter(|store| given(store))
             && let Err(error) = store.flush()
         {
             tracing::warn!(%error, "the store could not be flushed");
