@@ -2,7 +2,6 @@
 
 use crate::pond::{Pond, access_lines};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 /// Runs a command to its end and returns whether it succeeded and what it said.
 fn ends(pond: &Pond, arguments: &[&str]) -> (bool, String) {
@@ -86,24 +85,28 @@ fn a_damaged_segment_of_the_queue_is_set_aside() {
     });
 }
 
+/// A small disk of its own at this path, where we may mount one.
+fn small_disk(path: &std::path::Path, options: &str) -> Option<Unmount> {
+    fs::create_dir_all(path).expect("a folder");
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", options, "tmpfs", path.to_str().expect("UTF-8")])
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        // The crates' own tests on the simulated disk cover what can be seen without.
+        eprintln!("no right to mount: skipped");
+    }
+    mounted.then(|| Unmount(path.to_owned()))
+}
+
 #[test]
 fn a_full_disk_makes_inputs_wait_and_nothing_is_lost() {
     let mut pond = Pond::new();
     let data = pond.data();
-    fs::create_dir(&data).expect("a folder");
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs", data.to_str().unwrap()])
-        .status()
-        .is_ok_and(|status| status.success());
-    if !mounted {
-        // Without the right to mount there is no small disk; the queue's own test on the
-        // simulated disk covers the rest.
-        eprintln!("no right to mount: skipped");
-        return;
-    }
-    let _unmount = Unmount(data.clone());
+    let Some(_unmount) = small_disk(&data, "size=48m") else { return };
     let ballast = data.join("ballast");
-    fs::write(&ballast, vec![1; 19 << 20]).expect("room for ballast");
+    fs::write(&ballast, vec![1; 40 << 20]).expect("room for ballast");
     pond.append("a.log", &access_lines(0..100_000));
     pond.up(&["a.log"]);
     pond.wait_for("a word about the full disk", |pond| {
@@ -111,8 +114,73 @@ fn a_full_disk_makes_inputs_wait_and_nothing_is_lost() {
         (said.contains("full") || said.contains("No space")).then_some(())
     });
     fs::remove_file(&ballast).expect("the ballast");
-    pond.kill();
-    let _ = fs::set_permissions(&data, fs::Permissions::from_mode(0o700));
+    pond.wait_count(100_000);
+    pond.check_ledger(100_000);
+    assert!(pond.stop().success());
+}
+
+#[test]
+fn a_data_directory_on_a_read_only_disk() {
+    let pond = Pond::new();
+    let data = pond.data();
+    let Some(_unmount) = small_disk(&data, "ro,size=1m") else { return };
+    pond.append("a.log", "one\n");
+    let (ok, said) =
+        ends(&pond, &["up", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "a.log"]);
+    assert!(!ok && said.contains("data") && said.contains("--data-dir"), "{said}");
+}
+
+#[test]
+fn a_queue_that_was_removed_costs_nothing_new() {
+    let mut pond = Pond::new();
+    pond.append("a.log", &access_lines(0..1_000));
+    pond.up(&["a.log"]);
+    pond.wait_count(1_000);
+    assert!(pond.stop().success());
+    fs::remove_dir_all(pond.data().join("queue")).expect("a queue");
+    pond.append("a.log", &access_lines(1_000..1_200));
+    pond.up(&["a.log"]);
+    // The store has seen greater sequences than the new queue would begin with.
+    pond.wait_count(1_200);
+}
+
+#[test]
+fn memory_stays_within_its_limit_while_an_output_is_slow() {
+    let pond = Pond::new();
+    const LINES: u64 = 400_000;
+    pond.append("a.log", &access_lines(0..LINES));
+    pond.append(
+        "c.yaml",
+        "memory_limit: 32MiB\ninputs: {a: {file: {paths: [a.log]}}}\nqueue: none\noutputs: {o: {console: {codec: raw}}}\n",
+    );
+    // Without the limit there would be 40 MB of events behind the pipe, and as much again
+    // where they are kept; the system ends a program that takes more than 160 MB.
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -d 160000; exec \"$0\" run --until-idle -c c.yaml --data-dir data"])
+        .arg(crate::pond::binary())
+        .current_dir(pond.folder.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let mut out = std::io::BufReader::with_capacity(4_096, child.stdout.take().expect("a pipe"));
+    let status = format!("/proc/{}/status", child.id());
+    let (mut lines, mut peak) = (0, 0);
+    let mut line = Vec::new();
+    while std::io::BufRead::read_until(&mut out, b'\n', &mut line).expect("a pipe") > 0 {
+        line.clear();
+        lines += 1;
+        if lines % 10_000 == 0 {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let now = text
+                .lines()
+                .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+            peak = now.unwrap_or(peak);
+        }
+    }
+    assert!(child.wait().expect("a child").success());
+    assert_eq!(lines, LINES);
+    assert!((1..=64 << 10).contains(&peak), "{peak} KiB at most");
 }
 
 struct Unmount(std::path::PathBuf);

@@ -34,13 +34,15 @@ pub fn write_rfc3339(ns: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(seconds.div_euclid(DAY));
     let of_day = seconds.rem_euclid(DAY) as u32;
     let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    digits(&mut text[0..4], year as u32);
-    digits(&mut text[5..7], month);
-    digits(&mut text[8..10], day);
-    digits(&mut text[11..13], of_day / 3600);
-    digits(&mut text[14..16], of_day / 60 % 60);
-    digits(&mut text[17..19], of_day % 60);
-    digits(&mut text[20..29], fraction);
+    digits::<4>(&mut text, 0, year as u32);
+    digits::<2>(&mut text, 5, month);
+    digits::<2>(&mut text, 8, day);
+    digits::<2>(&mut text, 11, of_day / 3600);
+    digits::<2>(&mut text, 14, of_day / 60 % 60);
+    digits::<2>(&mut text, 17, of_day % 60);
+    digits::<3>(&mut text, 20, fraction / 1_000_000);
+    digits::<3>(&mut text, 23, fraction / 1_000 % 1_000);
+    digits::<3>(&mut text, 26, fraction % 1_000);
     let end = if fraction.is_multiple_of(1_000_000) {
         23
     } else if fraction.is_multiple_of(1_000) {
@@ -52,9 +54,10 @@ pub fn write_rfc3339(ns: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&text[..=end]);
 }
 
-fn digits(text: &mut [u8], mut value: u32) {
-    for digit in text.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
+/// Writes the last `N` digits; `N` is known when compiling, so that nothing loops.
+fn digits<const N: usize>(text: &mut [u8; 30], at: usize, mut value: u32) {
+    for n in (at..at + N).rev() {
+        text[n] = b'0' + (value % 10) as u8;
         value /= 10;
     }
 }

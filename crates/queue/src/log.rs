@@ -372,6 +372,22 @@ impl Queue {
         self.purge(&mut state);
     }
 
+    /// Gives no sequence below this one any more. For whoever is behind a queue and passes over
+    /// what it has by the sequence: when the queue's files were removed, it would begin again
+    /// with sequences that were given before. Called before the first append.
+    pub fn at_least(&self, sequence: u64) -> Result<(), QueueError> {
+        let mut state = self.state();
+        if state.next < sequence {
+            let next = state.next;
+            state.file = None;
+            state.add_gap(next, sequence);
+            state.visible = if state.visible == next { sequence } else { state.visible };
+            state.next = sequence;
+            state.cursors.save_floor(sequence)?;
+        }
+        Ok(())
+    }
+
     /// The ranges of positions that the records still held cover, those that touch as one.
     pub fn positions(&self) -> Vec<Positions> {
         self.state().segments.iter().flat_map(|segment| segment.positions.all()).collect()

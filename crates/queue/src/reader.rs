@@ -66,6 +66,13 @@ impl Queue {
 }
 
 impl Reader {
+    /// Goes back to the cursor: what was given and not acknowledged is given again.
+    pub fn rewind(&mut self) {
+        let state = self.queue.state();
+        self.at = state.readers.get(&self.name).map_or(self.at, |cursor| cursor.at);
+        self.place = None;
+    }
+
     /// The next record that is confirmed; waits for one at most this long. Damaged records are
     /// passed over and count as acknowledged. Records without events are never given.
     pub fn next(&mut self, wait: Duration) -> Option<Record> {

@@ -93,6 +93,10 @@ pub(crate) struct Index {
     pub(crate) dirty: bool,
     /// Everything of its own below this survives a crash.
     pub(crate) below: u64,
+    /// Everything of its own below this can be found.
+    soft: u64,
+    /// Everything of its own below this was given to it.
+    next: u64,
     pub(crate) time_min: i64,
     pub(crate) time_max: i64,
     pub(crate) used: Instant,
@@ -133,6 +137,8 @@ impl Index {
             uncommitted: 0,
             dirty: false,
             below: payload.below,
+            soft: payload.below,
+            next: payload.below,
             time_min: if empty { i64::MAX } else { payload.time_min },
             time_max: if empty { i64::MIN } else { payload.time_max },
             used: Instant::now(),
@@ -161,6 +167,25 @@ impl Index {
     pub(crate) fn abandon(&mut self) {
         self.pending.clear();
         self.writer = None;
+    }
+
+    /// Whether it was given everything of its own up to behind this sequence.
+    pub(crate) fn has(&self, sequence: u64) -> bool {
+        sequence < self.next
+    }
+
+    /// The sequence below which it was given all that is its own.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Writing failed: goes back to what can be found, and returns the sequence behind that
+    /// if anything was given since.
+    pub(crate) fn fall_back(&mut self) -> Option<u64> {
+        self.abandon();
+        self.uncommitted = 0;
+        self.next = self.soft;
+        self.dirty.then_some(self.soft)
     }
 
     /// Adds a document; it can be found after the next soft commit.
@@ -192,6 +217,7 @@ impl Index {
         }
         self.uncommitted += 1;
         self.dirty = true;
+        self.next = doc.sequence + 1;
         self.used = Instant::now();
         Ok(())
     }
@@ -203,18 +229,20 @@ impl Index {
         Ok(())
     }
 
-    pub(crate) fn delete(&mut self, id: &str, memory: usize) -> Result<(), StoreError> {
+    pub(crate) fn delete(&mut self, id: &str, sequence: u64, memory: usize) -> Result<(), StoreError> {
         let old = crate::search::id_query(&[id.to_owned()]);
         self.hand_over(memory)?;
         self.writer(memory)?.delete_query(old)?;
         self.uncommitted += 1;
         self.dirty = true;
+        self.next = sequence + 1;
         Ok(())
     }
 
-    /// Makes everything so far searchable. `below`: the sequence behind the last document
-    /// that was given to any index.
-    pub(crate) fn commit_soft(&mut self, below: u64) -> Result<(), StoreError> {
+    /// Makes everything so far searchable. `given`: the sequence below which everything was
+    /// given, to whatever index.
+    pub(crate) fn commit_soft(&mut self, given: u64) -> Result<(), StoreError> {
+        let below = given.max(self.next);
         let payload = Payload {
             below,
             mapping: self.mapping.clone(),
@@ -227,15 +255,16 @@ impl Index {
         prepared.set_payload(&serde_json::to_string(&payload).unwrap_or_default());
         prepared.commit()?;
         self.uncommitted = 0;
+        (self.soft, self.next) = (below, below);
         self.reader.reload()?;
         Ok(())
     }
 
     /// Makes everything so far survive a crash.
-    pub(crate) fn commit_hard(&mut self, below: u64) -> Result<(), StoreError> {
-        self.commit_soft(below)?;
+    pub(crate) fn commit_hard(&mut self, given: u64) -> Result<(), StoreError> {
+        self.commit_soft(given)?;
         self.directory.harden()?;
-        self.below = below;
+        self.below = self.soft;
         self.dirty = false;
         self.hardened = Instant::now();
         Ok(())

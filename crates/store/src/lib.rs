@@ -64,6 +64,10 @@ pub enum StoreError {
     /// The index was closed meanwhile.
     #[error("the index [{0}] is closed")]
     Closed(String),
+    /// What was given and is not synced may be gone, because writing failed. Nothing is taken
+    /// before [`Store::begin_again`]; then all from [`Store::synced_sequence`] on is wanted again.
+    #[error("writing failed ({0}); what was not synced is given again")]
+    Lost(String),
 }
 
 pub(crate) fn id_hash(id: &[u8]) -> u64 {

@@ -65,8 +65,10 @@ struct State {
     indices: BTreeMap<String, Index>,
     /// Deleted indices, and the sequence below which nothing of them comes back.
     deleted: BTreeMap<String, u64>,
-    /// The sequence behind the last document that was given.
-    next: u64,
+    /// Everything below this sequence was given, in this life or before.
+    given: u64,
+    /// Writing failed, and nobody has begun again yet.
+    lost: Option<String>,
     soft: Instant,
     set_aside: Vec<String>,
 }
@@ -171,19 +173,12 @@ impl Store {
                 }
                 Err(error) => {
                     tracing::error!(index = entry.name, %error, "an index is damaged and set aside");
-                    let aside = (0..)
-                        .map(|n| format!("{}.damaged-{n}", entry.name))
-                        .find(|name| !disk.exists(&folder.join(name)));
-                    if let Some(aside) = aside {
-                        disk.rename(&folder.join(&entry.name), &folder.join(&aside))?;
-                        disk.sync_dir(&folder)?;
-                        set_aside.push(entry.name);
-                    }
+                    set_index_aside(&*disk, &folder, &entry.name)?;
+                    set_aside.push(entry.name);
                 }
             }
         }
-        let next = indices.values().map(|index| index.below).max().unwrap_or(0);
-        let state = State { indices, deleted, next, soft: Instant::now(), set_aside };
+        let state = State { indices, deleted, given: 0, lost: None, soft: Instant::now(), set_aside };
         Ok(Arc::new(Self { disk, folder, options, state: Mutex::new(state) }))
     }
 
@@ -199,45 +194,75 @@ impl Store {
     /// The sequence that a queue before the store must have reached: everything below it was
     /// given to the store at some time.
     pub fn next_sequence(&self) -> u64 {
-        self.state().next
+        let state = self.state();
+        state.indices.values().map(Index::next).max().unwrap_or(0).max(state.given)
     }
 
     /// Stores a document. What an index has already is passed over.
     pub fn append(&self, doc: &Doc<'_>) -> Result<(), StoreError> {
-        let mut state = self.state();
-        state.next = state.next.max(doc.sequence + 1);
-        if state.deleted.get(doc.index).is_some_and(|below| doc.sequence < *below) {
-            return Ok(());
-        }
-        self.make_room(&mut state, doc.index)?;
-        let next = state.next;
-        let memory = self.options.writer_bytes;
-        let index = self.index(&mut state, doc.index)?;
-        if doc.sequence < index.below {
-            return Ok(());
-        }
-        index.add(doc, memory)?;
-        if index.unsynced_bytes() >= self.options.hard_bytes {
-            index.commit_hard(next)?;
-        }
-        Ok(())
+        self.change(|state| {
+            let is_known = state.indices.get(doc.index).is_some_and(|index| index.has(doc.sequence))
+                || state.deleted.get(doc.index).is_some_and(|below| doc.sequence < *below);
+            if !is_known {
+                self.make_room(state, doc.index)?;
+                let (given, memory) = (doc.sequence, self.options.writer_bytes);
+                let index = self.index(state, doc.index)?;
+                index.add(doc, memory)?;
+                if index.unsynced_bytes() >= self.options.hard_bytes {
+                    index.commit_hard(given)?;
+                }
+            }
+            state.given = state.given.max(doc.sequence + 1);
+            Ok(())
+        })
     }
 
     /// Removes a document by its id, in the order of the queue.
     pub fn delete(&self, name: &str, id: &str, sequence: u64) -> Result<(), StoreError> {
-        let mut state = self.state();
-        state.next = state.next.max(sequence + 1);
         let memory = self.options.writer_bytes;
-        match state.indices.get_mut(name) {
-            Some(index) if sequence >= index.below => index.delete(id, memory),
-            _ => Ok(()),
-        }
+        self.change(|state| {
+            if let Some(index) = state.indices.get_mut(name).filter(|index| !index.has(sequence)) {
+                index.delete(id, sequence, memory)?;
+            }
+            state.given = state.given.max(sequence + 1);
+            Ok(())
+        })
     }
 
     /// Says that everything below this sequence was given.
     pub fn passed(&self, sequence: u64) {
         let mut state = self.state();
-        state.next = state.next.max(sequence);
+        if state.lost.is_none() {
+            state.given = state.given.max(sequence);
+        }
+    }
+
+    /// Changes the indices. When writing fails, all of them go back to what can be found, and
+    /// the store takes nothing more until somebody begins again.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut state = self.state();
+        if let Some(reason) = &state.lost {
+            return Err(StoreError::Lost(reason.clone()));
+        }
+        let result = change(&mut state);
+        match result {
+            Err(error @ (StoreError::Disk(_) | StoreError::Index(_) | StoreError::Closed(_))) => {
+                let reason = error.to_string();
+                let mut given = state.given;
+                for index in state.indices.values_mut().filter(|index| index.is_open()) {
+                    given = given.min(index.fall_back().unwrap_or(given));
+                }
+                state.given = given;
+                state.lost = Some(reason.clone());
+                Err(StoreError::Lost(reason))
+            }
+            other => other,
+        }
+    }
+
+    /// After [`StoreError::Lost`]: what was not synced will be given again.
+    pub fn begin_again(&self) {
+        self.state().lost = None;
     }
 
     fn index<'s>(&self, state: &'s mut State, name: &str) -> Result<&'s mut Index, StoreError> {
@@ -259,12 +284,11 @@ impl Store {
         if open < self.options.writers_max {
             return Ok(());
         }
-        let next = state.next;
+        let given = state.given;
         let oldest =
             state.indices.values_mut().filter(|index| index.is_open()).min_by_key(|index| index.used);
         if let Some(index) = oldest {
-            // Its own last document may be the one that is just coming, to another index.
-            index.commit_hard(next.saturating_sub(1))?;
+            index.commit_hard(given)?;
             index.close()?;
         }
         Ok(())
@@ -272,44 +296,43 @@ impl Store {
 
     /// Makes events searchable and safe when it is time. Called after writes and while idle.
     pub fn tick(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let next = state.next;
-        if state.soft.elapsed() >= self.options.soft_after {
-            for index in state.indices.values_mut().filter(|index| index.uncommitted > 0) {
-                index.commit_soft(next)?;
-            }
-            state.soft = Instant::now();
-        }
         let (hard_after, close_after) = (self.options.hard_after, self.options.close_after);
-        for index in state.indices.values_mut() {
-            if index.dirty && index.hardened.elapsed() >= hard_after {
-                index.commit_hard(next)?;
+        self.change(|state| {
+            let given = state.given;
+            if state.soft.elapsed() >= self.options.soft_after {
+                for index in state.indices.values_mut().filter(|index| index.uncommitted > 0) {
+                    index.commit_soft(given)?;
+                }
+                state.soft = Instant::now();
             }
-            if !index.dirty && index.is_open() && index.used.elapsed() >= close_after {
-                index.close()?;
+            for index in state.indices.values_mut() {
+                if index.dirty && index.hardened.elapsed() >= hard_after {
+                    index.commit_hard(given)?;
+                }
+                if !index.dirty && index.is_open() && index.used.elapsed() >= close_after {
+                    index.close()?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Makes everything so far searchable.
     pub fn refresh(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let next = state.next;
-        for index in state.indices.values_mut().filter(|index| index.uncommitted > 0) {
-            index.commit_soft(next)?;
-        }
-        Ok(())
+        self.change(|state| {
+            let given = state.given;
+            let mut indices = state.indices.values_mut().filter(|index| index.uncommitted > 0);
+            indices.try_for_each(|index| index.commit_soft(given))
+        })
     }
 
     /// Makes everything so far survive a crash.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let next = state.next;
-        for index in state.indices.values_mut().filter(|index| index.dirty) {
-            index.commit_hard(next)?;
-        }
-        Ok(())
+        self.change(|state| {
+            let given = state.given;
+            let mut indices = state.indices.values_mut().filter(|index| index.dirty);
+            indices.try_for_each(|index| index.commit_hard(given))
+        })
     }
 
     /// Makes everything safe and lets go of the writers.
@@ -328,7 +351,8 @@ impl Store {
     pub fn synced_sequence(&self) -> u64 {
         let state = self.state();
         let open = state.indices.values().filter(|index| index.dirty).map(|index| index.below);
-        open.min().unwrap_or(state.next)
+        // What an index holds of a life before says nothing about the others.
+        open.chain([state.given]).min().unwrap_or(0)
     }
 
     /// Removes what is too old or too much.
@@ -361,18 +385,19 @@ impl Store {
     /// Makes an index, empty, with these types of fields.
     pub fn create_index(&self, name: &str, mapping: Mapping) -> Result<bool, StoreError> {
         check_name(name)?;
-        let mut state = self.state();
-        if state.indices.contains_key(name) {
-            return Ok(false);
-        }
-        let next = state.next;
         let memory = self.options.writer_bytes;
-        self.make_room(&mut state, name)?;
-        let index = self.index(&mut state, name)?;
-        index.mapping = mapping;
-        index.make_writer(memory)?;
-        index.commit_hard(next)?;
-        Ok(true)
+        self.change(|state| {
+            if state.indices.contains_key(name) {
+                return Ok(false);
+            }
+            let given = state.given;
+            self.make_room(state, name)?;
+            let index = self.index(state, name)?;
+            index.mapping = mapping;
+            index.make_writer(memory)?;
+            index.commit_hard(given)?;
+            Ok(true)
+        })
     }
 
     /// Removes an index with all it holds; says whether there was one.
@@ -381,8 +406,8 @@ impl Store {
         if !state.indices.contains_key(name) {
             return Ok(false);
         }
-        let next = state.next;
-        state.deleted.insert(name.to_owned(), next);
+        let below = state.indices.get(name).map_or(0, Index::next).max(state.given);
+        state.deleted.insert(name.to_owned(), below);
         let deleted = serde_json::to_vec(&state.deleted).unwrap_or_default();
         self.disk.write_atomic(&self.folder.join("deleted.json"), &deleted)?;
         if let Some(mut index) = state.indices.remove(name) {
@@ -624,6 +649,21 @@ fn check_value(
         }
         _ => Ok(()),
     }
+}
+
+/// Moves the files of an index that cannot be read into a folder of their own.
+fn set_index_aside(disk: &dyn Disk, folder: &Path, name: &str) -> Result<(), StoreError> {
+    let aside = (0..).map(|n| folder.join(format!("{name}.damaged-{n}"))).find(|aside| !disk.exists(aside));
+    let (Some(aside), own) = (aside, folder.join(name)) else { return Ok(()) };
+    disk.create_dir_all(&aside)?;
+    for entry in disk.list(&own)? {
+        disk.rename(&own.join(&entry.name), &aside.join(&entry.name))?;
+    }
+    disk.sync_dir(&aside)?;
+    disk.sync_dir(&own)?;
+    disk.remove_dir_all(&own)?;
+    disk.sync_dir(folder)?;
+    Ok(())
 }
 
 fn read_deleted(disk: &dyn Disk, folder: &Path) -> BTreeMap<String, u64> {

@@ -19,7 +19,8 @@ pub trait Output: Send {
     /// Delivers the events of the batch that are for this output (`bit`). When it returns
     /// `Ok`, every one of them is either delivered, as safely as the output promises, or
     /// named in `refused` with the reason: it goes to the dead letters and is not tried again.
-    /// On an error the whole batch is given again.
+    /// On an error the whole batch is given again, and after [`OutputError::Lost`] all from
+    /// what was settled last.
     fn write(&mut self, delivery: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError>;
 
     /// Delivers documents that came through the API, in the form of [`store::docs`]. Only the
@@ -78,6 +79,9 @@ pub enum OutputError {
         /// Why.
         source: io::Error,
     },
+    /// What was written since it was last settled may be gone: all of it is given again.
+    #[error("{0}")]
+    Lost(String),
     /// The store could not take it.
     #[error("the store: {0}")]
     Store(String),

@@ -70,7 +70,7 @@ impl Output for StoreOutput {
                 Err(error @ (StoreError::Name(..) | StoreError::Mapping(_))) => {
                     refused.push(Refused { sequence, reason: error.to_string() });
                 }
-                Err(error) => return Err(OutputError::Store(error.to_string())),
+                Err(error) => return Err(self.failed(&error)),
             }
             end = end.max(sequence + 1);
         }
@@ -80,7 +80,6 @@ impl Output for StoreOutput {
     }
 
     fn write_docs(&mut self, docs: &[u8], sequence: u64) -> Result<(), OutputError> {
-        let wrong = |error: StoreError| OutputError::Store(error.to_string());
         let mut at = sequence;
         for doc in docs::Reader::new(docs) {
             let result = match doc.source {
@@ -99,7 +98,7 @@ impl Output for StoreOutput {
                 Err(error @ (StoreError::Name(..) | StoreError::Mapping(_))) => {
                     tracing::warn!(index = doc.index, id = doc.id, %error, "a document was refused");
                 }
-                other => other.map_err(wrong)?,
+                other => other.map_err(|error| self.failed(&error))?,
             }
             at += 1;
         }
@@ -115,7 +114,15 @@ impl Output for StoreOutput {
 
 impl StoreOutput {
     fn tick(&self) -> Result<(), OutputError> {
-        self.store.tick().map_err(|error| OutputError::Store(error.to_string()))
+        self.store.tick().map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &StoreError) -> OutputError {
+        if let StoreError::Lost(_) = error {
+            self.store.begin_again();
+            return OutputError::Lost(format!("the store: {error}"));
+        }
+        OutputError::Store(error.to_string())
     }
 }
 

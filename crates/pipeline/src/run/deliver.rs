@@ -24,6 +24,8 @@ pub(super) const DOCS_CODEC: u8 = 1;
 const LOOK: Duration = Duration::from_millis(100);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long it waits before everything that was not settled is given again.
+const LOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an output's thread works with.
 pub(super) struct Deliverer {
@@ -46,8 +48,25 @@ fn split(batch: &Batch, bit: u64) -> (u64, u64) {
 /// A batch that was written and waits to be settled.
 struct Waiting<T> {
     end: u64,
-    delivered: u64,
+    written: Written,
     acknowledge: T,
+}
+
+/// What became of the events of a batch.
+#[derive(Default, Clone, Copy)]
+struct Written {
+    delivered: u64,
+    /// These are counted already.
+    dead: u64,
+    elsewhere: u64,
+}
+
+/// Why an output's thread does not go on with a batch.
+enum Leave {
+    /// It was asked to leave it where it is.
+    Halted,
+    /// What was written since it was last settled is given again.
+    Rewind,
 }
 
 impl Deliverer {
@@ -61,46 +80,63 @@ impl Deliverer {
         let mut batch = Batch::new();
         let mut waiting: VecDeque<Waiting<(u64, u32)>> = VecDeque::new();
         loop {
-            let look = if waiting.is_empty() { LOOK * 5 } else { LOOK };
-            let record = if self.halt.is_set() { None } else { reader.next(look) };
-            let idle = record.is_none();
-            if let Some(record) = record {
-                let events = record.header.events;
-                let Some(delivered) = self.deliver_record(&record, &mut batch) else { break };
-                waiting.push_back(Waiting {
-                    end: record.sequence + u64::from(events),
-                    delivered,
-                    acknowledge: (record.sequence, events),
-                });
-            }
-            self.settle(&mut waiting, idle || self.halt.is_set(), |(sequence, events)| {
-                acker.ack(sequence, events)
-            });
-            if self.halt.is_set() {
-                break;
+            match self.turn(&mut reader, &acker, &mut batch, &mut waiting) {
+                Ok(()) => {}
+                Err(Leave::Halted) => break,
+                Err(Leave::Rewind) => {
+                    self.forget(&waiting);
+                    waiting.clear();
+                    reader.rewind();
+                }
             }
         }
-        self.settle_last(&mut waiting, &acker);
+        // The last chance to make safe what was written; what is not is in the queue.
+        let _ = self.settle(&mut waiting, true, |(sequence, events)| acker.ack(sequence, events));
     }
 
-    /// Gives the output its last chance to make safe what it wrote.
-    fn settle_last(&mut self, waiting: &mut VecDeque<Waiting<(u64, u32)>>, acker: &Acker) {
-        self.settle(waiting, true, |(sequence, events)| acker.ack(sequence, events));
+    fn turn(
+        &mut self,
+        reader: &mut Reader,
+        acker: &Acker,
+        batch: &mut Batch,
+        waiting: &mut VecDeque<Waiting<(u64, u32)>>,
+    ) -> Result<(), Leave> {
+        let look = if waiting.is_empty() { LOOK * 5 } else { LOOK };
+        let record = if self.halt.is_set() { None } else { reader.next(look) };
+        let idle = record.is_none();
+        if let Some(record) = record {
+            let events = record.header.events;
+            let written = self.deliver_record(&record, batch)?;
+            let end = record.sequence + u64::from(events);
+            waiting.push_back(Waiting { end, written, acknowledge: (record.sequence, events) });
+        }
+        let halted = self.halt.is_set();
+        self.settle(waiting, idle || halted, |(sequence, events)| acker.ack(sequence, events))?;
+        if halted { Err(Leave::Halted) } else { Ok(()) }
     }
 
-    /// Returns the number of events delivered, or nothing when asked to leave it.
-    fn deliver_record(&mut self, record: &Record, batch: &mut Batch) -> Option<u64> {
+    /// Takes back what was counted of batches that are given again.
+    fn forget<T>(&self, waiting: &VecDeque<Waiting<T>>) {
+        let ledger = &self.ledger.outputs[self.number];
+        for Written { dead, elsewhere, .. } in waiting.iter().map(|one| one.written) {
+            ledger.dead.fetch_sub(dead, Relaxed);
+            ledger.elsewhere.fetch_sub(elsewhere, Relaxed);
+            ledger.open.fetch_add((dead + elsewhere) as i64, Relaxed);
+        }
+    }
+
+    fn deliver_record(&mut self, record: &Record, batch: &mut Batch) -> Result<Written, Leave> {
         let events = u64::from(record.header.events);
         if record.header.outputs & self.bit() == 0 {
             let ledger = &self.ledger.outputs[self.number];
             ledger.elsewhere.fetch_add(events, Relaxed);
             ledger.open.fetch_sub(events as i64, Relaxed);
-            return Some(0);
+            return Ok(Written { elsewhere: events, ..Written::default() });
         }
         let unreadable = match record.header.codec {
             DOCS_CODEC => {
                 self.retry(|output| output.write_docs(&record.body, record.sequence))?;
-                return Some(events);
+                return Ok(Written { delivered: events, ..Written::default() });
             }
             BATCH_CODEC => match batch.decode(&record.body) {
                 Ok(()) => return self.deliver(batch, record.sequence),
@@ -109,11 +145,11 @@ impl Deliverer {
             other => format!("codec {other} is unknown"),
         };
         self.bury_record(record, &unreadable)?;
-        Some(0)
+        Ok(Written { dead: events, ..Written::default() })
     }
 
     /// A record that cannot be read goes to the dead letters as it is, in hexadecimal.
-    fn bury_record(&mut self, record: &Record, reason: &str) -> Option<()> {
+    fn bury_record(&mut self, record: &Record, reason: &str) -> Result<(), Leave> {
         tracing::error!(sequence = record.sequence, reason, "a record of the queue cannot be read");
         let ledger = self.ledger.clone();
         let ledger = &ledger.outputs[self.number];
@@ -125,12 +161,12 @@ impl Deliverer {
         while let Err(error) = self.dead_letters.put(std::slice::from_ref(&letter), now) {
             self.trouble(&error);
             if self.pause(&mut pause) {
-                return None;
+                return Err(Leave::Halted);
             }
         }
         ledger.dead.fetch_add(u64::from(record.header.events), Relaxed);
         ledger.open.fetch_sub(i64::from(record.header.events), Relaxed);
-        Some(())
+        Ok(())
     }
 
     /// Delivers what comes through a lane, where the inputs wait for the acknowledgment.
@@ -145,25 +181,28 @@ impl Deliverer {
             };
             let idle = popped.is_none();
             if let Some((parcel, acks)) = popped {
-                let Some(delivered) = self.deliver(&parcel.batch, sequence) else { break };
+                // Without a queue nothing can be given again but by the input, which reads again
+                // what is let go here.
+                let Ok(written) = self.deliver(&parcel.batch, sequence) else { break };
                 sequence += parcel.batch.len() as u64;
-                waiting.push_back(Waiting { end: sequence, delivered, acknowledge: acks });
+                waiting.push_back(Waiting { end: sequence, written, acknowledge: acks });
                 if let Ok(parcel) = Arc::try_unwrap(parcel) {
                     pool.give(parcel.batch);
                 }
             } else if !closed {
                 pool.shrink();
             }
-            self.settle(&mut waiting, idle, |mut acks: Acks| acks.done());
+            if self.settle(&mut waiting, idle, |mut acks: Acks| acks.done()).is_err() {
+                break;
+            }
             if closed && (waiting.is_empty() || self.halt.is_set()) {
                 break;
             }
         }
     }
 
-    /// Writes the batch, again and again until the output takes it. Returns the number of
-    /// events delivered, or nothing when asked to leave it where it is.
-    fn deliver(&mut self, batch: &Batch, sequence: u64) -> Option<u64> {
+    /// Writes the batch, again and again until the output takes it.
+    fn deliver(&mut self, batch: &Batch, sequence: u64) -> Result<Written, Leave> {
         let delivery = Delivery { batch, bit: self.bit(), sequence };
         let (mine, elsewhere) = split(batch, self.bit());
         let mut refused = Vec::new();
@@ -184,45 +223,63 @@ impl Deliverer {
             ledger.elsewhere.fetch_add(elsewhere, Relaxed);
             ledger.open.fetch_sub(elsewhere as i64, Relaxed);
         }
-        Some(mine - refused.len() as u64)
+        let dead = refused.len() as u64;
+        Ok(Written { delivered: mine - dead, dead, elsewhere })
     }
 
     /// Acknowledges, in order, what the output says is safe.
-    fn settle<T>(&mut self, waiting: &mut VecDeque<Waiting<T>>, idle: bool, mut acknowledge: impl FnMut(T)) {
+    fn settle<T>(
+        &mut self,
+        waiting: &mut VecDeque<Waiting<T>>,
+        idle: bool,
+        mut acknowledge: impl FnMut(T),
+    ) -> Result<(), Leave> {
         if waiting.is_empty() {
-            return;
+            return Ok(());
         }
         let settled = match self.output.settled(idle) {
             Ok(settled) => settled,
             Err(error) => {
                 self.trouble(&error);
-                return;
+                return self.after(&error);
             }
         };
         let ledger = &self.ledger.outputs[self.number];
         while waiting.front().is_some_and(|first| first.end <= settled) {
             let Some(first) = waiting.pop_front() else { break };
-            ledger.delivered.fetch_add(first.delivered, Relaxed);
-            ledger.open.fetch_sub(first.delivered as i64, Relaxed);
+            ledger.delivered.fetch_add(first.written.delivered, Relaxed);
+            ledger.open.fetch_sub(first.written.delivered as i64, Relaxed);
             acknowledge(first.acknowledge);
         }
+        Ok(())
     }
 
-    fn retry(&mut self, mut write: impl FnMut(&mut dyn Output) -> Result<(), OutputError>) -> Option<()> {
+    /// After an error: whether the output wants again what it was given.
+    fn after(&self, error: &OutputError) -> Result<(), Leave> {
+        let OutputError::Lost(_) = error else { return Ok(()) };
+        self.ledger.outputs[self.number].retries.fetch_add(1, Relaxed);
+        if self.pause(&mut { LOST_PAUSE }) { Err(Leave::Halted) } else { Err(Leave::Rewind) }
+    }
+
+    fn retry(
+        &mut self,
+        mut write: impl FnMut(&mut dyn Output) -> Result<(), OutputError>,
+    ) -> Result<(), Leave> {
         let mut pause = PAUSE_FIRST;
         loop {
             match write(&mut *self.output) {
                 Ok(()) => {
                     self.untroubled();
-                    return Some(());
+                    return Ok(());
                 }
                 Err(error) => {
                     self.trouble(&error);
+                    self.after(&error)?;
                     self.ledger.outputs[self.number].retries.fetch_add(1, Relaxed);
                 }
             }
             if self.pause(&mut pause) {
-                return None;
+                return Err(Leave::Halted);
             }
         }
     }
@@ -240,7 +297,7 @@ impl Deliverer {
         self.halt.is_set()
     }
 
-    fn bury(&mut self, delivery: &Delivery<'_>, output: &str, refused: &[Refused]) -> Option<()> {
+    fn bury(&mut self, delivery: &Delivery<'_>, output: &str, refused: &[Refused]) -> Result<(), Leave> {
         let now = now();
         let mut letters = Vec::new();
         for (sequence, event) in delivery.events() {
@@ -254,10 +311,10 @@ impl Deliverer {
         while let Err(error) = self.dead_letters.put(&letters, now) {
             self.trouble(&error);
             if self.pause(&mut pause) {
-                return None;
+                return Err(Leave::Halted);
             }
         }
-        Some(())
+        Ok(())
     }
 
     fn trouble(&self, error: &dyn std::fmt::Display) {

@@ -560,6 +560,10 @@ fn open_queue(parts: &Parts<'_>) -> Result<Option<Arc<Queue>>, StartError> {
     if !recovery.is_clean() {
         tracing::warn!(pipeline = parts.name, ?recovery, "the queue was damaged; what is left is delivered");
     }
+    if let (true, Some(store)) = (parts.plan.has_store(), &parts.world.store) {
+        // The store passes over sequences that it has seen.
+        queue.at_least(store.next_sequence()).map_err(wrong)?;
+    }
     Ok(Some(queue))
 }
 
