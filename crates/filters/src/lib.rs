@@ -2,7 +2,9 @@
 
 pub mod auto;
 pub mod convert;
+pub mod date;
 pub mod drop;
+pub mod grok;
 pub mod json;
 pub mod kv;
 pub mod remove;
@@ -19,16 +21,22 @@ pub struct Outcome {
     pub drop: bool,
     /// Whether the filter did what it is for; a bad event goes on, marked.
     pub ok: bool,
+    /// Why it did not, where that is more than the text being another one.
+    pub reason: Option<&'static str>,
 }
 
 impl Outcome {
     /// It went as it should.
-    pub const OK: Self = Self { drop: false, ok: true };
+    pub const OK: Self = Self { drop: false, ok: true, reason: None };
     /// It did not, and the event goes on.
-    pub const FAILED: Self = Self { drop: false, ok: false };
+    pub const FAILED: Self = Self { drop: false, ok: false, reason: None };
 
     fn of(ok: bool) -> Self {
-        Self { drop: false, ok }
+        Self { drop: false, ok, reason: None }
+    }
+
+    fn failed(reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..Self::FAILED }
     }
 }
 
@@ -50,8 +58,12 @@ pub enum FilterConfig {
     Auto(auto::Config),
     /// Changes the type of values.
     Convert(convert::Config),
+    /// Reads times.
+    Date(date::Config),
     /// Ends events.
     Drop(drop::Config),
+    /// Reads text by patterns.
+    Grok(grok::Config),
     /// Reads JSON text.
     Json(json::Config),
     /// Reads `key=value` text.
@@ -70,8 +82,12 @@ pub enum Filter {
     Auto(Box<auto::Auto>),
     /// See [`convert`].
     Convert(convert::Convert),
+    /// See [`date`].
+    Date(date::Date),
     /// See [`drop`](mod@drop).
     Drop,
+    /// See [`grok`].
+    Grok(grok::Grok),
     /// See [`json`].
     Json(json::Json),
     /// See [`kv`].
@@ -90,7 +106,9 @@ impl FilterConfig {
         Ok(match self {
             FilterConfig::Auto(config) => Filter::Auto(Box::new(config.build())),
             FilterConfig::Convert(config) => Filter::Convert(config.build()?),
+            FilterConfig::Date(config) => Filter::Date(config.build()?),
             FilterConfig::Drop(_) => Filter::Drop,
+            FilterConfig::Grok(config) => Filter::Grok(config.build()?),
             FilterConfig::Json(config) => Filter::Json(config.build()?),
             FilterConfig::Kv(config) => Filter::Kv(config.build()?),
             FilterConfig::Remove(config) => Filter::Remove(config.build()?),
@@ -106,7 +124,9 @@ impl Filter {
         match self {
             Filter::Auto(filter) => filter.apply(event, now),
             Filter::Convert(filter) => filter.apply(event),
-            Filter::Drop => Outcome { drop: true, ok: true },
+            Filter::Date(filter) => filter.apply(event, now),
+            Filter::Drop => Outcome { drop: true, ..Outcome::OK },
+            Filter::Grok(filter) => filter.apply(event),
             Filter::Json(filter) => filter.apply(event),
             Filter::Kv(filter) => filter.apply(event),
             Filter::Remove(filter) => filter.apply(event),
@@ -114,6 +134,31 @@ impl Filter {
             Filter::Set(filter) => filter.apply(event, now),
         }
     }
+}
+
+/// Reads a list; a single text is a list of one.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
+    impl<'de> serde::de::Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a text or a list of texts")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(text) = list.next_element()? {
+                all.push(text);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_any(OneOrMany)
 }
 
 fn path(option: &'static str, text: &str) -> Result<event::Path, BuildError> {

@@ -46,6 +46,22 @@ fn all_problems_of_all_files_are_told() {
 }
 
 #[test]
+fn patterns_and_formats_of_times() {
+    let filters =
+        "filters:\n  - grok: {patterns: '%{WORD:a}'}\n  - date: {source: a, formats: [ISO8601, 'dd/MMM']}\n";
+    assert!(text(&format!("inputs: {{a: stdin}}\n{END}\n{filters}")).is_ok());
+    bad(
+        &[&format!(
+            "inputs: {{a: stdin}}\nfilters:\n  - grok: {{patterns: ['%{{WROD}}']}}\n  - date: {{source: a, formats: G}}\n{END}"
+        )],
+        &[
+            "a.yaml:3:23: option \"patterns\" of filter \"grok\": no pattern \"WROD\"; the nearest one is \"WORD\"",
+            "a.yaml:4:32: option \"formats\" of filter \"date\": no meaning is known of the letter G",
+        ],
+    );
+}
+
+#[test]
 fn files_are_one_plan_and_a_name_stands_once() {
     let sources = |texts: [&str; 2]| texts.map(|text| Source { name: "x".into(), text: text.into() });
     let plan = read(&sources(["inputs: {a: {stdin: {}}}", END])).unwrap().plan;

@@ -3,6 +3,7 @@
 use super::identity::{self, Evidence, HEAD, Head, Identity, MARK, key};
 use super::lines::Splitter;
 use event::{Batch, Common, CommonValue, Origin};
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -20,6 +21,8 @@ pub(super) struct Followed {
     host: String,
     pub(super) file: Option<File>,
     offset: u64,
+    /// The end of the last range of positions that was given on; a hole may lie behind it.
+    reported: u64,
     /// The first bytes, as they were read, up to [`HEAD`].
     beginning: Vec<u8>,
     /// The bytes before the offset, to see that somebody cut the file and wrote it anew.
@@ -77,6 +80,7 @@ impl Followed {
             host: host.to_owned(),
             file: None,
             offset,
+            reported: offset,
             tail: Vec::new(),
             beginning: Vec::new(),
             mark,
@@ -108,13 +112,18 @@ impl Followed {
         self.offset
     }
 
+    /// Where the next range of positions begins.
+    pub(super) fn reported(&self) -> u64 {
+        self.reported
+    }
+
     pub(super) fn key(&self) -> (u64, u64) {
         (self.identity.dev, self.identity.ino)
     }
 
     /// Goes back to an offset with this mark because events came back.
     pub(super) fn seek(&mut self, offset: u64, mark: u64) {
-        (self.offset, self.mark) = (offset, mark);
+        (self.offset, self.reported, self.mark) = (offset, offset, mark);
         self.skipping = false;
         self.tail.clear();
         if let Some(file) = self.file.take() {
@@ -143,7 +152,7 @@ impl Followed {
     pub(super) fn restart(&mut self, origin: Origin) {
         self.origin = origin;
         self.common = common(origin, &self.identity.path, &self.host);
-        (self.offset, self.mark) = (0, 0);
+        (self.offset, self.reported, self.mark) = (0, 0, 0);
         self.tail.clear();
         self.skipping = false;
         self.waiting = 0;
@@ -218,6 +227,10 @@ impl Followed {
         // The bytes that were known only served to compare.
         bytes.drain(before..before + known);
         let new = read - known;
+        if bytes.get(before) == Some(&0) && self.pass_hole() {
+            batch.bytes_mut().truncate(before);
+            return self.read(batch, room, now);
+        }
         if new == 0 && !(self.is_finite || self.gone.is_some()) {
             self.nothing(now);
             return None;
@@ -225,6 +238,22 @@ impl Followed {
         self.error = None;
         self.size = self.size.max(self.offset + new as u64);
         Some(Read { bytes: new, at_end: new < room })
+    }
+
+    /// Goes to the end of the hole that begins here, if there is one: where somebody wrote far
+    /// behind the end of the file, the system shows zeros that nobody wrote.
+    fn pass_hole(&mut self) -> bool {
+        let Some(file) = &self.file else { return false };
+        let Ok(data) = rustix::fs::seek(file, SeekFrom::Data(self.offset)) else { return false };
+        let Ok(tail) = identity::before(file, data) else { return false };
+        if data <= self.offset {
+            return false;
+        }
+        tracing::info!(path = %self.path.display(), bytes = data - self.offset, "a hole is passed over");
+        self.offset = data;
+        self.mark = identity::mark(&tail);
+        self.tail = tail;
+        true
     }
 
     fn failed(&mut self, error: &std::io::Error, now: Instant) {
@@ -296,6 +325,7 @@ impl Followed {
             self.tail.drain(..over);
         }
         self.offset += used as u64;
+        self.reported = self.offset;
         self.skipping |= skipping;
         self.waiting = 0;
         self.last_read = now;

@@ -11,6 +11,8 @@ mod glob;
 mod identity;
 pub(in crate::inputs) mod lines;
 mod siblings;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use super::{ConfigError, Input, InputContext, InputError, Next};
@@ -227,9 +229,10 @@ impl FileInput {
         }
         let file: &mut Followed = &mut self.watch.files_mut()[index];
         let before = batch.bytes().len();
-        let position = file.offset();
+        let reported = file.reported();
         let room = file.want(room, &self.splitter);
         let read = file.read(batch, room, now)?;
+        let position = file.offset();
         let end = if read.at_end && file.is_final(now, rotate_wait) {
             End::Final
         } else if read.at_end && file.is_quiet(now, group_wait) {
@@ -239,7 +242,7 @@ impl FileInput {
         };
         let to = batch.bytes().len();
         let from = file.pass_over(batch, before);
-        batch.begin_run(file.common(), position);
+        batch.begin_run(file.common(), reported);
         let events = batch.len();
         let split = self.splitter.split(batch, from, to, position + (from - before) as u64, end);
         let used = from - before + split.used;
@@ -255,6 +258,6 @@ impl FileInput {
         if end == End::Final {
             file.finish();
         }
-        (used > 0).then_some(Positions { origin: id, generation, from: position, to, mark })
+        (used > 0).then_some(Positions { origin: id, generation, from: reported, to, mark })
     }
 }

@@ -102,6 +102,12 @@ impl Watch {
         self.inotify.as_ref()
     }
 
+    /// From now on there is only looking.
+    #[cfg(test)]
+    pub(super) fn forget_inotify(&mut self) {
+        self.inotify = None;
+    }
+
     /// How long nothing needs to be done.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         let next =
@@ -390,6 +396,7 @@ impl Watch {
             let Some((copy, opened, meta)) = copy else {
                 tracing::info!(path = %path.display(), unread, "a file was cut; it is read from its beginning");
                 file.restart(registry.begin_generation(origin));
+                registry.set_meta(file.origin(), text_of_identity(&file.identity));
                 continue;
             };
             tracing::info!(path = %path.display(), copy = %copy.display(), unread, "a file was copied and cut; the copy is read to its end");

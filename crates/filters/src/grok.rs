@@ -1,0 +1,474 @@
+//! Filter `grok`: reads text by patterns of named regexes, `%{IPORHOST:clientip} %{WORD:verb}`.
+//!
+//! A pattern that is a sequence of literals and simple classes runs on our own scanner, which
+//! gives either the answer of the regex or none; in the latter case, and for every other
+//! pattern, PCRE2 decides. Oniguruma, which Logstash uses, was the alternative: it understands
+//! every pattern as it is, and takes ten times as long. What differs is rewritten (`expand.rs`).
+//!
+//! A capture replaces the field that it is for. A capture that took no part or is empty sets
+//! nothing. `int` and `float` read as much of a number as there is at the beginning, else zero.
+
+mod expand;
+mod patterns;
+mod pieces;
+mod scan;
+
+use crate::{BuildError, Outcome, one_or_many, path};
+use event::{Event, New, Path, Span};
+use expand::{Capture, Cast, Definitions};
+use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
+use scan::{Found, Scanner, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// Options of the filter `grok`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The field that holds the text.
+    pub source: String,
+    /// The patterns; the first one that matches gives the fields.
+    #[serde(deserialize_with = "one_or_many")]
+    pub patterns: Vec<String>,
+    /// Own patterns by their names; one with the name of a built-in pattern replaces it.
+    #[serde(skip_serializing_if = "Definitions::is_empty")]
+    pub definitions: Definitions,
+    /// The field below which the captures go; none: they become fields of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { source: "message".into(), patterns: Vec::new(), definitions: Definitions::new(), target: None }
+    }
+}
+
+/// The filter.
+pub struct Grok {
+    source: Path,
+    patterns: Vec<Pattern>,
+    found: Found,
+}
+
+struct Pattern {
+    scanner: Option<Scanner>,
+    /// For text that is not ASCII. Characters count as one, so that none is cut.
+    utf: Engine,
+    /// For all other text, at twice the speed. It is missing where a pattern makes no sense in bytes.
+    bytes: Option<Engine>,
+    captures: Vec<(Path, Cast)>,
+}
+
+struct Engine {
+    regex: Regex,
+    places: CaptureLocations,
+}
+
+/// How often a regex may try; beyond, the text is given up. That takes a few milliseconds.
+const TRIES_MAX: u32 = 1_000_000;
+const STACK_BYTES_MAX: usize = 1 << 20;
+const GAVE_UP: &str = "the pattern takes too long on this text";
+const NOT_UTF8: &str = "the pattern is about characters, and the text is not UTF-8";
+/// The errors of PCRE2 about text that is not UTF-8.
+const UTF8_ERRORS: std::ops::RangeInclusive<i32> = -23..=-3;
+
+impl Config {
+    /// The filter that these options describe.
+    pub fn build(&self) -> Result<Grok, BuildError> {
+        if self.patterns.is_empty() {
+            let message = "needs at least one pattern".to_owned();
+            return Err(BuildError { option: "patterns", message });
+        }
+        let target = self.target.as_ref().map(|target| path("target", target)).transpose()?;
+        for (name, regex) in &self.definitions {
+            let in_definitions =
+                |message| BuildError { option: "definitions", message: format!("{name}: {message}") };
+            let expanded =
+                expand::expand(&format!("%{{{name}}}"), &self.definitions).map_err(in_definitions)?;
+            Engine::new(&expanded.regex, true)
+                .map_err(|error| in_definitions(format!("{error}: {regex}")))?;
+        }
+        Ok(Grok {
+            source: path("source", &self.source)?,
+            patterns: self
+                .patterns
+                .iter()
+                .map(|pattern| Pattern::new(pattern, &self.definitions, target.as_ref()))
+                .collect::<Result<_, _>>()?,
+            found: Found::default(),
+        })
+    }
+}
+
+impl Pattern {
+    fn new(pattern: &str, definitions: &Definitions, target: Option<&Path>) -> Result<Self, BuildError> {
+        let wrong = |message: String| BuildError {
+            option: "patterns",
+            message: format!("{message} (in the pattern {pattern:?})"),
+        };
+        let expanded = expand::expand(pattern, definitions).map_err(wrong)?;
+        let place = |capture: &Capture| {
+            let field = Path::parse(&capture.field)
+                .map_err(|error| wrong(format!("field {:?}: {error}", capture.field)))?;
+            Ok((Path::of(target.iter().flat_map(|target| target.names()).chain(field.names())), capture.cast))
+        };
+        Ok(Self {
+            scanner: Scanner::new(pattern, definitions, expanded.captures.len()),
+            utf: Engine::new(&expanded.regex, true).map_err(|error| wrong(error.to_string()))?,
+            bytes: Engine::new(&expanded.regex, false).ok(),
+            captures: expanded.captures.iter().map(place).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Where the captures are in the text; `None` when it does not match.
+    fn read(&mut self, text: &[u8], found: &mut Found) -> Result<bool, &'static str> {
+        match self.scanner.as_mut().map(|scanner| scanner.run(text, found)) {
+            Some(Verdict::Match) => return Ok(true),
+            Some(Verdict::NoMatch) => return Ok(false),
+            Some(Verdict::Unsure) | None => {}
+        }
+        let in_characters = self.bytes.is_none() || !text.is_ascii() && std::str::from_utf8(text).is_ok();
+        let engine = self.bytes.as_mut().filter(|_| !in_characters).unwrap_or(&mut self.utf);
+        engine.read(text, self.captures.len(), found)
+    }
+}
+
+impl Engine {
+    fn new(regex: &str, characters: bool) -> Result<Self, pcre2::Error> {
+        let regex = RegexBuilder::new()
+            .utf(characters)
+            .multi_line(true)
+            .jit_if_available(true)
+            .max_jit_stack_size(Some(STACK_BYTES_MAX))
+            .build(&format!("(*LF)(*LIMIT_MATCH={TRIES_MAX})(?n){regex}"))?;
+        Ok(Self { places: regex.capture_locations(), regex })
+    }
+
+    fn read(&mut self, text: &[u8], captures: usize, found: &mut Found) -> Result<bool, &'static str> {
+        let reason =
+            |error: pcre2::Error| if UTF8_ERRORS.contains(&error.code()) { NOT_UTF8 } else { GAVE_UP };
+        let matched = self.regex.captures_read(&mut self.places, text).map_err(reason)?.is_some();
+        found.clear();
+        if matched {
+            found.extend((1..=captures).map(|group| self.places.get(group)));
+        }
+        Ok(matched)
+    }
+}
+
+impl Grok {
+    /// Applies it. It fails where no pattern matches, or where one takes too long on the text.
+    pub fn apply(&mut self, event: &mut Event<'_>) -> Outcome {
+        let Some(source) = event.text(&self.source) else { return Outcome::FAILED };
+        let mut failed = Outcome::FAILED;
+        for pattern in &mut self.patterns {
+            match pattern.read(event.bytes(source), &mut self.found) {
+                Ok(true) => return Outcome::of(set(event, source, &pattern.captures, &self.found)),
+                Ok(false) => {}
+                Err(reason) => failed = Outcome::failed(reason),
+            }
+        }
+        failed
+    }
+}
+
+fn set(event: &mut Event<'_>, source: Span, captures: &[(Path, Cast)], found: &Found) -> bool {
+    let mut ok = true;
+    for ((path, cast), place) in captures.iter().zip(found) {
+        let Some((from, to)) = place.filter(|(from, to)| from < to) else { continue };
+        let span = source.within(from, to);
+        let value = match cast {
+            Cast::Text => New::Span(span),
+            Cast::Int => int(event.bytes(span)).map_or(New::Span(span), New::Int),
+            Cast::Float => New::Float(float(event.bytes(span))),
+        };
+        ok &= event.set(path, value).is_ok();
+    }
+    ok
+}
+
+/// The whole number at the beginning of a text; `None` where it is beyond 64 bits.
+fn int(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let mut value: i64 = 0;
+    for digit in digits.iter().take_while(|byte| byte.is_ascii_digit()) {
+        let digit = i64::from(digit - b'0');
+        value = value.checked_mul(10)?.checked_add(if negative { -digit } else { digit })?;
+    }
+    Some(value)
+}
+
+/// The number at the beginning of a text.
+fn float(text: &[u8]) -> f64 {
+    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut end = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+    end += digits(end);
+    if text.get(end) == Some(&b'.') {
+        end += 1 + digits(end + 1);
+    }
+    if let Some(b'e' | b'E') = text.get(end) {
+        let signed = end + 1 + usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
+        let exponent = if signed < text.len() { digits(signed) } else { 0 };
+        end = if exponent > 0 { signed + exponent } else { end };
+    }
+    let number = std::str::from_utf8(&text[..end]).ok().and_then(|text| text.parse().ok());
+    number.filter(|number: &f64| number.is_finite()).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cast, Config, Engine, Found, expand};
+    use crate::testing::{apply, check};
+
+    #[test]
+    fn grok() {
+        check(
+            r#"{"grok":{"patterns":"%{WORD:a} %{INT:b:int} %{NUMBER:c:float} %{DATA:[d][e]}$"}}"#,
+            r#"{"message":"x 12 1.5 rest"}"#,
+            r#"{"message":"x 12 1.5 rest","a":"x","b":12,"c":1.5,"d":{"e":"rest"}}"#,
+            true,
+        );
+        check(
+            r#"{"grok":{"patterns":["^%{INT:a}$","(?<b>[a-z]+)(?<c>[0-9]*)"],"target":"t"}}"#,
+            r#"{"message":"é abc"}"#,
+            r#"{"message":"é abc","t":{"b":"abc"}}"#,
+            true,
+        );
+        // A capture replaces; what took no part is not set.
+        check(
+            r#"{"grok":{"patterns":"^(?:%{INT:a}|%{WORD:b}) %{GREEDYDATA:message}"}}"#,
+            r#"{"message":"word rest é","b":1}"#,
+            r#"{"message":"rest é","b":"word"}"#,
+            true,
+        );
+        let definitions = r#"{"TWO":"%{ONE} %{ONE}","ONE":"[ab]"}"#;
+        check(
+            &format!(r#"{{"grok":{{"source":"s","patterns":"%{{TWO:x}}","definitions":{definitions}}}}}"#),
+            r#"{"s":"xa b"}"#,
+            r#"{"s":"xa b","x":"a b"}"#,
+            true,
+        );
+        check(r#"{"grok":{"patterns":"^b"}}"#, r#"{"message":"a\nb"}"#, r#"{"message":"a\nb"}"#, true);
+        check(r#"{"grok":{"patterns":"x"}}"#, r#"{"message":"a"}"#, r#"{"message":"a"}"#, false);
+        check(r#"{"grok":{"patterns":"x"}}"#, "{}", "{}", false);
+    }
+
+    #[test]
+    fn casts() {
+        #[track_caller]
+        fn check(text: &str, int: Option<i64>, float: f64) {
+            assert_eq!((super::int(text.as_bytes()), super::float(text.as_bytes())), (int, float), "{text}");
+        }
+        check("12", Some(12), 12.0);
+        check("-12.5x", Some(-12), -12.5);
+        check("+1e3", Some(1), 1000.0);
+        check("1e", Some(1), 1.0);
+        check("-", Some(0), 0.0);
+        check("x", Some(0), 0.0);
+        check("-9223372036854775808", Some(i64::MIN), -9223372036854775808.0);
+        check("9223372036854775808", None, 9223372036854775808.0);
+    }
+
+    #[test]
+    fn mistakes() {
+        #[track_caller]
+        fn check(config: &str, error: &str) {
+            let config: Config = serde_json::from_str(config).unwrap();
+            let found = config.build().err().unwrap().to_string();
+            assert!(found.contains(error), "{found}");
+        }
+        check("{}", "option \"patterns\": needs at least one");
+        check(
+            r#"{"patterns":"%{WROD}"}"#,
+            "option \"patterns\": no pattern \"WROD\"; the nearest one is \"WORD\"",
+        );
+        check(r#"{"patterns":"(a"}"#, "option \"patterns\"");
+        check(r#"{"patterns":"%{WORD:[a}"}"#, "option \"patterns\": field \"[a\": not a field path");
+        check(
+            r#"{"patterns":"x","definitions":{"A":"%{A}"}}"#,
+            "option \"definitions\": A: %{A} refers to itself",
+        );
+        check(r#"{"patterns":"x","definitions":{"A":"[a"}}"#, "option \"definitions\": A:");
+    }
+
+    #[test]
+    fn a_catastrophe_ends() {
+        let text = "a".repeat(40);
+        for pattern in ["^(?:a+)+$", "^(?<x>a|aa)+$"] {
+            let config = serde_json::json!({"grok": {"patterns": pattern}}).to_string();
+            let (_, outcome) = apply(&config, &format!("{{\"message\":\"{text}!\"}}"));
+            assert_eq!((outcome.ok, outcome.reason), (false, Some(super::GAVE_UP)), "{pattern}");
+        }
+    }
+
+    /// What each built-in pattern is for, and what it is not for.
+    #[test]
+    fn built_in_patterns() {
+        #[track_caller]
+        fn whole(name: &str, yes: &[&str], no: &[&str]) {
+            let regex = expand::expand(&format!("^%{{{name}}}$"), &Default::default()).unwrap().regex;
+            let mut engine = Engine::new(&regex, true).unwrap();
+            let mut found = Found::new();
+            for text in yes {
+                assert_eq!(engine.read(text.as_bytes(), 0, &mut found), Ok(true), "{name}: {text}");
+            }
+            for text in no {
+                assert_eq!(engine.read(text.as_bytes(), 0, &mut found), Ok(false), "{name}: {text}");
+            }
+        }
+        whole("USERNAME", &["ab.c_d-9"], &["a b", ""]);
+        whole("USER", &["root"], &["a@b"]);
+        whole("EMAILADDRESS", &["a.b+c@example.org"], &["a@", "@b", "a..b@c"]);
+        whole("INT", &["1", "-12", "+0"], &["1.0", "x"]);
+        whole("BASE10NUM", &["1", "-1.5", ".5"], &["1.", "0x1"]);
+        whole("NUMBER", &["200"], &["-"]);
+        whole("BASE16NUM", &["0xFf", "ff", "-1a"], &["0x", "g"]);
+        whole("BASE16FLOAT", &["0xa.8", "1"], &["x"]);
+        whole("POSINT", &["10"], &["0", "-1", "01"]);
+        whole("NONNEGINT", &["0", "01"], &["-1"]);
+        whole("WORD", &["a_1"], &["a-b", ""]);
+        whole("NOTSPACE", &["a-\"é"], &["a b"]);
+        whole("SPACE", &["", " \t"], &["a"]);
+        whole("DATA", &["", "a b"], &[]);
+        whole("GREEDYDATA", &["", "a b"], &[]);
+        whole("QUOTEDSTRING", &["\"\"", "\"a \\\" b\"", "'a'", "`a`"], &["\"", "\"a", "a"]);
+        whole("QS", &["\"x\""], &["x"]);
+        whole("UUID", &["123e4567-e89b-12d3-a456-426614174000"], &["123e4567e89b12d3a456426614174000"]);
+        whole("URN", &["urn:isbn:0451450523"], &["isbn:1"]);
+        whole("MAC", &["0123.4567.89ab", "01-23-45-67-89-AB", "01:23:45:67:89:ab"], &["01:23"]);
+        whole("CISCOMAC", &["0123.4567.89ab"], &["01:23:45:67:89:ab"]);
+        whole("WINDOWSMAC", &["01-23-45-67-89-AB"], &["01:23:45:67:89:ab"]);
+        whole("COMMONMAC", &["01:23:45:67:89:ab"], &["01-23-45-67-89-AB"]);
+        let sixes = ["::", "::1", "1::", "2001:db8::1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "fe80::1%eth0"];
+        whole("IPV6", &sixes, &["1:2:3", "1.2.3.4", ":", "1:2:3:4:5:6:7:8:9", "12345::"]);
+        whole("IPV6", &["::ffff:1.2.3.4", "1:2:3:4:5:6:1.2.3.4", "::1.2.3.4", "1::2:1.2.3.4"], &["::1.2.3"]);
+        whole("IPV4", &["1.2.3.4", "255.255.255.255", "010.1.1.1"], &["256.1.1.1", "1.2.3", "1.2.3.4.5"]);
+        whole("IP", &["1.2.3.4", "::1"], &["a"]);
+        whole("HOSTNAME", &["a", "a-b.example.org", "a."], &["-a", "a_b"]);
+        whole("HOST", &["a.b"], &[""]);
+        whole("IPORHOST", &["1.2.3.4", "example.org", "::1"], &["/"]);
+        whole("HOSTPORT", &["example.org:80", "1.2.3.4:8080"], &["example.org"]);
+        whole("PATH", &["/usr/bin/a", "C:\\x\\y"], &["usr"]);
+        whole("UNIXPATH", &["/", "/a/b.c", "/a\\ b"], &["a/b", "/a b"]);
+        whole("TTY", &["/dev/pts/1", "/dev/tty1", "/dev/ttyp0"], &["/dev/null"]);
+        whole("WINPATH", &["C:\\a\\b.txt", "\\\\host\\share"], &["C:/a"]);
+        whole("URIPROTO", &["http", "git+ssh"], &["1"]);
+        whole("URIHOST", &["example.org:80", "1.2.3.4"], &[":80"]);
+        whole("URIPATH", &["/a/b;c"], &["a", "/a?b"]);
+        whole("URIPARAM", &["?a=1&b[]=2"], &["a=1"]);
+        whole("URIPATHPARAM", &["/a?b=c", "/a"], &["?b"]);
+        whole("URI", &["https://me:pw@example.org:80/a?b=c", "file:///etc/hosts"], &["example.org"]);
+        whole("MONTH", &["Jan", "February", "märz", "Mar", "May", "Okt", "december"], &["Foo", "Janu"]);
+        whole("MONTHNUM", &["1", "01", "12"], &["0", "13"]);
+        whole("MONTHNUM2", &["01"], &["1"]);
+        whole("MONTHDAY", &["1", "01", "31"], &["0", "32"]);
+        whole("DAY", &["Mon", "Wednesday"], &["Mo"]);
+        whole("YEAR", &["26", "2026"], &["226"]);
+        whole("HOUR", &["0", "09", "23"], &["24"]);
+        whole("MINUTE", &["00", "59"], &["60", "5"]);
+        whole("SECOND", &["0", "59", "60", "59.123", "01,5"], &["61"]);
+        whole("TIME", &["01:02:03", "23:59:60.5"], &["24:00:00", "01:02"]);
+        whole("DATE_US", &["12/31/2026", "1-2-26"], &["31/12/2026"]);
+        whole("DATE_EU", &["31.12.2026", "31/12/26"], &["12/31/2026"]);
+        whole("ISO8601_TIMEZONE", &["Z", "+01:00", "-0130"], &["UTC"]);
+        whole("ISO8601_SECOND", &["59.9"], &["x"]);
+        let isos = ["2026-11-21T02:45:04.123Z", "2026-11-21 02:45", "2026-11-21T02:45:04,1+0100"];
+        whole("TIMESTAMP_ISO8601", &isos, &["2026-11-21", "21.11.2026 02:45"]);
+        whole("DATE", &["12/31/2026", "31.12.2026"], &["2026-12-31"]);
+        whole("DATESTAMP", &["31.12.2026 01:02:03", "12/31/26-01:02:03"], &["31.12.2026"]);
+        whole("TZ", &["PST", "EDT", "UTC"], &["CEST"]);
+        whole("DATESTAMP_RFC822", &["Mon Nov 23 2026 01:02:03 UTC"], &["Mon Nov 23"]);
+        whole("DATESTAMP_RFC2822", &["Mon, 23 Nov 2026 01:02:03 +0100"], &["23 Nov 2026"]);
+        whole("DATESTAMP_OTHER", &["Mon Nov 23 01:02:03 EST 2026"], &["Nov 23"]);
+        whole("DATESTAMP_EVENTLOG", &["20261123010203"], &["2026-11-23"]);
+        whole("SYSLOGTIMESTAMP", &["Nov  3 01:02:03", "Nov 23 01:02:03.123"], &["23 Nov 01:02:03"]);
+        whole("PROG", &["sshd", "postfix/smtpd"], &["a b", "a[1]"]);
+        whole("SYSLOGPROG", &["sshd[12]", "kernel"], &["sshd[]"]);
+        whole("SYSLOGHOST", &["web-1"], &["web 1"]);
+        whole("SYSLOGFACILITY", &["<3.4>"], &["<3>"]);
+        whole("HTTPDATE", &["21/Nov/2026:02:45:04 +0100"], &["21/11/2026:02:45:04 +0100"]);
+        whole("HTTPDERROR_DATE", &["Sat Nov 21 02:45:04.123 2026"], &["x"]);
+        whole("SYSLOGBASE", &["Nov 21 02:45:04 web sshd[1]:"], &["web sshd[1]:"]);
+        whole("SYSLOGLINE", &["Nov 21 02:45:04 web sshd[1]: x", "2026-11-21T02:45:04Z web a: b"], &["x"]);
+        whole("LOGLEVEL", &["info", "INFO", "Warning", "err", "ERROR", "Severe", "emerg"], &["foo"]);
+    }
+
+    #[test]
+    fn lines_of_servers() {
+        #[track_caller]
+        fn line(pattern: &str, text: &str, fields: &[(&str, &str)]) {
+            let config = serde_json::json!({"grok": {"patterns": format!("%{{{pattern}}}"), "target": "t"}});
+            let before = serde_json::json!({"message": text});
+            let (after, outcome) = apply(&config.to_string(), &before.to_string());
+            assert!(outcome.ok, "{pattern}");
+            let found: Vec<(&str, &str)> = after["t"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
+                .collect();
+            assert_eq!(found, fields, "{pattern}");
+        }
+        let time = ("timestamp", "21/Nov/2026:02:45:04 +0100");
+        let common = r#"1.2.3.4 - me [21/Nov/2026:02:45:04 +0100] "GET /a?b HTTP/1.1" 200 12"#;
+        let request = [("verb", "GET"), ("request", "/a?b"), ("httpversion", "1.1")];
+        let fields =
+            [&[("clientip", "1.2.3.4"), ("ident", "-"), ("auth", "me"), time], &request[..]].concat();
+        let fields = [fields, vec![("response", "200"), ("bytes", "12")]].concat();
+        line("COMMONAPACHELOG", common, &fields);
+        line("HTTPD_COMMONLOG", common, &fields);
+        let combined = format!(r#"{common} "-" "Mozilla \"5\"""#);
+        let fields = [fields, vec![("referrer", r#""-""#), ("agent", r#""Mozilla \"5\"""#)]].concat();
+        line("COMBINEDAPACHELOG", &combined, &fields);
+        line("HTTPD_COMBINEDLOG", &combined, &fields);
+        let raw = ("rawrequest", r"\x16\x03");
+        line(
+            "COMMONAPACHELOG",
+            r#"::1 - - [21/Nov/2026:02:45:04 +0100] "\x16\x03" 400 -"#,
+            &[("clientip", "::1"), ("ident", "-"), ("auth", "-"), time, raw, ("response", "400")],
+        );
+        let request = [("verb", "POST"), ("request", "/"), ("httpversion", "2.0"), ("response", "200")];
+        let fields = [&[("clientip", "a.b"), ("auth", "me@x"), time], &request[..]].concat();
+        line(
+            "NGINXACCESS",
+            r#"a.b - me@x [21/Nov/2026:02:45:04 +0100] "POST / HTTP/2.0" 200 0 "-" "curl/8""#,
+            &[fields, vec![("bytes", "0"), ("referrer", "-"), ("agent", "curl/8")]].concat(),
+        );
+        let module = [("module", "core"), ("loglevel", "error"), ("pid", "12"), ("tid", "34")];
+        let client = [("clientip", "1.2.3.4"), ("clientport", "56"), ("errorcode", "AH00126")];
+        let time = [("timestamp", "Sat Nov 21 02:45:04.123456 2026")];
+        line(
+            "HTTPD_ERRORLOG",
+            "[Sat Nov 21 02:45:04.123456 2026] [core:error] [pid 12:tid 34] [client 1.2.3.4:56] AH00126: bad",
+            &[&time[..], &module, &client, &[("message", "bad")]].concat(),
+        );
+        let time = ("timestamp", "Sat Nov 21 02:45:04 2026");
+        line(
+            "HTTPD_ERRORLOG",
+            "[Sat Nov 21 02:45:04 2026] [error] [client 1.2.3.4] gone",
+            &[time, ("loglevel", "error"), ("clientip", "1.2.3.4"), ("message", "gone")],
+        );
+        let time = ("timestamp", "Nov 21 02:45:04");
+        line(
+            "SYSLOGLINE",
+            "Nov 21 02:45:04 web sshd[12]: hello",
+            &[time, ("logsource", "web"), ("program", "sshd"), ("pid", "12"), ("message", "hello")],
+        );
+        line(
+            "SYSLOGBASE",
+            "Nov 21 02:45:04 <3.4> web kernel: hello",
+            &[time, ("facility", "3"), ("priority", "4"), ("logsource", "web"), ("program", "kernel")],
+        );
+    }
+
+    #[test]
+    fn casts_are_kept() {
+        let expanded = expand::expand("%{INT:a:int}%{INT:b:float}%{INT:c}", &Default::default()).unwrap();
+        let casts: Vec<Cast> = expanded.captures.iter().map(|capture| capture.cast).collect();
+        assert_eq!(casts, [Cast::Int, Cast::Float, Cast::Text]);
+    }
+}
