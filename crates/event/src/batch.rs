@@ -270,7 +270,7 @@ impl Batch {
             Kind::Int => Value::Int(field.data as i64),
             Kind::Float => Value::Float(f64::from_bits(field.data)),
             Kind::Time => Value::Time(field.data as i64),
-            Kind::Str => Value::Str(Cow::Borrowed(self.span_bytes(field.span()))),
+            Kind::Str | Kind::Plain => Value::Str(Cow::Borrowed(self.span_bytes(field.span()))),
             Kind::Raw => json::checked(self.raw(field.span())),
             Kind::Object | Kind::Array => {
                 let mut out = Vec::new();
@@ -292,6 +292,7 @@ impl Batch {
                 out.push(b'"');
             }
             Kind::Str => json::write_str(self.span_bytes(field.span()), out),
+            Kind::Plain => json::write_plain(self.span_bytes(field.span()), out),
             Kind::Raw => out.extend_from_slice(self.span_bytes(field.span())),
             Kind::Object => {
                 out.push(b'{');
@@ -317,7 +318,12 @@ impl Batch {
     }
 
     fn write_member(&self, field: Field, out: &mut Vec<u8>) {
-        json::write_str(self.names.get(field.name).as_bytes(), out);
+        let name = self.names.get(field.name).as_bytes();
+        if self.names.are_plain() {
+            json::write_plain(name, out);
+        } else {
+            json::write_str(name, out);
+        }
         out.push(b':');
         self.write_value(field, out);
     }
@@ -499,12 +505,12 @@ impl Batch {
 
 /// The field of a scanned value whose text begins at `base` of the bytes.
 pub(crate) fn raw_field(name: u32, base: usize, item: &scan::Item) -> Field {
-    let span = Span::new(base + item.range.start, base + item.range.end);
+    let span = Span::new(base + item.range().start, base + item.range().end);
     match item.shape {
         scan::Shape::Null => Field::new(name, Kind::Null, 0),
         scan::Shape::True => Field::new(name, Kind::Bool, 1),
         scan::Shape::False => Field::new(name, Kind::Bool, 0),
-        scan::Shape::Plain => Field::spanning(name, Kind::Str, span),
+        scan::Shape::Plain => Field::spanning(name, Kind::Plain, span),
         _ => Field::spanning(name, Kind::Raw, span),
     }
 }

@@ -82,7 +82,7 @@ impl<'b> Event<'b> {
     pub fn text(&mut self, path: &Path) -> Option<Span> {
         if let [part] = path.parts()
             && let Some(field) = self.batch.find(&self.top, part)
-            && field.kind == Kind::Str
+            && matches!(field.kind, Kind::Str | Kind::Plain)
         {
             return Some(field.span());
         }
@@ -390,12 +390,12 @@ impl<'b> Event<'b> {
             let mut skew = 0;
             let result = scan::members(text, 0, 0, &mut |key, item| {
                 let key_text: Cow<'_, str> = match key.shape {
-                    Shape::Plain => Cow::Borrowed(&checked[key.range.clone()]),
+                    Shape::Plain => Cow::Borrowed(&checked[key.range()]),
                     _ => json::key_of(checked, &key),
                 };
                 if key_text == "@timestamp" {
                     if item.shape == Shape::Plain
-                        && let Some(ns) = time::parse_rfc3339(&text[item.range.clone()])
+                        && let Some(ns) = time::parse_rfc3339(&text[item.range()])
                     {
                         slot.time = ns;
                         skew += 1;
@@ -418,7 +418,7 @@ impl<'b> Event<'b> {
                     Some(at) => top[at] = field,
                     None => {
                         if top.len() >= FIELDS_MAX {
-                            return Err(scan::error(key.range.start, "too many fields"));
+                            return Err(scan::error(key.range().start, "too many fields"));
                         }
                         touches_common |= tops.is_some_and(|tops| tops.names().any(|own| *own == key_text));
                         note(stamps, name, stamp, top.len());
@@ -459,7 +459,8 @@ impl<'b> Event<'b> {
         let text = std::str::from_utf8(self.bytes(span))
             .map_err(|error| scan::error(error.valid_up_to(), "not UTF-8"))?;
         let bytes = text.as_bytes();
-        let (item, end) = scan::value(bytes, scan::blank(bytes, 0), 0)?;
+        let item = scan::value(bytes, scan::blank(bytes, 0), 0)?;
+        let end = item.end();
         let end = scan::blank(bytes, end);
         if end != bytes.len() {
             return Err(scan::error(end, "something behind the value"));

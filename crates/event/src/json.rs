@@ -38,6 +38,14 @@ pub fn write_str(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Writes text that needs no escapes as a JSON string.
+pub(crate) fn write_plain(text: &[u8], out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
 fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;
     loop {
@@ -95,7 +103,8 @@ pub fn write_float(value: f64, out: &mut Vec<u8>) {
 /// Checks that the text is one JSON value and returns its value.
 pub fn parse(text: &str) -> Result<Value<'_>, JsonError> {
     let bytes = text.as_bytes();
-    let (item, end) = scan::value(bytes, scan::blank(bytes, 0), 0)?;
+    let item = scan::value(bytes, scan::blank(bytes, 0), 0)?;
+    let end = item.end();
     let end = scan::blank(bytes, end);
     if end != bytes.len() {
         return Err(scan::error(end, "something behind the value"));
@@ -133,17 +142,17 @@ pub fn elements<'t>(text: &'t str, mut each: impl FnMut(Value<'t>)) -> Result<()
 
 pub(crate) fn key_of<'t>(text: &'t str, key: &Item) -> Cow<'t, str> {
     match key.shape {
-        Shape::Plain => Cow::Borrowed(&text[key.range.clone()]),
+        Shape::Plain => Cow::Borrowed(&text[key.range()]),
         _ => {
             let mut name = Vec::new();
-            scan::unescape(&text.as_bytes()[key.range.clone()], &mut name);
+            scan::unescape(&text.as_bytes()[key.range()], &mut name);
             Cow::Owned(String::from_utf8_lossy(&name).into_owned())
         }
     }
 }
 
 pub(crate) fn value_of<'t>(text: &'t str, item: &Item) -> Value<'t> {
-    let part = &text[item.range.clone()];
+    let part = &text[item.range()];
     match item.shape {
         Shape::Null => Value::Null,
         Shape::True => Value::Bool(true),
@@ -196,5 +205,5 @@ pub(crate) fn dig<'t>(text: &'t str, parts: &[Part]) -> Option<Value<'t>> {
         .ok()?;
     }
     let item = found?;
-    if rest.is_empty() { Some(value_of(text, &item)) } else { dig(&text[item.range], rest) }
+    if rest.is_empty() { Some(value_of(text, &item)) } else { dig(&text[item.range()], rest) }
 }

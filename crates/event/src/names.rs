@@ -3,6 +3,7 @@
 //! Names are small numbers, good within their batch. There is no process-wide table that
 //! input could fill; the table goes where the batch goes and is emptied with it.
 
+use crate::scan;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,11 +19,14 @@ pub(crate) struct Names {
     /// Open addressing; an entry is the id + 1, 0 is empty.
     table: Vec<u32>,
     serial: u64,
+    /// No name needs escapes in JSON.
+    are_plain: bool,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { text: String::new(), ends: Vec::new(), table: vec![0; 128], serial: next_serial() }
+        let (text, ends) = Default::default();
+        Self { text, ends, table: vec![0; 128], serial: next_serial(), are_plain: true }
     }
 }
 
@@ -36,6 +40,12 @@ impl Names {
         self.ends.clear();
         self.table.fill(0);
         self.serial = next_serial();
+        self.are_plain = true;
+    }
+
+    /// Whether JSON writes all names as they are.
+    pub(crate) fn are_plain(&self) -> bool {
+        self.are_plain
     }
 
     /// Differs for every filling of every table, so that a path can remember its number.
@@ -74,6 +84,7 @@ impl Names {
             self.grow();
         }
         let id = self.len() as NameId;
+        self.are_plain &= scan::special(name.as_bytes(), 0) == name.len();
         self.text.push_str(name);
         self.ends.push(self.text.len() as u32);
         self.enter(id);
@@ -110,6 +121,7 @@ impl Names {
     pub(crate) fn fill(&mut self, text: &str, ends: impl Iterator<Item = u32>) -> Option<()> {
         self.clear();
         self.text.push_str(text);
+        self.are_plain = scan::special(text.as_bytes(), 0) == text.len();
         let mut before = 0;
         for end in ends {
             if end < before || !text.is_char_boundary(end as usize) {

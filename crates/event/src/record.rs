@@ -145,7 +145,7 @@ impl Batch {
         for (at, field) in self.fields.iter().enumerate() {
             let span = field.span();
             let fits = match field.kind {
-                Kind::Str | Kind::Raw => span.from <= span.to && span.to <= bytes,
+                Kind::Str | Kind::Plain | Kind::Raw => span.from <= span.to && span.to <= bytes,
                 Kind::Object | Kind::Array => span.from <= span.to && span.to <= fields,
                 _ => true,
             };

@@ -178,12 +178,14 @@ pub(crate) enum Kind {
     Object = 7,
     /// A range of fields without names.
     Array = 8,
+    /// Text that JSON writes as it is, in quotes: UTF-8 without anything to escape.
+    Plain = 9,
 }
 
 impl Kind {
     pub(crate) fn of(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Null, Bool, Int, Float, Time, Str, Raw, Object, Array].get(byte as usize).copied()
+        [Null, Bool, Int, Float, Time, Str, Raw, Object, Array, Plain].get(byte as usize).copied()
     }
 }
 
