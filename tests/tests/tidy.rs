@@ -48,7 +48,11 @@ fn tidy_pure_crates_do_no_io() {
         &["event", "wire", "expr", "filters"],
         &[
             "std::fs",
-            "std::net",
+            "TcpStream",
+            "TcpListener",
+            "UdpSocket",
+            "UnixStream",
+            "ToSocketAddrs",
             "std::thread",
             "SystemTime",
             "Instant::now",

@@ -28,6 +28,8 @@ struct State {
     entries: HashMap<Id, Entry>,
     changed: HashSet<Id>,
     removed: Vec<Id>,
+    /// How many entries are rewound.
+    rewound: usize,
     statuses: BTreeMap<String, Vec<FileStatus>>,
     unreadable: BTreeMap<String, Vec<Unreadable>>,
 }
@@ -161,8 +163,9 @@ impl Registry {
         entry.generation += 1;
         (entry.watermark, entry.mark) = (0, 0);
         entry.done.clear();
-        entry.rewound = false;
+        let was_rewound = std::mem::take(&mut entry.rewound);
         let generation = entry.generation;
+        state.rewound -= usize::from(was_rewound);
         state.changed.insert(origin.id);
         Origin { generation, ..origin }
     }
@@ -179,7 +182,8 @@ impl Registry {
     /// Forgets an origin.
     pub fn remove(&self, origin: Origin) {
         let mut state = self.state();
-        if state.entries.remove(&origin.id).is_some() {
+        if let Some(entry) = state.entries.remove(&origin.id) {
+            state.rewound -= usize::from(entry.rewound);
             state.changed.remove(&origin.id);
             state.removed.push(origin.id);
         }
@@ -195,12 +199,19 @@ impl Registry {
             .map_or(0, |entry| entry.watermark)
     }
 
+    /// Whether any input must begin again somewhere.
+    pub fn has_rewound(&self) -> bool {
+        self.state().rewound > 0
+    }
+
     /// Where the input must begin again because events came back undone, and the mark of what
     /// stands before; told once.
     pub fn rewound(&self, origin: Origin) -> Option<(u64, u64)> {
         let mut state = self.state();
         let entry = state.entries.get_mut(&origin.id)?;
-        std::mem::take(&mut entry.rewound).then_some((entry.watermark, entry.mark))
+        let rewound = std::mem::take(&mut entry.rewound).then_some((entry.watermark, entry.mark));
+        state.rewound -= usize::from(rewound.is_some());
+        rewound
     }
 
     /// Opens ranges of positions. When the share settles they are done, or, if it was let
@@ -305,6 +316,7 @@ impl State {
     fn undone(&mut self, range: Positions) {
         let entry = self.entries.get_mut(&range.origin);
         if let Some(entry) = entry.filter(|entry| entry.generation == range.generation) {
+            self.rewound += usize::from(!entry.rewound);
             entry.rewound = true;
         }
     }

@@ -9,17 +9,21 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// One file that is followed, open or not.
 pub(super) struct Followed {
     pub(super) path: PathBuf,
+    /// Where links lead to, if the path goes over any.
+    pub(super) real: Option<PathBuf>,
     pub(super) identity: Identity,
     origin: Origin,
     common: Arc<Common>,
     host: String,
     pub(super) file: Option<File>,
+    /// When it was written to last, if it was closed with nothing left to read.
+    closed: Option<SystemTime>,
     offset: u64,
     /// The end of the last range of positions that was given on; a hole may lie behind it.
     reported: u64,
@@ -72,13 +76,16 @@ impl Followed {
         now: Instant,
     ) -> Self {
         let common = common(origin, &identity.path, host);
+        let real = std::fs::canonicalize(&path).ok().filter(|real| *real != path);
         Self {
             path,
+            real,
             identity,
             origin,
             common,
             host: host.to_owned(),
             file: None,
+            closed: None,
             offset,
             reported: offset,
             tail: Vec::new(),
@@ -268,7 +275,23 @@ impl Followed {
         self.next_look = now + Duration::from_secs(1);
     }
 
-    fn nothing(&mut self, now: Instant) {
+    /// Closes the file until something happens to it.
+    pub(super) fn close(&mut self) {
+        let meta = self.file.take().and_then(|file| file.metadata().ok());
+        self.closed = meta.filter(|meta| meta.len() == self.offset).and_then(|meta| meta.modified().ok());
+    }
+
+    /// Whether it was read to its end when it was closed, and was not written to since.
+    pub(super) fn is_as_it_was(&self) -> bool {
+        let Some(closed) = self.closed.filter(|_| self.gone.is_none()) else { return false };
+        std::fs::metadata(&self.path).is_ok_and(|meta| {
+            key(&meta) == self.key()
+                && meta.len() == self.offset
+                && meta.modified().is_ok_and(|at| at == closed)
+        })
+    }
+
+    pub(super) fn nothing(&mut self, now: Instant) {
         self.next_look = now + self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         self.waiting = 0;

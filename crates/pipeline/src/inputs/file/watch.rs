@@ -8,9 +8,11 @@ use super::{Config, ConfigError, InputContext, InputError, StartAt};
 use crate::registry::{FileStatus, Known, Registry, Unreadable};
 use rustix::fs::inotify;
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,17 +24,31 @@ pub(super) struct Watch {
     context: InputContext,
     patterns: Patterns,
     files: Vec<Followed>,
+    /// Device and inode of each of them.
+    keys: HashSet<(u64, u64)>,
+    /// Where each of them is in the list, by its path; made anew when they change.
+    places: HashMap<PathBuf, usize>,
     /// What the registry knows and nobody follows now, by device and inode.
     known: HashMap<(u64, u64), (Known, Identity)>,
     /// Copies of files that we read, and since when they are there.
     copies: HashMap<(u64, u64), Instant>,
     inotify: Option<OwnedFd>,
-    watched: HashSet<PathBuf>,
+    /// Folders that inotify watches, by its number for each.
+    watched: HashMap<i32, PathBuf>,
+    /// Every folder in which files may appear is among them.
+    all_watched: bool,
     next_scan: Instant,
     next_status: Instant,
+    /// How many files are open, at most; some may be closed already.
     open: usize,
     open_max: usize,
+    /// Where the search for a file to close goes on.
+    hand: usize,
+    /// The paths of all files that are followed or known, under which they were found.
+    bases: HashSet<String>,
     first_scan: bool,
+    /// How the files stood when it was said last.
+    statuses: Vec<FileStatus>,
     /// Something came up while looking: look again soon.
     hurry: bool,
 }
@@ -41,6 +57,14 @@ pub(super) struct Watch {
 const COPY_WAIT: Duration = Duration::from_secs(60);
 /// How soon it is looked again when something came up while looking.
 const HURRY: Duration = Duration::from_millis(5);
+/// So many files are closed when one must be.
+const CLOSED_AT_ONCE: usize = 16;
+/// The shortest sleep: whoever writes wakes us up.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// With inotify's word for new names, patterns are looked up so many times less often.
+const SCANS_SPARED: u32 = 10;
+/// A file that was quiet for so long stands as it stood.
+const STATUS_QUIET: Duration = Duration::from_secs(5);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Descriptors that are left for everything else.
 const RESERVED_FILES: u64 = 64;
@@ -66,14 +90,20 @@ impl Watch {
             context,
             patterns,
             files: Vec::new(),
+            keys: HashSet::new(),
+            places: HashMap::new(),
             inotify: inotify::init(flags).ok(),
             copies: HashMap::new(),
-            watched: HashSet::new(),
+            watched: HashMap::new(),
+            all_watched: false,
             next_scan: now,
             next_status: now,
             open: 0,
+            hand: 0,
+            bases: HashSet::new(),
             open_max,
             first_scan: true,
+            statuses: Vec::new(),
             hurry: false,
         })
     }
@@ -105,40 +135,58 @@ impl Watch {
     /// From now on there is only looking.
     #[cfg(test)]
     pub(super) fn forget_inotify(&mut self) {
-        self.inotify = None;
+        (self.inotify, self.all_watched) = (None, false);
     }
 
     /// How long nothing needs to be done.
     pub(super) fn pause(&self, now: Instant) -> Duration {
-        let next =
-            self.files.iter().map(|file| file.next_look).min().unwrap_or(self.next_scan).min(self.next_scan);
-        next.saturating_duration_since(now).max(Duration::from_millis(1))
+        let next = self.files.iter().map(|file| file.next_look).min();
+        let next = next.unwrap_or(self.next_scan).min(self.next_scan);
+        // Many quiet files are looked at together, not each at its own moment.
+        next.saturating_duration_since(now).max(PAUSE_MIN)
     }
 
-    /// Takes what inotify said; any word of it makes us look again.
+    /// Takes what inotify said: a file that was written to is looked at, and a new name makes
+    /// us look for files.
     pub(super) fn woken(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(inotify, &mut buffer);
-        let mut names_changed = false;
-        let mut said = false;
+        let now = Instant::now();
+        let mut is_strange = false;
         while let Ok(event) = reader.next() {
-            said = true;
             let names = inotify::ReadFlags::CREATE
                 | inotify::ReadFlags::MOVED_FROM
                 | inotify::ReadFlags::MOVED_TO
                 | inotify::ReadFlags::DELETE
                 | inotify::ReadFlags::QUEUE_OVERFLOW;
-            names_changed |= event.events().intersects(names);
+            if event.events().intersects(names) {
+                self.next_scan = now;
+            }
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            let path = self.watched.get(&event.wd()).zip(name).map(|(folder, name)| folder.join(name));
+            match path.and_then(|path| self.places.get(&path).copied()) {
+                Some(index) => self.files[index].wake(now),
+                None => is_strange = true,
+            }
         }
-        let now = Instant::now();
-        if said {
-            for file in &mut self.files {
+        if is_strange {
+            // Perhaps one that goes by another name than when it was found.
+            for file in self.files.iter_mut().filter(|file| file.gone.is_some()) {
                 file.wake(now);
             }
         }
-        if names_changed {
-            self.next_scan = now;
+    }
+
+    fn index_files(&mut self) {
+        self.keys = self.files.iter().map(Followed::key).collect();
+        self.places.clear();
+        self.statuses.clear();
+        let known = self.known.values().map(|(_, identity)| &identity.path);
+        self.bases = self.files.iter().map(|file| &file.identity.path).chain(known).cloned().collect();
+        for (at, file) in self.files.iter().enumerate() {
+            self.places.insert(file.path.clone(), at);
+            self.places.extend(file.real.clone().map(|real| (real, at)));
         }
     }
 
@@ -148,7 +196,11 @@ impl Watch {
         if now >= self.next_scan {
             self.hurry = false;
             created = self.scan(now);
-            let pause = if self.hurry { HURRY } else { self.config.scan_interval.0 };
+            let pause = match (self.hurry, self.all_watched) {
+                (true, _) => HURRY,
+                (_, true) => self.config.scan_interval.0 * SCANS_SPARED,
+                _ => self.config.scan_interval.0,
+            };
             self.next_scan = now + pause;
         }
         created |= self.restart_cut(now);
@@ -167,6 +219,9 @@ impl Watch {
 
     /// Goes back where events came back undone.
     fn rewind(&mut self) {
+        if !self.context.registry.has_rewound() {
+            return;
+        }
         for file in &mut self.files {
             if let Some((offset, mark)) = self.context.registry.rewound(file.origin()) {
                 file.seek(offset, mark);
@@ -184,13 +239,12 @@ impl Watch {
         }
         let mut present: HashMap<(u64, u64), PathBuf> = HashMap::new();
         let mut fresh: Vec<(PathBuf, Metadata)> = Vec::new();
-        let followed: HashSet<(u64, u64)> = self.files.iter().map(Followed::key).collect();
         for path in found.files {
             match fs::metadata(&path) {
                 Ok(meta) if !meta.is_file() => {}
                 Ok(meta) => {
                     // One reader per file, by however many names it is reached.
-                    if present.insert(key(&meta), path.clone()).is_none() && !followed.contains(&key(&meta)) {
+                    if present.insert(key(&meta), path.clone()).is_none() && !self.is_followed(&meta) {
                         fresh.push((path, meta));
                     }
                 }
@@ -223,13 +277,17 @@ impl Watch {
         // What was written first is read first.
         self.files[before..].sort_by_key(|file| file.identity.seen);
         self.first_scan = false;
+        let were = self.files.len();
         self.drop_finished();
+        if self.files.len() != before || were != before {
+            self.index_files();
+        }
         self.context.registry.set_unreadable(&self.context.name, unreadable);
         created
     }
 
     fn is_followed(&self, meta: &Metadata) -> bool {
-        self.files.iter().any(|file| file.key() == key(meta))
+        self.keys.contains(&key(meta))
     }
 
     /// Takes up a file that nobody follows yet; `base` is the path that it had before it was
@@ -255,6 +313,7 @@ impl Watch {
                     self.follow(&copy, evidence, known.origin, now);
                     if let Some(moved) = self.files.last_mut() {
                         moved.move_to_copy(copy, &copy_meta, opened);
+                        self.keys.insert(moved.key());
                         self.context.registry.set_meta(moved.origin(), text_of_identity(&moved.identity));
                     }
                     self.create(&identity, 0)
@@ -300,6 +359,13 @@ impl Watch {
         tracing::debug!(path = %path.display(), offset, "following");
         let host = &self.context.host;
         self.files.push(Followed::new(path.to_owned(), identity, origin, (offset, mark), host, now));
+        let Some(file) = self.files.last() else { return };
+        self.keys.insert(file.key());
+        self.bases.insert(file.identity.path.clone());
+        if let Some(folder) = file.real.as_deref().and_then(Path::parent).map(Path::to_owned) {
+            // Whoever writes through a link does so elsewhere.
+            self.watch_folder(&folder);
+        }
     }
 
     /// Whether a file is a copy that copytruncate made of one that we read, or will be one:
@@ -307,7 +373,7 @@ impl Watch {
     /// what we read of that before it was cut. Such a file is left alone until the original
     /// is cut; then the original's origin goes on in it. `is_wanted`: a pattern matches it.
     fn is_copy(&mut self, path: &Path, meta: &Metadata, is_wanted: bool, now: Instant) -> bool {
-        if self.known.contains_key(&key(meta)) {
+        if self.known.contains_key(&key(meta)) || !self.has_base(path) {
             return false;
         }
         let Ok(file) = File::open(path) else { return false };
@@ -362,6 +428,13 @@ impl Watch {
         is_copy
     }
 
+    /// Whether the name of a file begins with that of one that we know, in the same folder.
+    fn has_base(&self, path: &Path) -> bool {
+        let text = text_of(path);
+        let name = text.rfind('/').map_or(0, |at| at + 1);
+        text.char_indices().any(|(end, _)| end > name && self.bases.contains(&text[..end]))
+    }
+
     /// A file was cut: what was not read of it may stand in a copy beside it.
     fn take_copy(&mut self, evidence: &Evidence) -> Option<(PathBuf, File, Metadata)> {
         if !evidence.is_telling() {
@@ -414,6 +487,9 @@ impl Watch {
                 fresh.opened(own);
             }
         }
+        if changed {
+            self.index_files();
+        }
         changed
     }
 
@@ -429,7 +505,6 @@ impl Watch {
             let since = bases.entry(PathBuf::from(&identity.path)).or_insert(identity.seen);
             *since = (*since).min(identity.seen);
         }
-        let followed: HashSet<(u64, u64)> = self.files.iter().map(Followed::key).collect();
         let mut folders = Folders::default();
         let mut rotated: Vec<(PathBuf, PathBuf, Metadata)> = Vec::new();
         for (base, since) in bases {
@@ -439,10 +514,7 @@ impl Watch {
                     Some((known, identity)) => known.watermark != meta.len() || identity.seen < written,
                     None => written >= since,
                 };
-                if is_news
-                    && meta.len() > 0
-                    && !present.contains_key(&key(&meta))
-                    && !followed.contains(&key(&meta))
+                if is_news && meta.len() > 0 && !present.contains_key(&key(&meta)) && !self.is_followed(&meta)
                 {
                     rotated.push((path, base.clone(), meta));
                 }
@@ -497,15 +569,14 @@ impl Watch {
         if self.files[index].file.is_some() {
             return true;
         }
-        self.open = self.files.iter().filter(|file| file.file.is_some()).count();
-        if self.open >= self.open_max {
-            let quietest = (0..self.files.len())
-                .filter(|other| self.files[*other].file.is_some() && self.files[*other].gone.is_none())
-                .max_by_key(|other| self.files[*other].quiet_for(now));
-            if let Some(other) = quietest {
-                self.files[other].file = None;
-            }
+        if self.files[index].is_as_it_was() {
+            self.files[index].nothing(now);
+            return false;
         }
+        if self.open >= self.open_max {
+            self.close_one();
+        }
+        self.open += 1;
         let file = &mut self.files[index];
         match File::open(&file.path) {
             Ok(opened) if opened.metadata().is_ok_and(|meta| key(&meta) == file.key()) => {
@@ -521,6 +592,26 @@ impl Watch {
                     file.error = Some(error.to_string());
                 }
                 false
+            }
+        }
+    }
+
+    /// Closes a file to make room for another, in turn.
+    fn close_one(&mut self) {
+        self.open = self.files.iter().filter(|file| file.file.is_some()).count();
+        if self.open < self.open_max {
+            return;
+        }
+        for _ in 0..self.files.len() {
+            self.hand = (self.hand + 1) % self.files.len();
+            let file = &mut self.files[self.hand];
+            if file.file.is_some() && file.gone.is_none() && !file.is_finite {
+                file.close();
+                self.open -= 1;
+                // A few more at once, so that counting is rare.
+                if self.open + CLOSED_AT_ONCE <= self.open_max {
+                    return;
+                }
             }
         }
     }
@@ -547,7 +638,7 @@ impl Watch {
         let after = self.config.close_inactive.0;
         for file in &mut self.files {
             if file.file.is_some() && file.gone.is_none() && !file.is_finite && file.quiet_for(now) >= after {
-                file.file = None;
+                file.close();
             }
         }
     }
@@ -556,8 +647,14 @@ impl Watch {
     pub(super) fn remember(&mut self) {
         let registry = self.context.registry.clone();
         let now = Instant::now();
-        let mut statuses = Vec::new();
-        for file in &mut self.files {
+        let mut news = self.files.len() != self.statuses.len();
+        self.statuses.resize_with(self.files.len(), FileStatus::default);
+        for (file, status) in self.files.iter_mut().zip(&mut self.statuses) {
+            // Nobody needs to hear again and again of files that nothing happens to.
+            if file.is_quiet(now, STATUS_QUIET) && [status.read, status.safe] == [file.offset(); 2] {
+                continue;
+            }
+            news = true;
             let safe = registry.watermark(file.origin());
             let meta = file.file.as_ref().and_then(|file| file.metadata().ok());
             let size = meta.as_ref().map_or(file.size, Metadata::len);
@@ -567,33 +664,36 @@ impl Watch {
             }
             file.size = file.size.max(size);
             let behind = size.saturating_sub(file.offset());
-            statuses.push(FileStatus {
+            *status = FileStatus {
                 path: text_of(&file.path),
                 read: file.offset(),
                 safe,
                 behind,
                 seconds_behind: if behind > 0 { file.quiet_for(now).as_secs() } else { 0 },
-            });
+            };
         }
-        registry.set_statuses(&self.context.name, statuses);
+        if news {
+            registry.set_statuses(&self.context.name, self.statuses.clone());
+        }
     }
 
     fn watch_folders(&mut self, folders: &[PathBuf]) {
-        let Some(inotify) = &self.inotify else { return };
-        for folder in folders {
-            if self.watched.contains(folder) {
-                continue;
-            }
-            let flags = inotify::WatchFlags::MODIFY
-                | inotify::WatchFlags::CREATE
-                | inotify::WatchFlags::MOVED_FROM
-                | inotify::WatchFlags::MOVED_TO
-                | inotify::WatchFlags::DELETE;
-            // Where there are no watches left, polling is enough.
-            if inotify::add_watch(inotify, folder, flags).is_ok() {
-                self.watched.insert(folder.clone());
-            }
-        }
+        let watched = folders.iter().map(|folder| self.watch_folder(folder)).filter(|watched| *watched);
+        self.all_watched = watched.count() == folders.len();
+    }
+
+    /// Says whether inotify watches the folder.
+    fn watch_folder(&mut self, folder: &Path) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let flags = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_FROM
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::DELETE;
+        // For a folder that is watched already the number is the same.
+        let Ok(number) = inotify::add_watch(inotify, folder, flags) else { return false };
+        self.watched.entry(number).or_insert_with(|| folder.to_owned());
+        true
     }
 }
 
