@@ -1,13 +1,12 @@
 //! Kills at random moments, counted: what was written against what the store holds.
 
 use crate::corpus::access_line;
-use serde_json::Value;
+use crate::pond::Pond;
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -60,10 +59,6 @@ pub(crate) fn soak(arguments: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn binary() -> PathBuf {
-    std::env::current_exe().expect("the program's own path").with_file_name("logpond")
-}
-
 fn kill_loop(setup: &Setup) -> io::Result<bool> {
     let mut folder = tempfile::tempdir()?;
     let log = folder.path().join("access.log");
@@ -83,7 +78,7 @@ fn kill_loop(setup: &Setup) -> io::Result<bool> {
     let begun = Instant::now();
     let whole = Duration::from_secs_f64(setup.lines as f64 / setup.rate as f64);
     for kill in 0..setup.kills {
-        let mut pond = Pond::start(folder.path())?;
+        let mut pond = Pond::start(folder.path(), &folder.path().join("access.log"))?;
         let rest = whole.saturating_sub(begun.elapsed()) / (setup.kills - kill).max(1);
         std::thread::sleep(rest.mul_f64(random.f64() * 2.0).max(Duration::from_millis(random.u64(20..400))));
         pond.kill();
@@ -94,7 +89,7 @@ fn kill_loop(setup: &Setup) -> io::Result<bool> {
             setup.lines
         );
     }
-    let pond = Pond::start(folder.path())?;
+    let pond = Pond::start(folder.path(), &folder.path().join("access.log"))?;
     writer.join().map_err(|_| io::Error::other("the writer panicked"))??;
     let expected = setup.lines;
     let mut count = 0;
@@ -110,7 +105,7 @@ fn kill_loop(setup: &Setup) -> io::Result<bool> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    let seen = pond.numbers(setup.lines)?;
+    let seen = numbers(&pond, setup.lines)?;
     let lost = (0..setup.lines).filter(|n| !seen.contains_key(n)).count() as u64;
     let twice: u64 = seen.values().map(|times| times - 1).sum();
     println!();
@@ -166,89 +161,28 @@ fn write_lines(log: &Path, lines: u64, rate: u64, rotate: Duration, written: &At
     Ok(())
 }
 
-struct Pond {
-    child: Child,
-    address: String,
-}
-
-impl Pond {
-    fn start(folder: &Path) -> io::Result<Self> {
-        let mut child = Command::new(binary())
-            .args(["up", "--no-journal", "--listen", "127.0.0.1:0", "--log-level", "error", "--data-dir"])
-            .arg(folder.join("data"))
-            .arg(folder.join("access.log"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let address = said.by_ref().map_while(Result::ok).find_map(|line| {
-            let at = line.find("http://")?;
-            Some(line[at + 7..].split(|c: char| c.is_whitespace() || c == '/').next()?.to_owned())
-        });
-        let address = address.ok_or_else(|| io::Error::other("logpond did not come up"))?;
-        std::thread::spawn(move || {
-            for line in said.map_while(Result::ok).filter(|line| line.contains("ERROR")) {
-                eprintln!("{line}");
-            }
-        });
-        Ok(Self { child, address })
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    fn request(&self, path: &str, body: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-        write!(
-            stream,
-            "POST {path} HTTP/1.0\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        )
-        .ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-        serde_json::from_slice(&answer[at + 4..]).ok()
-    }
-
-    fn count(&self) -> Option<u64> {
-        self.request("/_count", "")?["count"].as_u64()
-    }
-
-    /// How often each line is in the store, page by page.
-    fn numbers(&self, lines: u64) -> io::Result<HashMap<u64, u64>> {
-        let mut seen: HashMap<u64, u64> = HashMap::with_capacity(lines as usize);
-        let (mut after, mut repeated) = (-1_i64, 0);
-        loop {
-            let body = format!(
-                "{{\"size\":10000,\"sort\":[\"_seq_no\"],\"search_after\":[{after}],\"_source\":[\"path\",\"log.*\"]}}"
-            );
-            let answer =
-                self.request("/logs-*/_search", &body).ok_or_else(|| io::Error::other("a search failed"))?;
-            let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
-            let Some(last) = hits.last() else { return Ok(seen) };
-            after = last["sort"][0].as_i64().unwrap_or(i64::MAX);
-            for hit in &hits {
-                let path = hit["_source"]["path"].as_str().unwrap_or_default();
-                let number = path.rsplit('/').next().and_then(|rest| rest.split('?').next()?.parse().ok());
-                let times = seen.entry(number.unwrap_or(u64::MAX)).or_default();
-                *times += 1;
-                if *times > 1 && repeated < REPEATED_MAX {
-                    repeated += 1;
-                    println!("again: {} {} {}", hit["_id"], hit["_source"]["log"], path);
-                }
+/// How often each line is in the store, page by page.
+fn numbers(pond: &Pond, lines: u64) -> io::Result<HashMap<u64, u64>> {
+    let mut seen: HashMap<u64, u64> = HashMap::with_capacity(lines as usize);
+    let (mut after, mut repeated) = (-1_i64, 0);
+    loop {
+        let body = format!(
+            "{{\"size\":10000,\"sort\":[\"_seq_no\"],\"search_after\":[{after}],\"_source\":[\"path\",\"log.*\"]}}"
+        );
+        let answer =
+            pond.request("/logs-*/_search", &body).ok_or_else(|| io::Error::other("a search failed"))?;
+        let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
+        let Some(last) = hits.last() else { return Ok(seen) };
+        after = last["sort"][0].as_i64().unwrap_or(i64::MAX);
+        for hit in &hits {
+            let path = hit["_source"]["path"].as_str().unwrap_or_default();
+            let number = path.rsplit('/').next().and_then(|rest| rest.split('?').next()?.parse().ok());
+            let times = seen.entry(number.unwrap_or(u64::MAX)).or_default();
+            *times += 1;
+            if *times > 1 && repeated < REPEATED_MAX {
+                repeated += 1;
+                println!("again: {} {} {}", hit["_id"], hit["_source"]["log"], path);
             }
         }
-    }
-}
-
-impl Drop for Pond {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

@@ -7,7 +7,9 @@
 mod alloc;
 mod corpus;
 mod kill_loop;
+mod latency;
 mod measure;
+mod pond;
 mod rows;
 
 use std::process::ExitCode;

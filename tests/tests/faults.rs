@@ -48,6 +48,9 @@ fn a_bad_option_names_its_place() {
     pond.append("bad.yaml", "inputs:\n  a:\n    file:\n      pathes: [x]\noutputs:\n  b: {blackhole: {}}\n");
     let (ok, said) = ends(&pond, &["check", "-c", "bad.yaml"]);
     assert!(!ok && said.contains("bad.yaml:4:7") && said.contains("\"paths\""), "{said}");
+    let (ok, said) = ends(&pond, &["check", "--json", "-c", "bad.yaml"]);
+    let told: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert!(!ok && told["problems"][0]["line"] == 4 && told["problems"][0]["column"] == 7, "{said}");
     let (ok, said) = ends(&pond, &["run", "-c", "bad.yaml"]);
     assert!(!ok && said.contains("bad.yaml:4:7"), "{said}");
     let (ok, said) = ends(&pond, &["up", "--nonsense"]);

@@ -213,7 +213,8 @@ fn collect<T>(attempt: impl Fn(&HashSet<Place>) -> Result<T, Error>) -> Result<T
     }
 }
 
-/// The names of an enum's variants: every component there is.
+/// The names of an enum's variants, every component there is; or of a struct's members, every
+/// option of one.
 pub(crate) fn names_of<T: DeserializeOwned>() -> &'static [&'static str] {
     match T::deserialize(Names) {
         Err(Found(names)) => names,
@@ -538,9 +539,18 @@ impl<'de> Deserializer<'de> for Names {
         Err(Found(names))
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        names: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Found> {
+        Err(Found(names))
+    }
+
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit_struct newtype_struct seq tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use pipeline::plan::Plan;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +11,9 @@ pub(crate) struct Arguments {
     /// The config file; several are one.
     #[arg(short, long = "config", required = true)]
     config: Vec<PathBuf>,
+    /// Print problems, warnings and the plan as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -24,13 +28,7 @@ pub(crate) struct PlanArguments {
 
 /// Reads config files. Problems are printed; then the plan, or how the program ends.
 pub(crate) fn read(files: &[PathBuf]) -> Result<Result<Plan, ExitCode>, Failure> {
-    let mut sources = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-        sources.push(dialects::Source { name: file.display().to_string(), text });
-    }
-    match dialects::read(&sources) {
+    match dialects::read(&sources(files)?) {
         Ok(translated) => {
             for warning in &translated.warnings {
                 eprintln!("warning: {warning}");
@@ -47,11 +45,31 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Result<Plan, ExitCode>, Failure>
     }
 }
 
+fn sources(files: &[PathBuf]) -> Result<Vec<dialects::Source>, Failure> {
+    let read = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        Ok(dialects::Source { name: file.display().to_string(), text })
+    };
+    files.iter().map(read).collect()
+}
+
 fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if arguments.json {
+        let (told, code) = match dialects::read(&sources(&arguments.config)?) {
+            Ok(read) => (
+                json!({"ok": true, "problems": [], "warnings": read.warnings, "plan": read.plan}),
+                ExitCode::SUCCESS,
+            ),
+            Err(problems) => (json!({"ok": false, "problems": problems, "warnings": []}), ExitCode::FAILURE),
+        };
+        println!("{told:#}");
+        return Ok(code);
+    }
     match read(&arguments.config)? {
         Ok(plan) => {
             print!("{}", dialects::explain(&plan));

@@ -260,4 +260,6 @@ fn join(path: &str, name: &str) -> String {
 }
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod tests;

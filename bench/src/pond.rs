@@ -1,0 +1,75 @@
+//! A running pond, asked over its API.
+
+use serde_json::Value;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A pond that follows a file.
+pub(crate) struct Pond {
+    child: Child,
+    address: String,
+}
+
+fn binary() -> PathBuf {
+    std::env::current_exe().expect("the program's own path").with_file_name("logpond")
+}
+
+impl Pond {
+    /// Starts `up` with its data below the folder, and waits until it answers.
+    pub(crate) fn start(folder: &Path, log: &Path) -> io::Result<Self> {
+        let mut child = Command::new(binary())
+            .args(["up", "--no-journal", "--listen", "127.0.0.1:0", "--log-level", "error", "--data-dir"])
+            .arg(folder.join("data"))
+            .arg(log)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let address = said.by_ref().map_while(Result::ok).find_map(|line| {
+            let at = line.find("http://")?;
+            Some(line[at + 7..].split(|c: char| c.is_whitespace() || c == '/').next()?.to_owned())
+        });
+        let address = address.ok_or_else(|| io::Error::other("logpond did not come up"))?;
+        std::thread::spawn(move || {
+            for line in said.map_while(Result::ok).filter(|line| line.contains("ERROR")) {
+                eprintln!("{line}");
+            }
+        });
+        Ok(Self { child, address })
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub(crate) fn request(&self, path: &str, body: &str) -> Option<Value> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+        write!(
+            stream,
+            "POST {path} HTTP/1.0\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )
+        .ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        serde_json::from_slice(&answer[at + 4..]).ok()
+    }
+
+    pub(crate) fn count(&self) -> Option<u64> {
+        self.request("/_count", "")?["count"].as_u64()
+    }
+}
+
+impl Drop for Pond {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
