@@ -490,8 +490,9 @@ impl<'b> Event<'b> {
             return;
         }
         let Some(run) = self.batch.run_of(slot) else { return };
-        let names = &self.batch.names;
-        if run.common.tops().parts().iter().any(|part| part.find(names) == Some(name)) {
+        // Compared as text: the batch may not even have the names that the origin has.
+        let name = self.batch.names.get(name);
+        if run.common.tops().names().any(|own| own == name) {
             self.own_common();
         }
     }

@@ -76,7 +76,16 @@ fn scan(text: &[u8]) -> Option<Found> {
     let word = |from: usize| memchr::memchr(b' ', &text[from..]).map(|n| (from, from + n));
     let remote_addr = word(0)?;
     let ident = word(remote_addr.1 + 1)?;
-    let open = ident.1 + memchr::memmem::find(&text[ident.1..], b" [")?;
+    // A blank and a bracket; looking for the bracket alone needs no table.
+    let mut open = ident.1;
+    loop {
+        open += memchr::memchr(b'[', &text[open..])?;
+        if open > ident.1 && text[open - 1] == b' ' {
+            open -= 1;
+            break;
+        }
+        open += 1;
+    }
     let user = (ident.1 + 1, open);
     if user.0 > user.1 {
         return None;

@@ -103,6 +103,13 @@ impl Chain {
                     if !outcome.ok {
                         failed += 1;
                         add_tags(event, tags);
+                        if let Some(reason) = outcome.reason {
+                            tracing::debug!(
+                                position = event.position(),
+                                reason,
+                                "a filter gave up on an event"
+                            );
+                        }
                     }
                     if outcome.drop {
                         event.drop_event();
