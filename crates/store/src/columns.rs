@@ -74,7 +74,7 @@ impl ColumnQuery {
         Ok(())
     }
 
-    fn numbers<T: Copy + PartialOrd + fmt::Debug + Send + Sync + 'static>(
+    fn numbers<T: Copy + Default + PartialOrd + fmt::Debug + Send + Sync + 'static>(
         &self,
         column: &Column<T>,
         docs: DocId,
@@ -167,12 +167,29 @@ fn each_term(column: &StrColumn, mut each: impl FnMut(u32, &str)) -> tantivy::Re
     Ok(())
 }
 
-fn scan<T: Copy + PartialOrd + fmt::Debug + Send + Sync + 'static>(
+/// How many values are unpacked at once.
+const BLOCK: usize = 512;
+
+pub(crate) fn scan<T: Copy + Default + PartialOrd + fmt::Debug + Send + Sync + 'static>(
     column: &Column<T>,
     docs: DocId,
     found: &mut BitSet,
     passes: impl Fn(T) -> bool,
 ) {
+    if column.get_cardinality().is_full() {
+        // Every document has one value, in order: whole blocks are read.
+        let mut block = [T::default(); BLOCK];
+        for from in (0..docs).step_by(BLOCK) {
+            let values = &mut block[..BLOCK.min((docs - from) as usize)];
+            column.values.get_range(u64::from(from), values);
+            for (doc, value) in (from..).zip(values.iter()) {
+                if passes(*value) {
+                    found.insert(doc);
+                }
+            }
+        }
+        return;
+    }
     for doc in 0..docs {
         if column.values_for_doc(doc).any(&passes) {
             found.insert(doc);

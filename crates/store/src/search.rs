@@ -69,11 +69,7 @@ impl tantivy::query::Weight for HashQuery {
     ) -> tantivy::Result<Box<dyn tantivy::query::Scorer>> {
         let mut found = tantivy::BitSet::with_max_value(reader.max_doc());
         if let Some(column) = reader.fast_fields().column_opt::<u64>(&self.column)? {
-            for doc in 0..reader.max_doc() {
-                if column.first(doc).is_some_and(|hash| self.hashes.contains(&hash)) {
-                    found.insert(doc);
-                }
-            }
+            crate::columns::scan(&column, reader.max_doc(), &mut found, |hash| self.hashes.contains(&hash));
         }
         Ok(Box::new(tantivy::query::ConstScorer::new(tantivy::query::BitSetDocSet::from(found), boost)))
     }
@@ -472,12 +468,21 @@ impl SortedSegment {
     }
 }
 
+impl SortedSegment {
+    /// Whether the first key alone says that there are enough better ones.
+    fn is_worse(&self, doc: DocId, score: Score) -> bool {
+        let (Some(reader), Some(key)) = (self.readers.first(), self.keys.first()) else { return false };
+        let Some(worst) = self.heap.peek().filter(|_| self.heap.len() >= self.limit) else { return false };
+        compare(&reader.get(doc, score), &worst.0.keys[0], key) == Ordering::Greater
+    }
+}
+
 impl SegmentCollector for SortedSegment {
     type Fruit = (u64, Vec<Found>);
 
     fn collect(&mut self, doc: DocId, score: Score) {
         self.count += 1;
-        if self.limit == 0 {
+        if self.limit == 0 || self.is_worse(doc, score) {
             return;
         }
         let found = Found {
