@@ -312,14 +312,12 @@ impl Push {
             positions: Vec::new(),
         };
         let ledger = self.ledger.clone();
-        let output = self.output;
         let confirmed = Box::new(move |result: Pushed| {
             if result.is_ok() {
-                for (number, counts) in ledger.outputs.iter().enumerate() {
-                    // Every output's cursor passes the record, but it is the store's alone.
+                // Every output's cursor passes the record, but it is the store's alone.
+                for counts in &ledger.outputs {
                     counts.pushed.fetch_add(u64::from(events), Relaxed);
                     counts.open.fetch_add(i64::from(events), Relaxed);
-                    debug_assert!(number <= ledger.outputs.len() && output < ledger.outputs.len());
                 }
             }
             confirmed(result);
