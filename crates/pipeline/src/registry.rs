@@ -28,8 +28,6 @@ struct State {
     entries: HashMap<Id, Entry>,
     changed: HashSet<Id>,
     removed: Vec<Id>,
-    /// How many entries are rewound.
-    rewound: usize,
     statuses: BTreeMap<String, Vec<FileStatus>>,
     unreadable: BTreeMap<String, Vec<Unreadable>>,
 }
@@ -163,9 +161,8 @@ impl Registry {
         entry.generation += 1;
         (entry.watermark, entry.mark) = (0, 0);
         entry.done.clear();
-        let was_rewound = std::mem::take(&mut entry.rewound);
+        entry.rewound = false;
         let generation = entry.generation;
-        state.rewound -= usize::from(was_rewound);
         state.changed.insert(origin.id);
         Origin { generation, ..origin }
     }
@@ -182,8 +179,7 @@ impl Registry {
     /// Forgets an origin.
     pub fn remove(&self, origin: Origin) {
         let mut state = self.state();
-        if let Some(entry) = state.entries.remove(&origin.id) {
-            state.rewound -= usize::from(entry.rewound);
+        if state.entries.remove(&origin.id).is_some() {
             state.changed.remove(&origin.id);
             state.removed.push(origin.id);
         }
@@ -199,19 +195,12 @@ impl Registry {
             .map_or(0, |entry| entry.watermark)
     }
 
-    /// Whether any input must begin again somewhere.
-    pub fn has_rewound(&self) -> bool {
-        self.state().rewound > 0
-    }
-
     /// Where the input must begin again because events came back undone, and the mark of what
     /// stands before; told once.
     pub fn rewound(&self, origin: Origin) -> Option<(u64, u64)> {
         let mut state = self.state();
         let entry = state.entries.get_mut(&origin.id)?;
-        let rewound = std::mem::take(&mut entry.rewound).then_some((entry.watermark, entry.mark));
-        state.rewound -= usize::from(rewound.is_some());
-        rewound
+        std::mem::take(&mut entry.rewound).then_some((entry.watermark, entry.mark))
     }
 
     /// Opens ranges of positions. When the share settles they are done, or, if it was let
@@ -270,9 +259,14 @@ impl Registry {
         written
     }
 
-    /// Shows how the files of an input stand.
-    pub fn set_statuses(&self, input: &str, files: Vec<FileStatus>) {
-        self.state().statuses.insert(input.to_owned(), files);
+    /// Shows how those of the `count` files of an input stand that may have changed.
+    pub fn set_statuses(&self, input: &str, count: usize, changed: Vec<(usize, FileStatus)>) {
+        let mut state = self.state();
+        let all = state.statuses.entry(input.to_owned()).or_default();
+        all.resize(count, FileStatus::default());
+        for (index, status) in changed {
+            all[index] = status;
+        }
     }
 
     /// How the files stand, of all inputs.
@@ -316,7 +310,6 @@ impl State {
     fn undone(&mut self, range: Positions) {
         let entry = self.entries.get_mut(&range.origin);
         if let Some(entry) = entry.filter(|entry| entry.generation == range.generation) {
-            self.rewound += usize::from(!entry.rewound);
             entry.rewound = true;
         }
     }

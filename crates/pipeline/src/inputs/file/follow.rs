@@ -15,18 +15,12 @@ use xxhash_rust::xxh3::xxh3_64;
 /// One file that is followed, open or not.
 pub(super) struct Followed {
     pub(super) path: PathBuf,
-    /// Where links lead to, if the path goes over any.
-    pub(super) real: Option<PathBuf>,
     pub(super) identity: Identity,
     origin: Origin,
     common: Arc<Common>,
     host: String,
     pub(super) file: Option<File>,
-    /// When it was written to last, if it was closed with nothing left to read.
-    closed: Option<SystemTime>,
     offset: u64,
-    /// The end of the last range of positions that was given on; a hole may lie behind it.
-    reported: u64,
     /// The first bytes, as they were read, up to [`HEAD`].
     beginning: Vec<u8>,
     /// The bytes before the offset, to see that somebody cut the file and wrote it anew.
@@ -40,6 +34,8 @@ pub(super) struct Followed {
     /// The size when it was looked at last.
     pub(super) size: u64,
     last_read: Instant,
+    /// When it was looked at last, new bytes or not.
+    looked: Instant,
     pub(super) next_look: Instant,
     pause: Duration,
     /// Since when no path leads to it.
@@ -51,6 +47,12 @@ pub(super) struct Followed {
     pub(super) is_deleted: bool,
     pub(super) was_cut: bool,
     pub(super) error: Option<String>,
+    /// A line longer than this is cut; 0: lines are joined, and groups are cut.
+    pub(super) long_line: u64,
+    /// Nothing is expected of it: it is looked at again when something wakes it.
+    pub(super) rests: bool,
+    /// How it stood when it was closed or put to rest with all of it read.
+    state: Option<State>,
     /// What the registry was told last: the acknowledged offset and the length of the head.
     remembered: (u64, usize),
 }
@@ -59,12 +61,39 @@ pub(super) struct Followed {
 pub(super) struct Read {
     pub(super) bytes: usize,
     pub(super) at_end: bool,
+    /// There is a hole, of which nothing was read; it ends here.
+    pub(super) hole: Option<u64>,
 }
 
+/// A stretch that was never written.
+enum Hole {
+    None,
+    /// What comes next; it ends there.
+    Here(u64),
+    /// It begins there; whether the file ends with it.
+    Later(u64, bool),
+}
+
+/// Length, and time of the last change: with both the same nobody wrote.
+type State = (u64, (i64, i64));
+
+fn state(meta: &Metadata) -> State {
+    (meta.len(), (meta.mtime(), meta.mtime_nsec()))
+}
+
+/// What changed before this was looked at since.
+const SETTLED: Duration = Duration::from_secs(2);
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// A line that was begun is looked for more often.
+/// What ends with time is looked at more often.
 const PAUSE_MAX_WAITING: Duration = Duration::from_millis(250);
+
+/// Whether it changed long enough ago: before it was looked at, and so that another change
+/// would have another time.
+fn is_past(meta: &Metadata) -> bool {
+    let since = meta.modified().map(|time| SystemTime::now().duration_since(time));
+    since.is_ok_and(|since| since.is_ok_and(|since| since > SETTLED))
+}
 
 impl Followed {
     pub(super) fn new(
@@ -76,18 +105,14 @@ impl Followed {
         now: Instant,
     ) -> Self {
         let common = common(origin, &identity.path, host);
-        let real = std::fs::canonicalize(&path).ok().filter(|real| *real != path);
         Self {
             path,
-            real,
             identity,
             origin,
             common,
             host: host.to_owned(),
             file: None,
-            closed: None,
             offset,
-            reported: offset,
             tail: Vec::new(),
             beginning: Vec::new(),
             mark,
@@ -95,6 +120,7 @@ impl Followed {
             waiting: 0,
             size: 0,
             last_read: now,
+            looked: now,
             next_look: now,
             pause: PAUSE_FIRST,
             gone: None,
@@ -103,6 +129,9 @@ impl Followed {
             is_deleted: false,
             was_cut: false,
             error: None,
+            long_line: 0,
+            rests: false,
+            state: None,
             remembered: (offset, usize::MAX),
         }
     }
@@ -119,18 +148,13 @@ impl Followed {
         self.offset
     }
 
-    /// Where the next range of positions begins.
-    pub(super) fn reported(&self) -> u64 {
-        self.reported
-    }
-
     pub(super) fn key(&self) -> (u64, u64) {
         (self.identity.dev, self.identity.ino)
     }
 
     /// Goes back to an offset with this mark because events came back.
     pub(super) fn seek(&mut self, offset: u64, mark: u64) {
-        (self.offset, self.reported, self.mark) = (offset, offset, mark);
+        (self.offset, self.mark) = (offset, mark);
         self.skipping = false;
         self.tail.clear();
         if let Some(file) = self.file.take() {
@@ -150,6 +174,58 @@ impl Followed {
         self.next_look = Instant::now();
     }
 
+    /// Closes it until it changes.
+    pub(super) fn close(&mut self, now: Instant) {
+        if !self.rests {
+            self.note_state(now);
+        }
+        self.file = None;
+    }
+
+    /// Lets it rest until it changes, unless it just did.
+    pub(super) fn rest(&mut self, now: Instant) {
+        if self.file.is_some() {
+            self.note_state(now);
+        }
+        self.rests = self.state.is_some();
+    }
+
+    /// Keeps how it stands, if all that is there was read: then only a change is news. Of a
+    /// group of lines the end is, which comes with time.
+    fn note_state(&mut self, now: Instant) {
+        let all = self.offset + self.waiting as u64;
+        let was_looked_at = now.duration_since(self.looked) < SETTLED;
+        let is_read = was_looked_at && (self.waiting == 0 || self.long_line > 0);
+        let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let settled = meta.filter(|meta| is_read && meta.len() == all && is_past(meta));
+        self.state = settled.as_ref().map(state);
+    }
+
+    /// Whether it is closed, and nobody wrote since.
+    pub(super) fn is_as_closed(&self) -> bool {
+        self.gone.is_none()
+            && self.file.is_none()
+            && self.state.is_some()
+            && std::fs::metadata(&self.path)
+                .is_ok_and(|meta| key(&meta) == self.key() && !self.has_changed(&meta))
+    }
+
+    /// Whether it stands otherwise than when it was closed or put to rest.
+    pub(super) fn has_changed(&self, meta: &Metadata) -> bool {
+        match self.state {
+            Some(known) => state(meta) != known,
+            None => meta.len() != self.offset + self.waiting as u64,
+        }
+    }
+
+    /// Whether nothing came for long, and nothing is waited for.
+    pub(super) fn may_rest(&self, now: Instant) -> bool {
+        let is_read = self.waiting == 0 || self.long_line > 0;
+        let is_settled = is_read && self.error.is_none() && !self.was_cut && !self.finished;
+        let is_quiet = self.pause >= PAUSE_MAX && self.next_look > now;
+        is_settled && is_quiet && self.gone.is_none() && !self.is_finite
+    }
+
     /// What the file must hold to be the one that was read so far.
     pub(super) fn evidence(&self) -> Evidence {
         Evidence { identity: self.identity.clone(), offset: self.offset, mark: self.mark }
@@ -159,7 +235,7 @@ impl Followed {
     pub(super) fn restart(&mut self, origin: Origin) {
         self.origin = origin;
         self.common = common(origin, &self.identity.path, &self.host);
-        (self.offset, self.reported, self.mark) = (0, 0, 0);
+        (self.offset, self.mark) = (0, 0);
         self.tail.clear();
         self.skipping = false;
         self.waiting = 0;
@@ -188,11 +264,28 @@ impl Followed {
                     self.tail = tail;
                     self.mark = if self.offset == 0 { 0 } else { identity::mark(&self.tail) };
                 }
+                self.skipping |= !self.was_cut && self.is_within_long_line(&file);
+                self.state = None;
                 self.file = Some(file);
                 self.error = None;
             }
             Err(error) => self.failed(&error, Instant::now()),
         }
+    }
+
+    /// Whether the offset is within a line of which the first part was an event already, and
+    /// whose rest is passed over.
+    fn is_within_long_line(&self, file: &File) -> bool {
+        if self.long_line == 0 || self.offset <= self.long_line || self.tail.last() == Some(&b'\n') {
+            return false;
+        }
+        // A hole that was passed over is no line.
+        let last = self.offset - 1;
+        if rustix::fs::seek(file, SeekFrom::Hole(last)).is_ok_and(|hole| hole == last) {
+            return false;
+        }
+        let before = identity::up_to(file, self.offset, self.long_line as usize);
+        before.is_ok_and(|before| memchr::memchr(b'\n', &before).is_none())
     }
 
     /// How many bytes to ask for: more when a line or a group did not fit the last time.
@@ -226,17 +319,27 @@ impl Followed {
             }
         };
         bytes.truncate(before + read);
-        if bytes[before..].len() < known || bytes[before..before + known] != self.tail[..] {
+        if !self.goes_on_with(&bytes[before..], asked) {
             bytes.truncate(before);
             self.was_cut = true;
             return None;
         }
+        self.looked = now;
         // The bytes that were known only served to compare.
         bytes.drain(before..before + known);
-        let new = read - known;
-        if bytes.get(before) == Some(&0) && self.pass_hole() {
-            batch.bytes_mut().truncate(before);
-            return self.read(batch, room, now);
+        let mut new = read - known;
+        let mut at_end = new < room;
+        match self.hole(&bytes[before..]) {
+            Hole::None => {}
+            Hole::Here(to) => {
+                bytes.truncate(before);
+                return Some(Read { bytes: 0, at_end: false, hole: Some(to) });
+            }
+            Hole::Later(from, is_end) => {
+                at_end = is_end;
+                new = (from - self.offset) as usize;
+                bytes.truncate(before + new);
+            }
         }
         if new == 0 && !(self.is_finite || self.gone.is_some()) {
             self.nothing(now);
@@ -244,23 +347,61 @@ impl Followed {
         }
         self.error = None;
         self.size = self.size.max(self.offset + new as u64);
-        Some(Read { bytes: new, at_end: new < room })
+        Some(Read { bytes: new, at_end, hole: None })
     }
 
-    /// Goes to the end of the hole that begins here, if there is one: where somebody wrote far
-    /// behind the end of the file, the system shows zeros that nobody wrote.
-    fn pass_hole(&mut self) -> bool {
-        let Some(file) = &self.file else { return false };
-        let Ok(data) = rustix::fs::seek(file, SeekFrom::Data(self.offset)) else { return false };
-        let Ok(tail) = identity::before(file, data) else { return false };
-        if data <= self.offset {
-            return false;
+    /// Whether what was read, of what was asked for, begins with what stood before the offset;
+    /// at the beginning, with the head. What came back undone may have been delivered, and
+    /// other content must not take its ids.
+    fn goes_on_with(&self, read: &[u8], asked: usize) -> bool {
+        let Identity { head_len, head, .. } = self.identity;
+        if self.offset > 0 || head_len > asked {
+            return read.starts_with(&self.tail);
         }
-        tracing::info!(path = %self.path.display(), bytes = data - self.offset, "a hole is passed over");
-        self.offset = data;
-        self.mark = identity::mark(&tail);
-        self.tail = tail;
-        true
+        head_len == 0 || read.get(..head_len).is_some_and(|read| xxh3_64(read) == head)
+    }
+
+    /// Whether there is a hole between the lines of what was read: nobody wrote the NULs that
+    /// it reads as. A file may be given its room before it is written.
+    fn hole(&self, new: &[u8]) -> Hole {
+        let (Some(file), Some(_)) = (&self.file, memchr::memchr(0, new)) else { return Hole::None };
+        let Ok(from) = rustix::fs::seek(file, SeekFrom::Hole(self.offset)) else { return Hole::None };
+        let before = from.saturating_sub(self.offset) as usize;
+        if before >= new.len() {
+            return Hole::None;
+        }
+        let to = match rustix::fs::seek(file, SeekFrom::Data(from)) {
+            Ok(to) if to > from => Some(to),
+            Err(Errno::NXIO) => None,
+            _ => return Hole::None,
+        };
+        let before = &new[..before];
+        match to {
+            // The lines before it first.
+            _ if memchr::memchr(b'\n', before).is_some() => Hole::Later(from, to.is_none()),
+            Some(to) if before.iter().all(|byte| *byte == 0) => Hole::Here(to),
+            // It is within a line.
+            Some(_) => Hole::None,
+            None if before.iter().all(|byte| *byte == 0) => Hole::Later(self.offset, true),
+            None => Hole::Later(from, true),
+        }
+    }
+
+    /// Goes on behind a hole.
+    pub(super) fn pass_hole(&mut self, to: u64, now: Instant) {
+        let tail = self.file.as_ref().map(|file| identity::before(file, to));
+        // What cannot be read now is known again by its head.
+        self.tail = tail.and_then(Result::ok).unwrap_or_default();
+        self.mark = if self.tail.is_empty() { 0 } else { identity::mark(&self.tail) };
+        self.offset = to;
+        self.went_on(now);
+    }
+
+    fn went_on(&mut self, now: Instant) {
+        self.waiting = 0;
+        self.last_read = now;
+        self.pause = PAUSE_FIRST;
+        self.next_look = now;
     }
 
     fn failed(&mut self, error: &std::io::Error, now: Instant) {
@@ -273,22 +414,6 @@ impl Followed {
             self.file = None;
         }
         self.next_look = now + Duration::from_secs(1);
-    }
-
-    /// Closes the file until something happens to it.
-    pub(super) fn close(&mut self) {
-        let meta = self.file.take().and_then(|file| file.metadata().ok());
-        self.closed = meta.filter(|meta| meta.len() == self.offset).and_then(|meta| meta.modified().ok());
-    }
-
-    /// Whether it was read to its end when it was closed, and was not written to since.
-    pub(super) fn is_as_it_was(&self) -> bool {
-        let Some(closed) = self.closed.filter(|_| self.gone.is_none()) else { return false };
-        std::fs::metadata(&self.path).is_ok_and(|meta| {
-            key(&meta) == self.key()
-                && meta.len() == self.offset
-                && meta.modified().is_ok_and(|at| at == closed)
-        })
     }
 
     pub(super) fn nothing(&mut self, now: Instant) {
@@ -348,13 +473,9 @@ impl Followed {
             self.tail.drain(..over);
         }
         self.offset += used as u64;
-        self.reported = self.offset;
         self.skipping |= skipping;
-        self.waiting = 0;
-        self.last_read = now;
-        self.pause = PAUSE_FIRST;
-        self.next_look = now;
         self.mark = identity::mark(&self.tail);
+        self.went_on(now);
     }
 
     /// Bytes came that are no whole event yet.
@@ -365,7 +486,9 @@ impl Followed {
             self.pause = PAUSE_FIRST;
         }
         self.next_look = now + self.pause;
-        self.pause = (self.pause * 2).min(PAUSE_MAX_WAITING);
+        // A group ends with time, and so does a file to which no path leads.
+        let ends = self.long_line == 0 || self.gone.is_some() || self.is_finite;
+        self.pause = (self.pause * 2).min(if ends { PAUSE_MAX_WAITING } else { PAUSE_MAX });
     }
 
     /// Whether nothing new came for so long.

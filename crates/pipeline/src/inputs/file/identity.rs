@@ -50,7 +50,12 @@ pub(super) fn head(file: &File, len: usize) -> io::Result<Head> {
 
 /// The bytes before an offset, at most [`MARK`].
 pub(super) fn before(file: &File, offset: u64) -> io::Result<Vec<u8>> {
-    let from = offset.saturating_sub(MARK as u64);
+    up_to(file, offset, MARK)
+}
+
+/// The bytes before an offset, at most `len`.
+pub(super) fn up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let from = offset.saturating_sub(len as u64);
     let mut bytes = vec![0; (offset - from) as usize];
     let read = read_at(file, &mut bytes, from)?;
     bytes.truncate(read);

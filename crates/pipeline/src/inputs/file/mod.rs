@@ -10,9 +10,8 @@ mod follow;
 mod glob;
 mod identity;
 pub(in crate::inputs) mod lines;
+mod notify;
 mod siblings;
-#[cfg(test)]
-mod tests;
 mod watch;
 
 use super::{ConfigError, Input, InputContext, InputError, Next};
@@ -45,7 +44,8 @@ pub struct Config {
     pub close_inactive: Time,
     /// How long a file that was renamed or removed is still read after its last line.
     pub rotate_wait: Time,
-    /// How often patterns are looked up again, inotify or not.
+    /// How often patterns are looked up again; a tenth as often while inotify tells of every
+    /// folder.
     pub scan_interval: Time,
     /// Bytes of a line that are kept; the rest is cut, and the event marked `truncated`.
     pub line_bytes_max: Bytes,
@@ -142,6 +142,11 @@ const LOOK_MAX: Duration = Duration::from_millis(1_000);
 impl Config {
     /// The input that these options describe.
     pub fn build(&self, context: InputContext) -> Result<FileInput, ConfigError> {
+        self.build_with(context, true)
+    }
+
+    /// `inotify`: whether the kernel is asked to say what changes; all works without, but later.
+    fn build_with(&self, context: InputContext, inotify: bool) -> Result<FileInput, ConfigError> {
         if self.paths.is_empty() {
             let message = "at least one file or pattern is needed".to_owned();
             return Err(ConfigError { option: "paths", message });
@@ -150,7 +155,7 @@ impl Config {
         let line_bytes_max = (self.line_bytes_max.0 as usize).max(1);
         let group_wait = self.multiline.as_ref().map_or(Duration::ZERO, |multiline| multiline.timeout.0);
         Ok(FileInput {
-            watch: Watch::new(self.clone(), context)?,
+            watch: Watch::new(self.clone(), context, inotify)?,
             splitter: Splitter { line_bytes_max, multiline },
             group_wait,
             turn: 0,
@@ -180,11 +185,7 @@ impl Input for FileInput {
                 return Ok(Next::Stopped);
             }
             let now = Instant::now();
-            self.watch.look(now)?;
-            batch.reset(crate::run::now());
-            let ranges = self.read_round(batch, now);
-            if !ranges.is_empty() {
-                batch.acks.push(self.watch.registry().begin(ranges));
+            if self.fill(batch, now)? {
                 return Ok(Next::Filled);
             }
             let wait = self.watch.pause(now).min(LOOK_MAX);
@@ -198,19 +199,31 @@ impl Input for FileInput {
 }
 
 impl FileInput {
+    /// Fills the batch with what can be read now, without waiting; says whether there was any.
+    fn fill(&mut self, batch: &mut Batch, now: Instant) -> Result<bool, InputError> {
+        self.watch.look(now)?;
+        batch.reset(crate::run::now());
+        let ranges = self.read_round(batch, now);
+        if ranges.is_empty() {
+            return Ok(false);
+        }
+        batch.acks.push(self.watch.registry().begin(ranges));
+        Ok(true)
+    }
+
     /// Reads from each file whose turn it is, until the batch is full.
     fn read_round(&mut self, batch: &mut Batch, now: Instant) -> Vec<Positions> {
         let mut ranges = Vec::new();
-        let count = self.watch.files().len();
+        let count = self.watch.awake().len();
         let batch_bytes = self.watch.batch_bytes();
         for step in 0..count {
-            let index = (self.turn + step) % count;
+            let turn = (self.turn + step) % count;
             let room = batch_bytes.saturating_sub(batch.bytes().len());
             if batch.len() >= EVENTS_MAX || room < 512 {
-                self.turn = index;
+                self.turn = turn;
                 return ranges;
             }
-            if let Some(range) = self.read_file(index, batch, room, now) {
+            if let Some(range) = self.read_file(self.watch.awake()[turn], batch, room, now) {
                 ranges.push(range);
             }
         }
@@ -229,10 +242,16 @@ impl FileInput {
         }
         let file: &mut Followed = &mut self.watch.files_mut()[index];
         let before = batch.bytes().len();
-        let reported = file.reported();
+        let position = file.offset();
         let room = file.want(room, &self.splitter);
         let read = file.read(batch, room, now)?;
-        let position = file.offset();
+        if let Some(to) = read.hole {
+            batch.begin_run(file.common(), position);
+            file.pass_hole(to, now);
+            batch.end_run(to, file.mark());
+            let Origin { id, generation } = file.origin();
+            return Some(Positions { origin: id, generation, from: position, to, mark: file.mark() });
+        }
         let end = if read.at_end && file.is_final(now, rotate_wait) {
             End::Final
         } else if read.at_end && file.is_quiet(now, group_wait) {
@@ -242,13 +261,18 @@ impl FileInput {
         };
         let to = batch.bytes().len();
         let from = file.pass_over(batch, before);
-        batch.begin_run(file.common(), reported);
+        batch.begin_run(file.common(), position);
         let events = batch.len();
         let split = self.splitter.split(batch, from, to, position + (from - before) as u64, end);
         let used = from - before + split.used;
         let produced = batch.len() > events;
         file.advance(batch, before, used, split.skipping, now);
-        batch.bytes_mut().truncate(before + used.max(if produced { 0 } else { used }));
+        if !produced {
+            batch.bytes_mut().truncate(before);
+        } else if batch.bytes().len() == to {
+            // Else something of the events was written behind what was read.
+            batch.bytes_mut().truncate(before + used);
+        }
         if used == 0 {
             file.held(read.bytes, now);
         }
@@ -258,6 +282,9 @@ impl FileInput {
         if end == End::Final {
             file.finish();
         }
-        (used > 0).then_some(Positions { origin: id, generation, from: reported, to, mark })
+        (used > 0).then_some(Positions { origin: id, generation, from: position, to, mark })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,8 @@ impl Folders {
 
 /// Whether one file's name begins with the other's, in the same folder: `app.log`, `app.log.1`.
 pub(super) fn is_sibling(path: &Path, other: &Path) -> bool {
-    let (Some(name), Some(other_name)) = (path.file_name(), other.file_name()) else { return false };
-    name != other_name && starts_with(other_name, name) && path.parent() == other.parent()
+    let (path, other) = (path.as_os_str().as_bytes(), other.as_os_str().as_bytes());
+    other.strip_prefix(path).is_some_and(|rest| !path.is_empty() && !rest.is_empty() && !rest.contains(&b'/'))
 }
 
 fn starts_with(name: &OsStr, beginning: &OsStr) -> bool {

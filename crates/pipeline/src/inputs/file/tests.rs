@@ -1,53 +1,95 @@
-//! What happens to files while they are read: each line once, whatever happens.
+//! What happens to log files, each against exactly the lines that must come of it.
+//!
+//! The tests hold the clock: they ask the input to read, say how much later it is, and ask
+//! again. "Nothing more comes" is what so many looks give, not a sleep.
+
+#![allow(clippy::single_range_in_vec_init, reason = "a test expects ranges of lines, often one")]
 
 use super::*;
 use crate::registry::Registry;
 use disk::SimDisk;
-use std::fs::{self, OpenOptions};
+use event::{Acks, Path as Field, Value};
+use std::collections::HashMap;
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::time::SystemTime;
+use tempfile::TempDir;
 
-/// How long lines may take to come before a test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How far the clock goes between two looks.
+const STEP: Duration = Duration::from_millis(250);
+/// After so long without a line nothing more comes, inotify or not.
+const QUIET: Duration = Duration::from_secs(12);
+const MINUTE: Duration = Duration::from_secs(60);
 
-/// An input over a folder of its own.
-struct Bench {
-    folder: tempfile::TempDir,
+/// An event, as far as these tests look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    line: Vec<u8>,
+    origin: Origin,
+    position: u64,
+    path: String,
+    truncated: bool,
+}
+
+/// The input with its files and its registry, and a clock that only the test moves.
+struct Reader {
+    folder: TempDir,
     config: Config,
+    inotify: bool,
+    batch_bytes: usize,
     disk: SimDisk,
     registry: Arc<Registry>,
     input: Option<FileInput>,
+    now: Instant,
     batch: Batch,
-    /// What a queue would have, for the registry after a kill.
-    confirmed: Vec<Positions>,
-    /// Lines that came.
-    lines: Vec<String>,
-    origins: Vec<[u8; 16]>,
+    /// Whether batches are acknowledged as soon as they come.
+    acknowledges: bool,
+    held: Vec<(Acks, Vec<Positions>)>,
+    /// What the queue would tell the registry after a crash.
+    queued: Vec<Positions>,
+    /// What came since it was asked for last.
+    seen: Vec<Seen>,
+    /// Every event that ever came, by what its id is made of.
+    ids: HashMap<(Origin, u64), Vec<u8>>,
 }
 
-impl Bench {
+impl Reader {
     fn new(paths: &[&str]) -> Self {
         Self::with(paths, |_| {})
     }
 
-    fn with(paths: &[&str], change: impl FnOnce(&mut Config)) -> Self {
+    fn with(paths: &[&str], options: impl FnOnce(&mut Config)) -> Self {
+        Self::build(paths, true, options)
+    }
+
+    fn build(paths: &[&str], inotify: bool, options: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &&str| folder.path().join(name).display().to_string();
-        let mut config = Config {
-            paths: paths.iter().map(path).collect(),
-            rotate_wait: Time(Duration::from_millis(200)),
-            scan_interval: Time(Duration::from_millis(20)),
-            ..Config::default()
-        };
-        change(&mut config);
-        config.exclude = config.exclude.iter().map(|name| path(&name.as_str())).collect();
+        let paths = paths.iter().map(|path| text_in(&folder, path)).collect();
+        let mut config = Config { paths, ..Config::default() };
+        options(&mut config);
+        config.exclude = config.exclude.iter().map(|path| text_in(&folder, path)).collect();
         let disk = SimDisk::new();
         let registry = Registry::open(Arc::new(disk.clone())).unwrap().0;
-        let (confirmed, lines, origins) = Default::default();
-        Self { folder, config, disk, registry, input: None, batch: Batch::new(), confirmed, lines, origins }
+        Self {
+            folder,
+            config,
+            inotify,
+            batch_bytes: 64 << 10,
+            disk,
+            registry,
+            input: None,
+            now: Instant::now(),
+            batch: Batch::new(),
+            acknowledges: true,
+            held: Vec::new(),
+            queued: Vec::new(),
+            seen: Vec::new(),
+            ids: HashMap::new(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -55,641 +97,1251 @@ impl Bench {
     }
 
     fn append(&self, name: &str, text: impl AsRef<[u8]>) {
-        let mut file = OpenOptions::new().append(true).create(true).open(self.path(name)).unwrap();
-        file.write_all(text.as_ref()).unwrap();
+        let file = OpenOptions::new().append(true).create(true).open(self.path(name));
+        file.unwrap().write_all(text.as_ref()).unwrap();
     }
 
     fn rename(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
-    /// Copies and cuts, as logrotate's copytruncate.
-    fn copy_and_cut(&self, name: &str, copy: &str) {
-        fs::copy(self.path(name), self.path(copy)).unwrap();
-        self.cut(name, 0);
+    fn copy(&self, from: &str, to: &str) {
+        fs::copy(self.path(from), self.path(to)).unwrap();
     }
 
-    fn cut(&self, name: &str, len: u64) {
-        OpenOptions::new().write(true).open(self.path(name)).unwrap().set_len(len).unwrap();
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
     }
 
-    /// One batch, acknowledged or not; nothing when the stop was set.
-    fn read(&mut self, stop: &Stop, acknowledge: bool) -> bool {
-        let input = self.input.get_or_insert_with(|| {
+    fn cut(&self, name: &str) {
+        OpenOptions::new().write(true).open(self.path(name)).unwrap().set_len(0).unwrap();
+    }
+
+    /// As if it had been written to last so long ago.
+    fn age(&self, name: &str, age: Duration) {
+        let then = SystemTime::now() - age;
+        File::open(self.path(name)).unwrap().set_times(FileTimes::new().set_modified(then)).unwrap();
+    }
+
+    fn input(&mut self) -> &mut FileInput {
+        if self.input.is_none() {
             let context = InputContext {
-                name: "in".into(),
+                name: "in".to_owned(),
                 registry: self.registry.clone(),
-                host: "host".into(),
-                batch_bytes: 64 << 10,
+                host: "h".to_owned(),
+                batch_bytes: self.batch_bytes,
             };
-            self.config.build(context).unwrap()
+            self.input = Some(self.config.build_with(context, self.inotify).unwrap());
+            self.now = self.now.max(Instant::now());
+        }
+        self.input.as_mut().unwrap()
+    }
+
+    /// Reads once; says whether something came.
+    fn read(&mut self) -> bool {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.input();
+        self.now = self.now.max(Instant::now());
+        let now = self.now;
+        let input = self.input();
+        input.watch.woken();
+        let filled = input.fill(&mut batch, now).unwrap();
+        self.take(&mut batch);
+        self.batch = batch;
+        filled
+    }
+
+    /// Takes the events out of a batch.
+    fn take(&mut self, batch: &mut Batch) {
+        for event in batch.events() {
+            let common = &event.run().unwrap().common;
+            let path = match event.get(&Field::of(["log", "file", "path"])) {
+                Some(Value::Str(path)) => String::from_utf8_lossy(&path).into_owned(),
+                other => panic!("{other:?} is no path"),
+            };
+            let seen = Seen {
+                line: event.message().into_owned(),
+                origin: common.origin(),
+                position: event.position(),
+                path,
+                truncated: event.get(&Field::of(["log", "flags"])).is_some(),
+            };
+            let first = self.ids.entry((seen.origin, seen.position)).or_insert_with(|| seen.line.clone());
+            assert_eq!(show(first), show(&seen.line), "two events with one id");
+            self.seen.push(seen);
+        }
+        let ranges = batch.runs().iter().map(|run| {
+            let Origin { id, generation } = run.common.origin();
+            Positions { origin: id, generation, from: run.from, to: run.to, mark: run.mark }
         });
-        if input.next(&mut self.batch, stop).unwrap() == Next::Stopped {
-            return false;
-        }
-        for event in self.batch.events() {
-            self.lines.push(String::from_utf8_lossy(&event.message()).into_owned());
-        }
-        self.origins.extend(self.batch.runs().iter().map(|run| run.common.origin().id));
-        if acknowledge {
-            let ranges = self.batch.runs().iter().map(|run| {
-                let Origin { id, generation } = run.common.origin();
-                Positions { origin: id, generation, from: run.from, to: run.to, mark: run.mark }
-            });
-            self.confirmed.extend(ranges);
-            self.batch.acks.done();
-        }
-        self.batch.acks = event::Acks::default();
-        true
-    }
-
-    /// Reads until these lines came, in this order and no others.
-    #[track_caller]
-    fn expect(&mut self, expected: &[&str]) {
-        let (stop, watchdog) = stop_after(PATIENCE);
-        while self.lines.len() < expected.len() && self.read(&stop, true) {}
-        drop(watchdog);
-        self.check(expected);
-    }
-
-    #[track_caller]
-    fn check(&mut self, expected: &[&str]) {
-        let short = |line: &String| line.chars().take(100).collect::<String>();
-        let shown: Vec<String> = self.lines.iter().take(20).map(short).collect();
-        assert!(self.lines == expected, "{} lines: {shown:?}", self.lines.len());
-        self.lines.clear();
-    }
-
-    /// Like [`expect`](Self::expect), whatever the order of the lines.
-    #[track_caller]
-    fn expect_sorted(&mut self, expected: &[&str]) {
-        let (stop, watchdog) = stop_after(PATIENCE);
-        while self.lines.len() < expected.len() && self.read(&stop, true) {}
-        drop(watchdog);
-        self.lines.sort();
-        self.check(expected);
-    }
-
-    /// Nothing more comes: not before two lines that are written only now, each of which the
-    /// input must look for.
-    #[track_caller]
-    fn expect_nothing_but_markers(&mut self, name: &str) {
-        for marker in ["marker 1", "marker 2"] {
-            self.append(name, format!("{marker}\n"));
-            self.expect(&[marker]);
+        let ranges = ranges.collect();
+        self.held.push((batch.acks.take(), ranges));
+        if self.acknowledges {
+            self.acknowledge();
         }
     }
 
-    /// Reads one batch that is never acknowledged.
-    fn read_without_acknowledging(&mut self) {
-        let (stop, _watchdog) = stop_after(PATIENCE);
-        assert!(self.read(&stop, false), "nothing came");
-        self.lines.clear();
+    fn acknowledge(&mut self) {
+        for (mut acks, ranges) in self.held.drain(..) {
+            acks.done();
+            self.queued.extend(ranges);
+        }
     }
 
-    /// Ends as on SIGTERM, and begins anew at the next read.
-    fn restart(&mut self) {
-        let stop = Stop::new();
-        stop.set();
-        self.read(&stop, true);
-        self.input = None;
-        self.registry.flush().unwrap();
-        self.registry = Registry::open(Arc::new(self.disk.clone())).unwrap().0;
+    /// Looks once, patterns included.
+    fn look(&mut self) {
+        self.now += self.config.scan_interval.0;
+        self.read();
     }
 
-    /// Ends as on kill -9: what the registry was not told to save is only in the queue.
-    fn kill(&mut self) {
-        self.input = None;
-        self.disk = self.disk.kill();
-        self.registry = Registry::open(Arc::new(self.disk.clone())).unwrap().0;
-        self.registry.restore(self.confirmed.iter().copied());
-    }
-}
-
-/// A request to stop that comes by itself, unless the other end is dropped before.
-fn stop_after(wait: Duration) -> (Stop, Sender<()>) {
-    let stop = Stop::new();
-    let (sender, dropped) = channel::<()>();
-    std::thread::spawn({
-        let stop = stop.clone();
-        move || {
-            if dropped.recv_timeout(wait) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                stop.set();
+    /// Every event that comes until there was none for so long.
+    fn events_for(&mut self, quiet: Duration) -> Vec<Seen> {
+        self.input();
+        let mut until = self.now + quiet;
+        while self.now < until {
+            if self.read() {
+                until = self.now + quiet;
+            } else {
+                self.now += STEP;
             }
         }
+        std::mem::take(&mut self.seen)
+    }
+
+    fn events(&mut self) -> Vec<Seen> {
+        self.events_for(QUIET)
+    }
+
+    fn lines_for(&mut self, quiet: Duration) -> Vec<String> {
+        self.events_for(quiet).iter().map(|seen| show(&seen.line)).collect()
+    }
+
+    fn lines(&mut self) -> Vec<String> {
+        self.lines_for(QUIET)
+    }
+
+    /// Checks that exactly these lines come, and none after.
+    #[track_caller]
+    fn expect(&mut self, expected: &[Range<usize>]) {
+        let expected: Vec<String> = expected.iter().cloned().flat_map(all).collect();
+        let found = self.lines();
+        let same = found.iter().zip(&expected).take_while(|(found, expected)| found == expected).count();
+        assert_eq!(found[same..], expected[same..], "after {same} lines as expected");
+    }
+
+    /// Ends it in order; the next look starts it again.
+    fn stop(&mut self) {
+        let stop = Stop::new();
+        stop.set();
+        let mut batch = Batch::new();
+        assert_eq!(self.input().next(&mut batch, &stop).unwrap(), Next::Stopped);
+        self.registry.flush().unwrap();
+        self.input = None;
+        self.open_registry(self.disk.kill());
+    }
+
+    /// Ends it at once: what was not acknowledged is read again by the next.
+    fn kill(&mut self) {
+        self.input = None;
+        self.held.clear();
+        self.open_registry(self.disk.crash(7));
+        self.registry.restore(self.queued.iter().copied());
+    }
+
+    fn open_registry(&mut self, disk: SimDisk) {
+        self.disk = disk;
+        self.registry = Registry::open(Arc::new(self.disk.clone())).unwrap().0;
+    }
+
+    fn end(&mut self, kills: bool) {
+        if kills { self.kill() } else { self.stop() }
+    }
+
+    /// Waits until every file rests.
+    #[track_caller]
+    fn rest(&mut self) {
+        assert_eq!(self.lines_for(4 * QUIET), [""; 0]);
+        assert!(self.input().watch.awake().is_empty());
+    }
+
+    /// How many files are open now.
+    fn open(&mut self) -> usize {
+        self.input().watch.files().iter().filter(|file| file.file.is_some()).count()
+    }
+}
+
+fn text_in(folder: &TempDir, path: &str) -> String {
+    folder.path().join(path).to_str().unwrap().to_owned()
+}
+
+fn show(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).into_owned()
+}
+
+/// Numbered lines.
+fn all(numbers: Range<usize>) -> Vec<String> {
+    numbers.map(|n| format!("line {n:06} of the log")).collect()
+}
+
+/// Numbered lines, as a file has them.
+fn text(numbers: Range<usize>) -> String {
+    all(numbers).join("\n") + "\n"
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+// Rotation by rename.
+
+#[test]
+fn a_file_is_renamed_and_another_takes_its_name() {
+    for inotify in [true, false] {
+        for pattern in ["app.log", "app.log*"] {
+            let mut reader = Reader::build(&[pattern], inotify, |config| config.rotate_wait = Time(MINUTE));
+            reader.append("app.log", text(0..3));
+            reader.expect(&[0..3]);
+            let mut late = OpenOptions::new().append(true).open(reader.path("app.log")).unwrap();
+            reader.append("app.log", text(3..4));
+            reader.rename("app.log", "app.log.1");
+            reader.append("app.log", text(5..6));
+            reader.expect(&[3..4, 5..6]);
+            // Who had it open goes on writing.
+            late.write_all(text(4..5).as_bytes()).unwrap();
+            reader.expect(&[4..5]);
+            reader.append("app.log", text(6..7));
+            reader.expect(&[6..7]);
+        }
+    }
+}
+
+#[test]
+fn a_renamed_file_keeps_its_path_and_its_origin_in_the_events() {
+    let mut reader = Reader::new(&["app.log"]);
+    reader.append("app.log", text(0..1));
+    let before = reader.events();
+    reader.append("app.log", text(1..2));
+    reader.rename("app.log", "app.log.1");
+    reader.append("app.log", text(2..3));
+    let after = reader.events();
+    assert_eq!((&after[0].path, after[0].origin), (&before[0].path, before[0].origin));
+    assert_eq!(after[1].path, before[0].path);
+    assert_ne!(after[1].origin, before[0].origin);
+}
+
+#[test]
+fn rotated_again_and_again_while_it_is_read() {
+    let mut reader = Reader::new(&["app.log"]);
+    let log = reader.path("app.log");
+    let writer = std::thread::spawn(move || {
+        for n in 0..200 {
+            let mut file = OpenOptions::new().append(true).create(true).open(&log).unwrap();
+            file.write_all(text(n * 20..n * 20 + 10).as_bytes()).unwrap();
+            fs::rename(&log, log.with_extension(format!("log.{n}"))).unwrap();
+            // The old name is no hindrance.
+            file.write_all(text(n * 20 + 10..n * 20 + 20).as_bytes()).unwrap();
+        }
     });
-    (stop, sender)
+    while !writer.is_finished() {
+        reader.look();
+    }
+    writer.join().unwrap();
+    let mut lines: Vec<String> = reader.seen.drain(..).map(|seen| show(&seen.line)).collect();
+    lines.extend(reader.lines());
+    assert_eq!(sorted(lines), all(0..4_000));
 }
 
-fn numbered(numbers: std::ops::Range<u32>) -> (String, Vec<String>) {
+#[test]
+fn rotated_ten_times_while_down_the_oldest_is_read_first() {
+    for kills in [false, true] {
+        for seconds in [0, 1] {
+            for pattern in ["app.log", "app.log*"] {
+                let mut reader = Reader::new(&[pattern]);
+                reader.append("app.log", text(0..3));
+                reader.age("app.log", MINUTE);
+                reader.expect(&[0..3]);
+                reader.end(kills);
+                reader.append("app.log", text(3..5));
+                for n in 1..=10 {
+                    for old in (1..n).rev() {
+                        reader.rename(&format!("app.log.{old}"), &format!("app.log.{}", old + 1));
+                    }
+                    reader.rename("app.log", "app.log.1");
+                    reader.append("app.log", text(n * 5..n * 5 + 5));
+                }
+                for n in 1..=10_u64 {
+                    let age = Duration::from_millis(n * (20 + 1_000 * seconds));
+                    reader.age(&format!("app.log.{n}"), age);
+                }
+                reader.expect(&[3..55]);
+                reader.end(kills);
+                reader.append("app.log", text(55..56));
+                reader.expect(&[55..56]);
+            }
+        }
+    }
+}
+
+#[test]
+fn rotated_while_down_and_packed_once_read() {
+    let mut reader = Reader::new(&["app.log"]);
+    reader.append("app.log", text(0..3));
+    reader.expect(&[0..3]);
+    reader.rename("app.log", "app.log.1");
+    reader.append("app.log.1", text(3..4));
+    reader.expect(&[3..4]);
+    reader.rename("app.log.1", "app.log.1.gz");
+    reader.append("app.log", text(4..5));
+    reader.expect(&[4..5]);
+    reader.stop();
+    reader.append("app.log", text(5..6));
+    reader.expect(&[5..6]);
+}
+
+// Copied and cut.
+
+#[test]
+fn copied_and_cut() {
+    for inotify in [true, false] {
+        for pattern in ["app.log", "app.log*"] {
+            let mut reader = Reader::build(&[pattern], inotify, |_| {});
+            reader.append("app.log", text(0..3));
+            reader.expect(&[0..3]);
+            // What nobody read yet is in the copy.
+            reader.append("app.log", text(3..5));
+            reader.copy("app.log", "app.log.1");
+            reader.cut("app.log");
+            reader.append("app.log", text(5..6));
+            assert_eq!(sorted(reader.lines()), all(3..6), "{inotify} {pattern}");
+            reader.copy("app.log", "app.log.2");
+            reader.cut("app.log");
+            reader.append("app.log", text(6..7));
+            reader.expect(&[6..7]);
+            assert_eq!(reader.lines_for(2 * MINUTE), [""; 0]);
+            reader.stop();
+            reader.append("app.log", text(7..8));
+            reader.expect(&[7..8]);
+        }
+    }
+}
+
+#[test]
+fn copied_and_cut_while_nobody_looks() {
+    for kills in [false, true] {
+        for pattern in ["app.log", "app.log*"] {
+            let mut reader = Reader::new(&[pattern]);
+            reader.append("app.log", text(0..3));
+            reader.expect(&[0..3]);
+            reader.end(kills);
+            reader.append("app.log", text(3..5));
+            reader.copy("app.log", "app.log.1");
+            reader.cut("app.log");
+            reader.append("app.log", text(5..8));
+            assert_eq!(sorted(reader.lines()), all(3..8), "{kills} {pattern}");
+            assert_eq!(reader.lines_for(2 * MINUTE), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn a_copy_is_looked_at_while_it_is_made() {
+    for pattern in ["app.log", "app.log*"] {
+        let mut reader = Reader::new(&[pattern]);
+        reader.append("app.log", text(0..200));
+        reader.expect(&[0..200]);
+        reader.append("app.log", text(200..300));
+        let whole = fs::read(reader.path("app.log")).unwrap();
+        for part in whole.chunks(whole.len() / 3) {
+            reader.append("app.log.1", part);
+            reader.look();
+            reader.look();
+        }
+        reader.cut("app.log");
+        reader.append("app.log", text(300..301));
+        assert_eq!(sorted(reader.lines()), all(200..301), "{pattern}");
+        assert_eq!(reader.lines_for(2 * MINUTE), [""; 0]);
+    }
+}
+
+#[test]
+fn a_backup_without_a_cut_is_never_read() {
+    for kills in [None, Some(false), Some(true)] {
+        let mut reader = Reader::new(&["access.log"]);
+        reader.append("access.log", text(0..50));
+        reader.expect(&[0..50]);
+        reader.copy("access.log", "access.log.bak");
+        if let Some(kills) = kills {
+            reader.end(kills);
+        }
+        assert_eq!(reader.lines_for(2 * MINUTE), [""; 0]);
+        reader.append("access.log", text(50..51));
+        reader.expect(&[50..51]);
+        reader.end(kills.unwrap_or_default());
+        reader.append("access.log", text(51..52));
+        reader.expect(&[51..52]);
+        assert_eq!(reader.lines_for(2 * MINUTE), [""; 0]);
+    }
+}
+
+#[test]
+fn copied_and_cut_before_its_lines_are_acknowledged() {
+    let mut reader = Reader::new(&["app.log"]);
+    reader.append("app.log", text(0..3));
+    reader.expect(&[0..3]);
+    reader.acknowledges = false;
+    reader.append("app.log", text(3..6));
+    reader.expect(&[3..6]);
+    reader.copy("app.log", "app.log.1");
+    reader.cut("app.log");
+    reader.append("app.log", text(6..8));
+    reader.expect(&[6..8]);
+    reader.kill();
+    reader.acknowledges = true;
+    // These were never safe: they come again, from the copy and from the file.
+    assert_eq!(sorted(reader.lines()), all(3..8));
+}
+
+// Cut without a copy.
+
+/// Cuts and writes anew, in one of these states: looked at in between, closed, down.
+fn cut_and_written_anew(old: usize, anew: usize) {
+    for state in ["followed", "resting", "closed", "stopped", "killed"] {
+        for inotify in [true, false] {
+            let mut reader = Reader::build(&["app.log"], inotify, |config| {
+                config.close_inactive = Time(if state == "closed" { QUIET } else { 10 * MINUTE });
+            });
+            reader.append("app.log", text(0..old));
+            reader.age("app.log", MINUTE);
+            reader.expect(&[0..old]);
+            match state {
+                "resting" => reader.rest(),
+                "closed" => {
+                    reader.rest();
+                    assert_eq!(reader.open(), 0);
+                }
+                "stopped" => reader.stop(),
+                "killed" => reader.kill(),
+                _ => {}
+            }
+            reader.cut("app.log");
+            reader.append("app.log", text(500..500 + anew));
+            let events = reader.events();
+            let lines: Vec<String> = events.iter().map(|seen| show(&seen.line)).collect();
+            assert_eq!(lines, all(500..500 + anew), "{state} {inotify}");
+            assert_eq!((events[0].position, events[0].origin.generation), (0, 1), "{state}");
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_and_written_little_is_read_anew() {
+    cut_and_written_anew(10, 1);
+}
+
+#[test]
+fn a_file_cut_and_written_to_the_same_length_is_read_anew() {
+    cut_and_written_anew(10, 10);
+}
+
+#[test]
+fn a_file_cut_and_grown_past_the_old_offset_is_read_anew() {
+    cut_and_written_anew(10, 40);
+}
+
+#[test]
+fn a_file_of_one_line_cut_and_grown_past_the_old_offset_is_read_anew() {
+    cut_and_written_anew(1, 2);
+}
+
+#[test]
+fn a_file_is_cut_while_its_lines_are_not_acknowledged() {
+    let mut reader = Reader::new(&["app.log"]);
+    reader.acknowledges = false;
+    reader.append("app.log", text(0..5));
+    reader.expect(&[0..5]);
+    reader.cut("app.log");
+    reader.append("app.log", text(5..6));
+    reader.expect(&[5..6]);
+    // What comes late says nothing of the file of today.
+    reader.acknowledge();
+    reader.kill();
+    assert_eq!(reader.lines(), [""; 0]);
+}
+
+#[test]
+fn a_file_of_which_nothing_was_safe_is_cut_and_written_anew() {
+    let mut reader = Reader::new(&["app.log"]);
+    reader.acknowledges = false;
+    reader.append("app.log", text(0..5));
+    reader.expect(&[0..5]);
+    reader.held.clear();
+    reader.cut("app.log");
+    reader.append("app.log", text(5..15));
+    // Some output may have the old lines: the new ones must not have their ids.
+    reader.expect(&[5..15]);
+}
+
+#[test]
+fn a_closed_file_grows_and_is_then_cut() {
+    for inotify in [true, false] {
+        let mut reader =
+            Reader::build(&["app.log"], inotify, |config| config.close_inactive = Time(QUIET / 2));
+        let close = |reader: &mut Reader| {
+            reader.age("app.log", MINUTE);
+            reader.rest();
+            assert_eq!(reader.open(), 0);
+        };
+        reader.append("app.log", text(0..3));
+        reader.expect(&[0..3]);
+        close(&mut reader);
+        reader.append("app.log", text(3..4));
+        reader.expect(&[3..4]);
+        close(&mut reader);
+        reader.cut("app.log");
+        reader.append("app.log", text(4..5));
+        reader.expect(&[4..5]);
+        close(&mut reader);
+        reader.rename("app.log", "app.log.1");
+        reader.append("app.log.1", text(5..6));
+        reader.append("app.log", text(6..7));
+        reader.expect(&[5..6, 6..7]);
+    }
+}
+
+/// Lines are written, looked for, and rotated by every means, in random order.
+fn whatever_happens(seed: u64) -> Result<(), String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let pattern = ["app.log", "app.log*"][random.usize(..2)];
+    let mut reader = Reader::build(&[pattern], random.bool(), |config| {
+        config.open_files_max = [0, 2][random.usize(..2)];
+        config.close_inactive = Time([QUIET / 3, 10 * MINUTE][random.usize(..2)]);
+    });
+    let (mut written, mut rotated, mut lines, mut did) = (1, 0, Vec::new(), format!("{pattern}:"));
+    // What was rotated before it was ever looked at is not ours.
+    reader.append("app.log", text(0..1));
+    reader.look();
+    for _ in 0..random.usize(3..30) {
+        let what = [
+            "write", "write", "torn", "look", "read", "rest", "rename", "copy", "cut", "stop", "kill",
+            "undone",
+        ];
+        let what = what[random.usize(..what.len())];
+        let is_there = reader.path("app.log").exists();
+        did = did + " " + what;
+        match what {
+            "write" | "torn" => {
+                let n = random.usize(1..20);
+                let text = text(written..written + n);
+                let (first, second) =
+                    text.split_at(if what == "torn" { random.usize(..text.len()) } else { 0 });
+                reader.append("app.log", first);
+                if !first.is_empty() {
+                    [Reader::look, Reader::stop, Reader::kill][random.usize(..3)](&mut reader);
+                }
+                reader.append("app.log", second);
+                written += n;
+            }
+            "look" => reader.look(),
+            "read" => lines.extend(reader.lines()),
+            "rest" if is_there => {
+                reader.age("app.log", MINUTE);
+                lines.extend(reader.lines_for(4 * QUIET));
+            }
+            "rename" if is_there => {
+                rotated += 1;
+                reader.rename("app.log", &format!("app.log.{rotated}"));
+            }
+            "copy" if is_there => {
+                rotated += 1;
+                reader.copy("app.log", &format!("app.log.{rotated}"));
+                reader.cut("app.log");
+            }
+            "cut" if is_there => {
+                lines.extend(reader.lines());
+                reader.cut("app.log");
+            }
+            "stop" => reader.stop(),
+            "kill" => reader.kill(),
+            "undone" => {
+                lines.extend(reader.seen.drain(..).map(|seen| show(&seen.line)));
+                reader.acknowledges = false;
+                reader.look();
+                reader.acknowledges = true;
+                // All of that must come again. It is in no queue: nobody knows its ids.
+                for seen in reader.seen.drain(..) {
+                    reader.ids.remove(&(seen.origin, seen.position));
+                }
+                if random.bool() { reader.kill() } else { reader.held.clear() }
+            }
+            _ => {}
+        }
+    }
+    lines.extend(reader.lines());
+    lines.extend(reader.lines_for(2 * MINUTE));
+    let lines = sorted(lines);
+    if lines == all(0..written) {
+        return Ok(());
+    }
+    let lost: Vec<_> =
+        all(0..written).into_iter().filter(|line| lines.binary_search(line).is_err()).collect();
+    Err(format!("{seed} {did}: {} lines of {written}, lost {lost:?}", lines.len()))
+}
+
+#[test]
+fn whatever_happens_each_line_comes_once() {
+    let mut failed: Vec<String> = (0..150).filter_map(|seed| whatever_happens(seed).err()).collect();
+    failed.sort_by_key(String::len);
+    assert!(failed.is_empty(), "{} failed: {:#?}", failed.len(), &failed[..failed.len().min(8)]);
+}
+
+// Which file is which.
+
+/// Removes a file and makes another that gets its inode; whether that came about.
+fn take_inode(reader: &Reader, name: &str, text: &str) -> bool {
+    let inode = fs::metadata(reader.path(name)).unwrap().ino();
+    reader.remove(name);
+    for n in 0..50 {
+        reader.append(name, text);
+        if fs::metadata(reader.path(name)).unwrap().ino() == inode {
+            return true;
+        }
+        reader.rename(name, &format!("other{n}"));
+    }
+    false
+}
+
+#[test]
+fn an_inode_is_used_again() {
+    for anew in [1, 3, 30] {
+        for state in ["closed", "stopped", "killed"] {
+            let mut reader = Reader::with(&["app.log"], |config| config.close_inactive = Time(QUIET / 2));
+            reader.append("app.log", text(0..3));
+            reader.age("app.log", MINUTE);
+            reader.expect(&[0..3]);
+            reader.rest();
+            assert_eq!(reader.open(), 0);
+            match state {
+                "stopped" => reader.stop(),
+                "killed" => reader.kill(),
+                _ => {}
+            }
+            // Not every file system uses it again.
+            if take_inode(&reader, "app.log", &text(500..500 + anew)) {
+                reader.expect(&[500..500 + anew]);
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_begin_with_the_same_banner() {
+    let banner = format!("{}\n", "=".repeat(4_095));
+    let mut reader = Reader::new(&["*.log"]);
+    for n in 0..3 {
+        reader.append(&format!("{n}.log"), format!("{banner}{}", text(n..n + 1)));
+    }
+    let banners = vec![banner.trim_end().to_owned(); 3];
+    assert_eq!(sorted(reader.lines()), [banners.clone(), all(0..3)].concat());
+    reader.stop();
+    for n in 0..3 {
+        reader.append(&format!("{n}.log"), text(n + 3..n + 4));
+    }
+    assert_eq!(sorted(reader.lines()), all(3..6));
+    // Each day's file begins so.
+    reader.rename("0.log", "0.log.1");
+    reader.append("0.log", format!("{banner}{}", text(6..7)));
+    assert_eq!(sorted(reader.lines()), [banners[..1].to_vec(), all(6..7)].concat());
+    reader.stop();
+    reader.rename("0.log", "0.log.2");
+    reader.append("0.log", format!("{banner}{}", text(7..8)));
+    assert_eq!(sorted(reader.lines()), [banners[..1].to_vec(), all(7..8)].concat());
+}
+
+#[test]
+fn a_short_file_is_read_at_once_and_removed() {
+    let mut reader = Reader::new(&["*.log"]);
+    reader.append("a.log", "ten bytes\n");
+    assert_eq!(reader.lines_for(STEP), ["ten bytes"]);
+    reader.remove("a.log");
+    assert_eq!(reader.lines(), [""; 0]);
+    assert_eq!(reader.registry.known("in"), []);
+    reader.append("a.log", "ten more.\n");
+    assert_eq!(reader.lines_for(STEP), ["ten more."]);
+}
+
+#[test]
+fn an_empty_line_is_the_whole_file() {
+    let mut reader = Reader::new(&["*.log"]);
+    reader.append("a.log", "\n");
+    reader.append("b.log", "\n");
+    assert_eq!(reader.lines(), ["", ""]);
+    reader.stop();
+    reader.append("a.log", text(0..1));
+    reader.append("b.log", text(1..2));
+    assert_eq!(sorted(reader.lines()), all(0..2));
+}
+
+#[test]
+fn a_link_is_pointed_at_another_file() {
+    for pattern in ["current.log", "*.log"] {
+        let mut reader = Reader::new(&[pattern]);
+        reader.append("1.log", text(0..2));
+        symlink(reader.path("1.log"), reader.path("current.log")).unwrap();
+        reader.expect(&[0..2]);
+        reader.append("1.log", text(2..3));
+        reader.append("2.log", text(3..4));
+        symlink(reader.path("2.log"), reader.path("next")).unwrap();
+        reader.rename("next", "current.log");
+        assert_eq!(sorted(reader.lines()), all(2..4));
+        reader.stop();
+        reader.append("2.log", text(4..5));
+        reader.expect(&[4..5]);
+    }
+}
+
+#[test]
+fn a_link_leads_nowhere_and_then_to_a_file() {
+    let mut reader = Reader::new(&["current.log"]);
+    symlink(reader.path("later"), reader.path("current.log")).unwrap();
+    assert_eq!(reader.lines(), [""; 0]);
+    reader.append("later", text(0..1));
+    reader.expect(&[0..1]);
+}
+
+#[test]
+fn a_file_with_two_names_is_read_once() {
+    let mut reader = Reader::new(&["*.log"]);
+    reader.append("a.log", text(0..2));
+    fs::hard_link(reader.path("a.log"), reader.path("b.log")).unwrap();
+    reader.expect(&[0..2]);
+    reader.append("b.log", text(2..3));
+    reader.expect(&[2..3]);
+    reader.remove("a.log");
+    reader.append("b.log", text(3..4));
+    reader.expect(&[3..4]);
+    reader.stop();
+    reader.append("b.log", text(4..5));
+    reader.expect(&[4..5]);
+}
+
+#[test]
+fn several_patterns_match_the_same_file() {
+    let mut reader = Reader::new(&["*.log", "a*", "a.log", "**/a.log"]);
+    reader.append("a.log", text(0..3));
+    reader.expect(&[0..3]);
+}
+
+#[test]
+fn excluded_files_are_left_alone() {
+    let mut reader = Reader::with(&["**/*.log"], |config| config.exclude = vec!["**/debug*".to_owned()]);
+    fs::create_dir_all(reader.path("a/b")).unwrap();
+    reader.append("a/b/debug.log", text(0..3));
+    reader.append("a/b/app.log", text(3..5));
+    reader.append("a/debug.log", text(5..6));
+    reader.append("a/app.txt", text(6..7));
+    reader.append("top.log", text(7..8));
+    assert_eq!(sorted(reader.lines()), [all(3..5), all(7..8)].concat());
+}
+
+#[test]
+fn a_folder_appears_later() {
+    for pattern in ["later/*.log", "later/deep/app.log", "**/*.log", "l*/**/*.log"] {
+        for inotify in [true, false] {
+            let mut reader = Reader::build(&[pattern], inotify, |_| {});
+            assert_eq!(reader.lines(), [""; 0]);
+            fs::create_dir_all(reader.path("later/deep")).unwrap();
+            reader.look();
+            let name = if pattern == "later/*.log" { "later/app.log" } else { "later/deep/app.log" };
+            reader.append(name, text(0..2));
+            reader.expect(&[0..2]);
+            fs::remove_dir_all(reader.path("later")).unwrap();
+            assert_eq!(reader.lines(), [""; 0]);
+            fs::create_dir_all(reader.path("later/deep")).unwrap();
+            reader.append(name, text(2..3));
+            reader.expect(&[2..3]);
+            reader.rename("later", "moved.d");
+            fs::create_dir_all(reader.path("later/deep")).unwrap();
+            reader.append(name, text(3..4));
+            reader.expect(&[3..4]);
+            reader.append(name, text(4..5));
+            assert_eq!(reader.lines_for(if inotify { STEP } else { QUIET }), all(4..5));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_told_and_read_later() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut reader = Reader::new(&["*.log"]);
+    reader.append("closed.log", text(0..2));
+    reader.append("open.log", text(2..3));
+    let may =
+        |mode| fs::set_permissions(reader.path("closed.log"), fs::Permissions::from_mode(mode)).unwrap();
+    may(0o000);
+    if File::open(reader.path("closed.log")).is_ok() {
+        // Root reads everything.
+        return;
+    }
+    reader.expect(&[2..3]);
+    assert_eq!(reader.registry.unreadable()[0].path, text_in(&reader.folder, "closed.log"));
+    fs::set_permissions(reader.path("closed.log"), fs::Permissions::from_mode(0o600)).unwrap();
+    reader.expect(&[0..2]);
+    assert_eq!(reader.registry.unreadable(), []);
+}
+
+// Where it begins.
+
+#[test]
+fn it_starts_at_the_end_only_of_what_is_there_first() {
+    let mut reader = Reader::with(&["*.log"], |config| config.start_at = StartAt::End);
+    reader.append("a.log", text(0..3));
+    assert_eq!(reader.lines(), [""; 0]);
+    reader.append("a.log", text(3..4));
+    reader.expect(&[3..4]);
+    reader.append("b.log", text(4..5));
+    reader.expect(&[4..5]);
+    reader.stop();
+    reader.append("a.log", text(5..6));
+    reader.expect(&[5..6]);
+}
+
+#[test]
+fn it_starts_at_the_end_of_half_a_line() {
+    let mut reader = Reader::with(&["*.log"], |config| config.start_at = StartAt::End);
+    reader.append("a.log", "half a ");
+    assert_eq!(reader.lines(), [""; 0]);
+    reader.append("a.log", "line\n");
+    assert_eq!(reader.lines(), ["line"]);
+}
+
+#[test]
+fn what_is_too_old_is_left_alone_until_it_grows() {
+    let mut reader = Reader::with(&["*.log"], |config| config.ignore_older = Some(Time(MINUTE)));
+    reader.append("old.log", text(0..3));
+    reader.age("old.log", 2 * MINUTE);
+    reader.append("new.log", text(3..4));
+    reader.expect(&[3..4]);
+    reader.append("old.log", text(4..5));
+    reader.expect(&[4..5]);
+}
+
+// Lines.
+
+#[test]
+fn half_a_line_waits_for_its_other_half() {
+    for state in ["followed", "resting", "closed", "stopped", "killed"] {
+        for inotify in [true, false] {
+            let mut reader = Reader::build(&["a.log"], inotify, |config| {
+                config.close_inactive = Time(if state == "closed" { QUIET } else { 10 * MINUTE });
+            });
+            reader.append("a.log", "one\ntw");
+            reader.age("a.log", MINUTE);
+            assert_eq!(reader.lines(), ["one"]);
+            match state {
+                "stopped" => reader.stop(),
+                "killed" => reader.kill(),
+                "followed" => {}
+                _ => {
+                    reader.rest();
+                    assert_eq!(reader.open(), usize::from(state == "resting"));
+                }
+            }
+            assert_eq!(reader.lines(), [""; 0]);
+            reader.append("a.log", "o\nthree\n");
+            let events = reader.events();
+            let found: Vec<_> = events.iter().map(|seen| (show(&seen.line), seen.position)).collect();
+            assert_eq!(found, [("two".to_owned(), 4), ("three".to_owned(), 8)], "{state}");
+        }
+    }
+}
+
+#[test]
+fn half_a_line_is_the_end_of_a_file_that_is_removed() {
+    for (end, lines) in [("tw", vec!["one", "two"]), ("two\nthree", vec!["one", "two", "three"])] {
+        let mut reader = Reader::new(&["a.log"]);
+        reader.append("a.log", "one\n");
+        assert_eq!(reader.lines(), ["one"]);
+        reader.append("a.log", end);
+        reader.look();
+        reader.remove("a.log");
+        let found = reader.lines();
+        assert_eq!(found.len(), lines.len() - 1);
+        assert!(found.iter().zip(&lines[1..]).all(|(found, line)| line.starts_with(found)));
+        assert_eq!(reader.lines(), [""; 0]);
+    }
+}
+
+#[test]
+fn half_a_line_is_the_end_of_a_file_that_is_rotated() {
+    let mut reader = Reader::new(&["a.log"]);
+    reader.append("a.log", "one\ntw");
+    assert_eq!(reader.lines(), ["one"]);
+    reader.rename("a.log", "a.log.1");
+    reader.append("a.log", "three\n");
+    assert_eq!(sorted(reader.lines()), ["three", "tw"]);
+    reader.stop();
+    assert_eq!(reader.lines(), [""; 0]);
+}
+
+#[test]
+fn lines_that_end_with_a_return_at_any_place_of_a_batch() {
+    let mut reader = Reader::new(&["a.log"]);
+    reader.batch_bytes = 1_024;
+    let lines: Vec<String> = (0..3_000).map(|n| "é".repeat(n % 37)).collect();
+    let text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let (mut at, mut found) = (0, Vec::new());
+    for n in 0.. {
+        let to = (at + 1 + n % 2_000).min(text.len());
+        reader.append("a.log", &text.as_bytes()[at..to]);
+        reader.look();
+        at = to;
+        if at == text.len() {
+            break;
+        }
+    }
+    found.extend(reader.lines());
+    assert_eq!(found, lines);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_kept() {
+    let mut reader = Reader::new(&["a.log"]);
+    let lines: [&[u8]; 4] = [b"\xff\xfe\x00\xc3(", b"\x00\x00\x00", b"a\x00b\xe2\x82", b"\xed\xa0\x80"];
+    reader.append("a.log", [lines.join(&b'\n'), b"\n".to_vec()].concat());
+    let found: Vec<Vec<u8>> = reader.events().into_iter().map(|seen| seen.line).collect();
+    assert_eq!(found, lines);
+}
+
+/// A file of which a stretch was never written.
+fn leave_hole(reader: &Reader, name: &str, before: &str, hole: u64, after: &str) {
+    let file = File::create(reader.path(name)).unwrap();
+    file.write_all_at(before.as_bytes(), 0).unwrap();
+    file.set_len(before.len() as u64 + hole).unwrap();
+    file.write_all_at(after.as_bytes(), before.len() as u64 + hole).unwrap();
+}
+
+#[test]
+fn a_long_hole_is_passed_over() {
+    let mut reader = Reader::new(&["a.log"]);
+    leave_hole(&reader, "a.log", &text(0..2), 1 << 30, &text(2..4));
+    let events = reader.events();
     let lines: Vec<String> =
-        numbers.map(|n| format!("line {n:06} of a file, long enough to be told from another")).collect();
-    (lines.iter().map(|line| format!("{line}\n")).collect(), lines)
-}
-
-fn texts(lines: &[String]) -> Vec<&str> {
-    lines.iter().map(String::as_str).collect()
-}
-
-#[test]
-fn row_1_a_file_is_renamed_and_its_writer_goes_on() {
-    let mut bench = Bench::new(&["a.log"]);
-    bench.append("a.log", "1\n");
-    bench.expect(&["1"]);
-    let mut late = OpenOptions::new().append(true).open(bench.path("a.log")).unwrap();
-    bench.rename("a.log", "a.log.1");
-    late.write_all(b"2 late\n").unwrap();
-    bench.append("a.log", "3\n");
-    bench.expect_sorted(&["2 late", "3"]);
-    // Long after the file was let go of, it is taken up again.
-    late.write_all(b"4 very late\n").unwrap();
-    bench.expect(&["4 very late"]);
-    bench.expect_nothing_but_markers("a.log");
+        events.iter().map(|seen| show(&seen.line).trim_start_matches('\0').to_owned()).collect();
+    assert_eq!(lines, all(0..4));
+    // What is left of the hole is less than a page.
+    assert!(events.iter().all(|seen| seen.line.len() < 5_000 && !seen.truncated), "{}", events[2].line.len());
+    reader.append("a.log", text(4..5));
+    reader.expect(&[4..5]);
+    reader.stop();
+    reader.append("a.log", text(5..6));
+    reader.expect(&[5..6]);
 }
 
 #[test]
-fn row_1_many_rotations_between_two_looks() {
-    let mut bench = Bench::new(&["a.log"]);
-    bench.append("a.log", "line 0\n");
-    bench.expect(&["line 0"]);
-    for n in 1..=8 {
-        bench.rename("a.log", &format!("a.log.{n}"));
-        bench.append("a.log", format!("line {n}\n"));
+fn it_is_killed_behind_a_hole() {
+    let mut reader = Reader::new(&["a.log"]);
+    leave_hole(&reader, "a.log", &text(0..2), 1 << 30, &text(2..4));
+    // The lines, and the hole.
+    assert!(reader.read() && reader.read());
+    assert_eq!(reader.seen.drain(..).map(|seen| show(&seen.line)).collect::<Vec<_>>(), all(0..2));
+    reader.kill();
+    let lines: Vec<String> =
+        reader.lines().iter().map(|line| line.trim_start_matches('\0').to_owned()).collect();
+    assert_eq!(lines, all(2..4));
+}
+
+#[test]
+fn a_hole_at_the_end_is_waited_for() {
+    let mut reader = Reader::new(&["a.log"]);
+    leave_hole(&reader, "a.log", &text(0..2), 1 << 30, "");
+    reader.expect(&[0..2]);
+    reader.append("a.log", text(2..3));
+    let lines = reader.lines();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].trim_start_matches('\0'), all(2..3)[0]);
+}
+
+#[test]
+fn a_file_is_cut_under_a_writer_that_does_not_append() {
+    let mut reader = Reader::new(&["a.log"]);
+    let file = File::create(reader.path("a.log")).unwrap();
+    file.write_all_at(text(0..1_000).as_bytes(), 0).unwrap();
+    reader.expect(&[0..1_000]);
+    reader.copy("a.log", "a.log.1");
+    reader.cut("a.log");
+    // It writes on where it was: a hole is before it.
+    let at = text(0..1_000).len() as u64;
+    file.write_all_at(text(1_000..1_002).as_bytes(), at).unwrap();
+    let lines: Vec<String> =
+        reader.lines().into_iter().map(|line| line.trim_start_matches('\0').to_owned()).collect();
+    assert_eq!(lines, all(1_000..1_002));
+}
+
+#[test]
+fn a_huge_line_is_cut_within_little_memory() {
+    const LIMIT: usize = 64 << 10;
+    let mut reader = Reader::with(&["a.log"], |config| config.line_bytes_max = Bytes(LIMIT as u64));
+    let huge = "x".repeat(1 << 20);
+    reader.append("a.log", "first\n");
+    for _ in 0..64 {
+        reader.append("a.log", &huge);
     }
-    bench.expect_sorted(
-        &(1..=8)
-            .map(|n| format!("line {n}"))
-            .collect::<Vec<_>>()
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    );
-    bench.expect_nothing_but_markers("a.log");
+    reader.append("a.log", "\nlast\n");
+    let events = reader.events();
+    let found: Vec<_> = events.iter().map(|seen| (seen.line.len(), seen.position, seen.truncated)).collect();
+    assert_eq!(found, [(5, 0, false), (LIMIT, 6, true), (4, 6 + (64 << 20) + 1, false)]);
+    assert!(reader.batch.capacity() < 16 * LIMIT, "{}", reader.batch.capacity());
 }
 
 #[test]
-fn row_2_rotations_while_nobody_reads() {
-    for killed in [false, true] {
-        let mut bench = Bench::new(&["a.log"]);
-        bench.append("a.log", "first line of all\n");
-        bench.expect(&["first line of all"]);
-        if killed {
-            bench.kill()
-        } else {
-            bench.restart()
-        }
-        bench.append("a.log", "second, unread\n");
-        for n in 1..=5 {
-            bench.rename("a.log", &format!("a.log.{n}"));
-            bench.append("a.log", format!("of file {n}\n"));
-        }
-        bench.expect_sorted(&[
-            "of file 1",
-            "of file 2",
-            "of file 3",
-            "of file 4",
-            "of file 5",
-            "second, unread",
-        ]);
-        bench.expect_nothing_but_markers("a.log");
-    }
-}
-
-#[test]
-fn row_3_copied_and_cut_while_it_is_read() {
-    let mut bench = Bench::new(&["a.log"]);
-    for round in 0..5 {
-        let (text, lines) = numbered(round * 100..round * 100 + 40);
-        bench.append("a.log", text);
-        bench.expect(&texts(&lines));
-        // Written, copied and cut before anybody looked.
-        let (unread, lines) = numbered(round * 100 + 40..round * 100 + 60);
-        bench.append("a.log", unread);
-        bench.copy_and_cut("a.log", &format!("a.log.{round}"));
-        bench.expect(&texts(&lines));
-    }
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_3_copied_and_cut_while_nobody_reads() {
-    for killed in [false, true] {
-        let mut bench = Bench::new(&["a.log"]);
-        let (text, lines) = numbered(0..40);
-        bench.append("a.log", text);
-        bench.expect(&texts(&lines));
-        if killed {
-            bench.kill()
-        } else {
-            bench.restart()
-        }
-        let (unread, mut lines) = numbered(40..60);
-        bench.append("a.log", unread);
-        bench.copy_and_cut("a.log", "a.log.1");
-        // More than was there before, so that its length says nothing.
-        let (fresh, more) = numbered(1_000..1_200);
-        bench.append("a.log", fresh);
-        lines.extend(more);
-        bench.expect_sorted(&texts(&lines));
-        bench.expect_nothing_but_markers("a.log");
+fn a_huge_line_is_passed_over_after_a_restart_within_it() {
+    for kills in [false, true] {
+        let mut reader = Reader::with(&["a.log"], |config| config.line_bytes_max = Bytes(1_000));
+        reader.append("a.log", "x".repeat(300_000));
+        let lines = reader.lines();
+        assert_eq!((lines.len(), lines[0].len()), (1, 1_000));
+        reader.end(kills);
+        reader.append("a.log", format!("{}\nnext\n", "x".repeat(300_000)));
+        assert_eq!(reader.lines(), ["next"], "the rest of the line is no event");
     }
 }
 
-#[test]
-fn row_3_cut_with_events_under_way_that_a_kill_loses() {
-    let mut bench = Bench::new(&["a.log"]);
-    let (text, lines) = numbered(0..40);
-    bench.append("a.log", text);
-    bench.expect(&texts(&lines));
-    let (unread, under_way) = numbered(40..80);
-    bench.append("a.log", unread);
-    bench.read_without_acknowledging();
-    bench.copy_and_cut("a.log", "a.log.1");
-    let (fresh, more) = numbered(500..520);
-    bench.append("a.log", fresh);
-    bench.expect(&texts(&more));
-    bench.kill();
-    bench.expect(&texts(&under_way));
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_3_a_copy_that_is_only_half_made_when_it_is_seen() {
-    let mut bench = Bench::new(&["a.log"]);
-    let (text, lines) = numbered(0..40);
-    bench.append("a.log", &text);
-    bench.expect(&texts(&lines));
-    let bytes = text.as_bytes();
-    bench.append("a.log.1", &bytes[..bytes.len() / 2]);
-    bench.expect_nothing_but_markers("a.log");
-    let whole = fs::read(bench.path("a.log")).unwrap();
-    bench.append("a.log.1", &whole[bytes.len() / 2..]);
-    bench.cut("a.log", 0);
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_3_a_backup_is_not_read_twice() {
-    let mut bench = Bench::new(&["a.log"]);
-    let (text, lines) = numbered(0..40);
-    bench.append("a.log", text);
-    bench.expect(&texts(&lines));
-    fs::copy(bench.path("a.log"), bench.path("a.log.bak")).unwrap();
-    bench.expect_nothing_but_markers("a.log");
-    bench.restart();
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_4_cut_then_a_little_is_written() {
-    let mut bench = Bench::new(&["a.log"]);
-    bench.append("a.log", "one\ntwo\nthree\n");
-    bench.expect(&["one", "two", "three"]);
-    bench.cut("a.log", 0);
-    bench.append("a.log", "four\n");
-    bench.expect(&["four"]);
-    bench.restart();
-    bench.cut("a.log", 0);
-    bench.append("a.log", "5\n");
-    bench.expect(&["5"]);
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_5_cut_and_grown_past_the_old_offset_between_two_looks() {
-    for close_after in [Duration::from_secs(300), Duration::ZERO] {
-        let mut bench =
-            Bench::with(&["a.log", "other.log"], |config| config.close_inactive = Time(close_after));
-        let (text, lines) = numbered(0..20);
-        bench.append("a.log", text);
-        bench.expect(&texts(&lines));
-        // The other file gives the input its occasion to close this one.
-        bench.expect_nothing_but_markers("other.log");
-        bench.cut("a.log", 0);
-        let (fresh, lines) = numbered(100..200);
-        bench.append("a.log", fresh);
-        bench.expect(&texts(&lines));
-        bench.kill();
-        bench.cut("a.log", 0);
-        let (fresh, lines) = numbered(300..500);
-        bench.append("a.log", fresh);
-        bench.expect(&texts(&lines));
-        bench.expect_nothing_but_markers("a.log");
-    }
-}
-
-#[test]
-fn row_6_an_inode_is_used_again() {
-    let mut bench = Bench::new(&["*.log"]);
-    let (text, lines) = numbered(0..20);
-    bench.append("a.log", text);
-    bench.expect(&texts(&lines));
-    let inode = fs::metadata(bench.path("a.log")).unwrap().ino();
-    bench.restart();
-    fs::remove_file(bench.path("a.log")).unwrap();
-    let (fresh, lines) = numbered(100..160);
-    // Whichever file gets the inode, all must be read.
-    bench.append("b.log", fresh);
-    let again = fs::metadata(bench.path("b.log")).unwrap().ino();
-    bench.expect(&texts(&lines));
-    assert!(again == inode || bench.origins.first() != bench.origins.last());
-    bench.expect_nothing_but_markers("b.log");
-}
-
-#[test]
-fn row_7_files_that_begin_with_the_same_banner() {
-    let mut bench = Bench::new(&["*.log"]);
-    let banner = format!("{}\n", "=".repeat(4_096));
-    for name in ["a.log", "b.log", "c.log"] {
-        bench.append(name, format!("{banner}only {name}\n"));
-    }
-    let banner = banner.trim_end();
-    let expected = [banner, banner, banner, "only a.log", "only b.log", "only c.log"];
-    bench.expect_sorted(&expected);
-    bench.restart();
-    bench.append("b.log", "more of b\n");
-    bench.expect(&["more of b"]);
-    bench.expect_nothing_but_markers("c.log");
-}
-
-#[test]
-fn row_8_a_tiny_file_is_read_at_once() {
-    let mut bench = Bench::new(&["*.log"]);
-    bench.append("a.log", "tiny\n");
-    bench.expect(&["tiny"]);
-    fs::remove_file(bench.path("a.log")).unwrap();
-    bench.append("a.log", "tiny\n");
-    bench.expect(&["tiny"]);
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_9_links_lead_to_one_file_and_are_led_elsewhere() {
-    let mut bench = Bench::new(&["current", "*.log"]);
-    bench.append("1.log", "of 1\n");
-    symlink(bench.path("1.log"), bench.path("current")).unwrap();
-    bench.expect(&["of 1"]);
-    fs::remove_file(bench.path("current")).unwrap();
-    bench.append("2.log", "of 2\n");
-    symlink(bench.path("2.log"), bench.path("current")).unwrap();
-    bench.append("1.log", "more of 1\n");
-    bench.expect_sorted(&["more of 1", "of 2"]);
-    bench.expect_nothing_but_markers("2.log");
-}
-
-#[test]
-fn row_9_the_target_of_a_link_changes() {
-    let mut bench = Bench::new(&["current"]);
-    bench.append("x1", "of 1\n");
-    symlink(bench.path("x1"), bench.path("current")).unwrap();
-    bench.expect(&["of 1"]);
-    bench.append("x1", "last of 1\n");
-    bench.append("x2", "of 2\n");
-    symlink(bench.path("x2"), bench.path("fresh")).unwrap();
-    bench.rename("fresh", "current");
-    bench.expect_sorted(&["last of 1", "of 2"]);
-    bench.expect_nothing_but_markers("x2");
-}
-
-#[test]
-fn row_10_hard_links_are_one_file() {
-    let mut bench = Bench::new(&["*.log"]);
-    bench.append("a.log", "one\n");
-    fs::hard_link(bench.path("a.log"), bench.path("b.log")).unwrap();
-    bench.expect(&["one"]);
-    bench.append("b.log", "two\n");
-    bench.expect(&["two"]);
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_12_half_a_line_is_held_also_over_a_restart() {
-    let mut bench = Bench::new(&["*.log"]);
-    bench.append("a.log", "whole\nhal");
-    bench.expect(&["whole"]);
-    bench.expect_nothing_but_markers("other.log");
-    bench.restart();
-    bench.append("a.log", "f\n");
-    bench.expect(&["half"]);
-    bench.kill();
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn row_13_the_last_line_of_a_file_that_is_gone() {
-    for removed in [true, false] {
-        let mut bench = Bench::new(&["a.log"]);
-        bench.append("a.log", "whole\nno end");
-        bench.expect(&["whole"]);
-        if removed {
-            fs::remove_file(bench.path("a.log")).unwrap();
-        } else {
-            bench.rename("a.log", "elsewhere");
-        }
-        bench.expect(&["no end"]);
-        bench.expect_nothing_but_markers("a.log");
-    }
-}
+// Groups of lines.
 
 fn stack_traces(config: &mut Config) {
     config.multiline = Some(MultilineConfig {
-        pattern: "^ ".into(),
+        pattern: "^ ".to_owned(),
         negate: false,
         match_: Match::After,
-        max_lines: 100,
-        max_bytes: Bytes(1 << 20),
-        timeout: Time(Duration::from_millis(300)),
+        max_lines: lines_max(),
+        max_bytes: bytes_max(),
+        timeout: Time(MINUTE / 2),
     });
 }
 
 #[test]
-fn row_14_a_group_is_cut_by_rotation_and_by_a_restart() {
-    let mut bench = Bench::with(&["a.log"], stack_traces);
-    bench.append("a.log", "before\nerror\n at 1\n");
-    bench.expect(&["before"]);
-    bench.kill();
-    bench.append("a.log", " at 2\nafter\n");
-    bench.expect(&["error\n at 1\n at 2"]);
-    bench.rename("a.log", "a.log.1");
-    bench.append("a.log", "next\n at 3\nlast\n");
-    bench.expect_sorted(&["after", "last", "next\n at 3"]);
-}
-
-#[test]
-fn row_15_a_huge_line_takes_bounded_memory() {
-    let mut bench = Bench::with(&["a.log"], |config| config.line_bytes_max = Bytes(10_000));
-    let mut file = fs::File::create(bench.path("a.log")).unwrap();
-    let piece = vec![b'x'; 1 << 20];
-    for _ in 0..64 {
-        file.write_all(&piece).unwrap();
+fn a_group_is_split_by_a_restart() {
+    for kills in [false, true] {
+        let mut reader = Reader::with(&["a.log"], stack_traces);
+        reader.append("a.log", "one\ntwo\n at a\n");
+        assert_eq!(reader.lines(), ["one"]);
+        reader.end(kills);
+        reader.append("a.log", " at b\n");
+        assert_eq!(reader.lines(), [""; 0]);
+        reader.append("a.log", "three\n");
+        assert_eq!(reader.lines(), ["two\n at a\n at b"]);
+        assert_eq!(reader.lines_for(MINUTE), ["three"]);
     }
-    file.write_all(b"\nnext\n").unwrap();
-    bench.expect(&["x".repeat(10_000).as_str(), "next"]);
-    assert!(bench.batch.capacity() < 4 << 20, "{} bytes", bench.batch.capacity());
-    bench.expect_nothing_but_markers("a.log");
 }
 
 #[test]
-fn row_16_zeros_and_holes() {
-    let mut bench = Bench::new(&["a.log"]);
-    bench.append("a.log", b"a\0b\n");
-    bench.expect(&["a\0b"]);
-    // A writer that does not append goes on at its old offset after a cut: the system fills
-    // the gap with a hole.
-    let hole = 64 << 20;
-    bench.cut("a.log", 0);
-    let file = OpenOptions::new().write(true).open(bench.path("a.log")).unwrap();
-    file.write_all_at(b"behind the hole\n", hole).unwrap();
-    bench.expect(&["behind the hole"]);
-    bench.kill();
-    bench.expect_nothing_but_markers("a.log");
+fn a_group_is_split_by_rotation() {
+    let mut reader = Reader::with(&["a.log"], stack_traces);
+    reader.append("a.log", "one\ntwo\n at a\n");
+    assert_eq!(reader.lines(), ["one"]);
+    reader.rename("a.log", "a.log.1");
+    reader.append("a.log", "three\n");
+    // Whoever had it open finishes what was begun.
+    reader.append("a.log.1", " at b\n");
+    assert_eq!(reader.lines_for(MINUTE), ["two\n at a\n at b", "three"]);
 }
 
 #[test]
-fn row_17_bytes_that_are_no_utf8_are_kept() {
-    let mut bench = Bench::new(&["a.log"]);
-    let line = b"caf\xe9 \xff\xfe \xc3\xa9";
-    bench.append("a.log", [line, &b"\n"[..]].concat());
-    let (stop, _watchdog) = stop_after(PATIENCE);
-    assert!(bench.read(&stop, true));
-    assert_eq!(&*bench.batch.view(0).message(), line);
+fn a_group_is_split_by_copy_and_cut() {
+    let mut reader = Reader::with(&["a.log"], stack_traces);
+    reader.append("a.log", "line one is long enough\ntwo\n at a\n");
+    assert_eq!(reader.lines(), ["line one is long enough"]);
+    reader.append("a.log", " at b\n");
+    reader.copy("a.log", "a.log.1");
+    reader.cut("a.log");
+    reader.append("a.log", "three\n");
+    assert_eq!(reader.lines_for(MINUTE), ["two\n at a\n at b", "three"]);
+}
+
+// What fails.
+
+#[test]
+fn a_file_that_gives_errors_is_told_and_read_later() {
+    let mut reader = Reader::new(&["*.log"]);
+    symlink("/proc/self/mem", reader.path("bad.log")).unwrap();
+    reader.append("good.log", text(0..2));
+    reader.expect(&[0..2]);
+    let unreadable = reader.registry.unreadable();
+    assert_eq!(unreadable[0].path, text_in(&reader.folder, "bad.log"));
+    assert!(unreadable[0].reason.contains("os error 5"), "{unreadable:?}");
+    reader.append("well", text(2..3));
+    symlink(reader.path("well"), reader.path("next")).unwrap();
+    reader.rename("next", "bad.log");
+    reader.expect(&[2..3]);
+    assert_eq!(reader.registry.unreadable(), []);
 }
 
 #[test]
-fn row_18_lines_that_end_as_elsewhere() {
-    let mut bench = Bench::new(&["a.log"]);
-    bench.append("a.log", "one\r\ntwo\r\n\r\nthr\ree\n");
-    bench.expect(&["one", "two", "", "thr\ree"]);
+fn an_error_while_reading_keeps_the_offset_and_waits() {
+    let now = Instant::now();
+    let identity = identity::Identity::default();
+    let mut file = Followed::new(PathBuf::from("bad"), identity, Origin::default(), (0, 0), "h", now);
+    file.file = Some(File::open("/proc/self/mem").unwrap());
+    let mut batch = Batch::new();
+    assert!(file.read(&mut batch, 4_096, now).is_none());
+    assert_eq!((file.offset(), file.was_cut, file.finished, batch.bytes().len()), (0, false, false, 0));
+    assert!(file.error.is_some() && file.next_look > now);
+    // The file system is well again.
+    let mut good = tempfile::tempfile().unwrap();
+    good.write_all(b"a line\n").unwrap();
+    file.file = Some(good);
+    assert_eq!(file.read(&mut batch, 4_096, now).unwrap().bytes, 7);
+    assert_eq!(file.error, None);
 }
 
 #[test]
-fn row_26_a_file_that_cannot_be_read_now() {
-    // The first page of a process is never there: reading it is an I/O error.
-    let mut bench = Bench::new(&["*.log"]);
-    symlink("/proc/self/mem", bench.path("bad.log")).unwrap();
-    bench.append("good.log", "fine\n");
-    bench.expect(&["fine"]);
-    bench.expect_nothing_but_markers("good.log");
+fn events_that_come_back_undone_are_read_again() {
+    let mut reader = Reader::new(&["a.log"]);
+    reader.append("a.log", text(0..3));
+    reader.expect(&[0..3]);
+    reader.acknowledges = false;
+    reader.append("a.log", text(3..5));
+    reader.expect(&[3..5]);
+    reader.held.clear();
+    reader.acknowledges = true;
+    reader.expect(&[3..5]);
+    reader.kill();
+    assert_eq!(reader.lines(), [""; 0]);
+}
+
+// Many files.
+
+#[test]
+fn there_are_more_files_than_may_be_open() {
+    for inotify in [true, false] {
+        let mut reader = Reader::build(&["*.log"], inotify, |config| config.open_files_max = 8);
+        for n in 0..64 {
+            reader.append(&format!("{n}.log"), text(n..n + 1));
+        }
+        assert_eq!(sorted(reader.lines()), all(0..64));
+        for n in 0..64 {
+            reader.append(&format!("{n}.log"), text(n + 64..n + 65));
+        }
+        assert_eq!(sorted(reader.lines()), all(64..128));
+        assert!(reader.open() <= 8);
+        reader.stop();
+        for n in 0..64 {
+            reader.append(&format!("{n}.log"), text(n + 128..n + 129));
+        }
+        assert_eq!(sorted(reader.lines()), all(128..192));
+    }
 }
 
 #[test]
-fn rows_42_and_43_ten_thousand_files_with_few_descriptors() {
+fn ten_thousand_files_with_few_descriptors() {
     const FILES: usize = 10_000;
-    let mut bench = Bench::with(&["**/*.log"], |config| config.open_files_max = 64);
+    let mut reader = Reader::with(&["*/*.log"], |config| config.open_files_max = 192);
     for folder in 0..10 {
-        fs::create_dir(bench.path(&format!("d{folder}"))).unwrap();
+        fs::create_dir(reader.path(&folder.to_string())).unwrap();
     }
-    let name = |n: usize| format!("d{}/{n}.log", n % 10);
+    let name = |n: usize| format!("{}/{n}.log", n % 10);
     for n in 0..FILES {
-        bench.append(&name(n), format!("{n} first\n"));
+        reader.append(&name(n), text(n..n + 1));
     }
-    let expected = |word: &str| {
-        let mut lines: Vec<String> = (0..FILES).map(|n| format!("{n} {word}")).collect();
-        lines.sort();
-        lines
-    };
-    bench.expect_sorted(&texts(&expected("first")));
-    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
-    let open = open
-        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|path| path.starts_with(bench.folder.path())));
-    assert!(open.count() <= 64);
+    assert_eq!(sorted(reader.lines_for(STEP)), all(0..FILES));
+    assert!(reader.open() <= 192);
     for n in (0..FILES).step_by(100) {
-        bench.append(&name(n), format!("{n} second\n"));
+        reader.append(&name(n), text(FILES + n / 100..FILES + n / 100 + 1));
     }
-    let mut second: Vec<String> = (0..FILES).step_by(100).map(|n| format!("{n} second")).collect();
-    second.sort();
-    bench.expect_sorted(&texts(&second));
+    assert_eq!(sorted(reader.lines_for(STEP)), all(FILES..FILES + FILES / 100));
+    reader.stop();
+    reader.append(&name(77), text(0..1));
+    assert_eq!(reader.lines_for(STEP), all(0..1));
+    assert!(reader.open() <= 192);
 }
 
 #[test]
-fn row_44_without_inotify() {
-    let mut bench = Bench::new(&["a.log"]);
-    bench.append("a.log", "one\n");
-    bench.expect(&["one"]);
-    if let Some(input) = &mut bench.input {
-        input.watch.forget_inotify();
+fn a_file_that_rests_is_woken() {
+    for inotify in [true, false] {
+        let mut reader = Reader::build(&["*.log"], inotify, |_| {});
+        for n in 0..100 {
+            reader.append(&format!("{n}.log"), text(n..n + 1));
+            reader.age(&format!("{n}.log"), MINUTE);
+        }
+        assert_eq!(sorted(reader.lines()), all(0..100));
+        reader.rest();
+        reader.append("7.log", text(100..101));
+        assert_eq!(reader.lines_for(if inotify { STEP } else { Duration::from_secs(2) }), all(100..101));
+        assert_eq!(reader.input().watch.awake().len(), 1);
+        reader.stop();
+        assert_eq!(reader.lines(), [""; 0]);
     }
-    bench.append("a.log", "two\n");
-    bench.expect(&["two"]);
-    bench.rename("a.log", "a.log.1");
-    bench.append("a.log", "three\n");
-    bench.expect(&["three"]);
-    bench.expect_nothing_but_markers("a.log");
 }
 
 #[test]
-fn only_what_is_written_from_now_on() {
-    let mut bench = Bench::with(&["*.log"], |config| config.start_at = StartAt::End);
-    bench.append("a.log", "old\n");
-    // The first look finds the file; what comes later is read from its beginning.
-    bench.append("marker.log", "old too\n");
-    let (stop, watchdog) = stop_after(Duration::from_millis(200));
-    assert!(!bench.read(&stop, true));
-    drop(watchdog);
-    bench.append("a.log", "new\n");
-    bench.expect(&["new"]);
-    bench.append("b.log", "a new file\n");
-    bench.expect(&["a new file"]);
-    bench.restart();
-    bench.append("a.log", "while away\n");
-    bench.expect(&["while away"]);
+fn more_happens_than_inotify_can_tell() {
+    let mut reader = Reader::new(&["*.log"]);
+    reader.append("a.log", text(0..1));
+    reader.age("a.log", MINUTE);
+    reader.expect(&[0..1]);
+    reader.rest();
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    let files = ["other", "another"].map(|name| File::create(reader.path(name)).unwrap());
+    for n in 0..limit + 10 {
+        // The same event twice in a row is told once.
+        files[n % 2].write_all_at(b"x", 0).unwrap();
+    }
+    reader.append("a.log", text(1..2));
+    assert_eq!(reader.lines_for(STEP), all(1..2));
 }
 
 #[test]
-fn old_files_are_left_alone_until_they_grow() {
-    let mut bench =
-        Bench::with(&["*.log"], |config| config.ignore_older = Some(Time(Duration::from_secs(3_600))));
-    bench.append("old.log", "long ago\n");
-    let day_ago = std::time::SystemTime::now() - Duration::from_secs(86_400);
-    fs::File::options().write(true).open(bench.path("old.log")).unwrap().set_modified(day_ago).unwrap();
-    bench.append("new.log", "now\n");
-    bench.expect(&["now"]);
-    bench.append("old.log", "it lives\n");
-    bench.expect(&["it lives"]);
+fn all_who_write_by_another_name_or_in_another_folder_are_heard() {
+    let mut reader = Reader::new(&["in/*.log"]);
+    for folder in ["in", "out"] {
+        fs::create_dir(reader.path(folder)).unwrap();
+    }
+    for n in 0..3 {
+        reader.append(&format!("out/{n}"), text(n..n + 1));
+        reader.age(&format!("out/{n}"), MINUTE);
+    }
+    symlink(reader.path("out/0"), reader.path("in/0.log")).unwrap();
+    fs::hard_link(reader.path("out/1"), reader.path("in/1.log")).unwrap();
+    fs::hard_link(reader.path("out/2"), reader.path("in/2.log")).unwrap();
+    fs::hard_link(reader.path("out/2"), reader.path("in/3.log")).unwrap();
+    assert_eq!(sorted(reader.lines()), all(0..3));
+    reader.rest();
+    reader.append("in/3.log", text(5..6));
+    assert_eq!(reader.lines_for(STEP), all(5..6));
+    reader.append("out/0", text(3..4));
+    reader.append("out/1", text(4..5));
+    assert_eq!(sorted(reader.lines()), all(3..5));
 }
 
+// The real clock.
+
 #[test]
-fn what_patterns_match() {
-    let mut bench = Bench::with(&["app/**/*.log", "app/x/[ab].log", "late/*.log"], |config| {
-        config.exclude = vec!["app/**/debug.log".into()];
+fn inotify_wakes_it_and_the_request_to_stop_ends_it() {
+    let mut reader = Reader::with(&["*.log"], |config| config.scan_interval = Time(10 * MINUTE));
+    let stop = Stop::new();
+    // Whoever waits in vain fails, and does not hang.
+    let (_ends, ended) = std::sync::mpsc::channel::<()>();
+    let late = stop.clone();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(MINUTE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            late.set();
+        }
     });
-    fs::create_dir_all(bench.path("app/x/y")).unwrap();
-    for name in ["app/1.log", "app/x/a.log", "app/x/y/2.log", "app/x/debug.log", "app/x/y/not.txt"] {
-        bench.append(name, format!("of {name}\n"));
-    }
-    bench.expect_sorted(&["of app/1.log", "of app/x/a.log", "of app/x/y/2.log"]);
-    fs::create_dir(bench.path("late")).unwrap();
-    bench.append("late/3.log", "of a folder that came later\n");
-    bench.expect(&["of a folder that came later"]);
-    bench.expect_nothing_but_markers("app/1.log");
-}
-
-#[test]
-fn what_is_not_acknowledged_is_read_again_after_a_kill() {
-    let mut bench = Bench::new(&["a.log"]);
-    bench.append("a.log", "one\n");
-    bench.expect(&["one"]);
-    bench.append("a.log", "two\nthree\n");
-    bench.read_without_acknowledging();
-    bench.kill();
-    bench.expect(&["two", "three"]);
-    bench.expect_nothing_but_markers("a.log");
-}
-
-#[test]
-fn files_that_are_gone_are_forgotten() {
-    let mut bench = Bench::new(&["*.log"]);
-    for n in 0..20 {
-        bench.append(&format!("{n}.log"), "line\n");
-        bench.expect(&["line"]);
-        fs::remove_file(bench.path(&format!("{n}.log"))).unwrap();
-    }
-    bench.append("last.log", "line\n");
-    bench.expect(&["line"]);
-    let (stop, _watchdog) = stop_after(Duration::from_secs(2));
-    while bench.registry.known("in").len() > 1 && !stop.is_set() {
-        bench.expect_nothing_but_markers("last.log");
-    }
-    assert_eq!(bench.registry.known("in").len(), 1);
-    assert!(Path::new(&bench.path("last.log")).exists());
+    let mut batch = Batch::new();
+    reader.append("a.log", text(0..1));
+    assert_eq!(reader.input().next(&mut batch, &stop).unwrap(), Next::Filled);
+    reader.take(&mut batch);
+    let folder = reader.folder.path().to_owned();
+    let writer = std::thread::spawn(move || fs::write(folder.join("b.log"), text(1..2)).unwrap());
+    assert_eq!(reader.input().next(&mut batch, &stop).unwrap(), Next::Filled);
+    reader.take(&mut batch);
+    writer.join().unwrap();
+    let other = stop.clone();
+    let stopper = std::thread::spawn(move || other.set());
+    assert_eq!(reader.input().next(&mut batch, &stop).unwrap(), Next::Stopped);
+    stopper.join().unwrap();
+    let lines: Vec<String> = reader.seen.iter().map(|seen| show(&seen.line)).collect();
+    assert_eq!(lines, all(0..2));
 }

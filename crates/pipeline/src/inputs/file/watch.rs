@@ -3,16 +3,14 @@
 use super::follow::Followed;
 use super::glob::Patterns;
 use super::identity::{self, Evidence, HEAD, Identity, key};
+use super::notify::Notify;
 use super::siblings::{Folders, is_sibling};
 use super::{Config, ConfigError, InputContext, InputError, StartAt};
 use crate::registry::{FileStatus, Known, Registry, Unreadable};
-use rustix::fs::inotify;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,60 +22,52 @@ pub(super) struct Watch {
     context: InputContext,
     patterns: Patterns,
     files: Vec<Followed>,
-    /// Device and inode of each of them.
-    keys: HashSet<(u64, u64)>,
-    /// Where each of them is in the list, by its path; made anew when they change.
-    places: HashMap<PathBuf, usize>,
+    /// The files that are looked at between scans; all others rest.
+    awake: Vec<usize>,
+    /// The files by device and inode, and these by each path that matches.
+    by_key: HashMap<(u64, u64), usize>,
+    by_path: HashMap<PathBuf, (u64, u64)>,
     /// What the registry knows and nobody follows now, by device and inode.
     known: HashMap<(u64, u64), (Known, Identity)>,
     /// Copies of files that we read, and since when they are there.
     copies: HashMap<(u64, u64), Instant>,
-    inotify: Option<OwnedFd>,
-    /// Folders that inotify watches, by its number for each.
-    watched: HashMap<i32, PathBuf>,
-    /// Every folder in which files may appear is among them.
-    all_watched: bool,
+    notify: Notify,
+    /// Whether inotify tells of every change, so that a scan is seldom needed.
+    is_covered: bool,
     next_scan: Instant,
+    /// No change of names makes it scan before this.
+    scan_not_before: Instant,
     next_status: Instant,
-    /// How many files are open, at most; some may be closed already.
-    open: usize,
+    /// The files that are open, and some that were.
+    open: Vec<usize>,
     open_max: usize,
-    /// Where the search for a file to close goes on.
-    hand: usize,
-    /// The paths of all files that are followed or known, under which they were found.
-    bases: HashSet<String>,
     first_scan: bool,
-    /// How the files stood when it was said last.
-    statuses: Vec<FileStatus>,
     /// Something came up while looking: look again soon.
     hurry: bool,
+    /// The files changed places: all are shown anew.
+    shows_all: bool,
 }
 
 /// How long a copy waits for its original to be cut before it is taken for a file of its own.
 const COPY_WAIT: Duration = Duration::from_secs(60);
 /// How soon it is looked again when something came up while looking.
 const HURRY: Duration = Duration::from_millis(5);
-/// So many files are closed when one must be.
-const CLOSED_AT_ONCE: usize = 16;
-/// The shortest sleep: whoever writes wakes us up.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-/// With inotify's word for new names, patterns are looked up so many times less often.
-const SCANS_SPARED: u32 = 10;
-/// A file that was quiet for so long stands as it stood.
-const STATUS_QUIET: Duration = Duration::from_secs(5);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// While inotify covers all, one scan in so many.
+const SCANS_SPARED: u32 = 10;
+/// After a scan there is none for so many times as long as it took, however often names change.
+const SCAN_REST: u32 = 10;
 /// Descriptors that are left for everything else.
 const RESERVED_FILES: u64 = 64;
 
 impl Watch {
-    pub(super) fn new(config: Config, context: InputContext) -> Result<Self, ConfigError> {
+    pub(super) fn new(config: Config, context: InputContext, inotify: bool) -> Result<Self, ConfigError> {
         let patterns = Patterns::build(&config.paths, &config.exclude)
             .map_err(|message| ConfigError { option: "paths", message })?;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
         let allowed = limit.saturating_sub(RESERVED_FILES).max(limit / 4).max(2) as usize;
         let open_max =
             if config.open_files_max == 0 { allowed.min(8_192) } else { config.open_files_max.min(allowed) };
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let known = context.registry.known(&context.name).into_iter();
         let known = known.map(|known| {
             let identity: Identity = serde_json::from_str(&known.meta).unwrap_or_default();
@@ -90,21 +80,20 @@ impl Watch {
             context,
             patterns,
             files: Vec::new(),
-            keys: HashSet::new(),
-            places: HashMap::new(),
-            inotify: inotify::init(flags).ok(),
+            awake: Vec::new(),
+            by_key: HashMap::new(),
+            by_path: HashMap::new(),
+            notify: Notify::new(inotify),
             copies: HashMap::new(),
-            watched: HashMap::new(),
-            all_watched: false,
+            is_covered: false,
             next_scan: now,
+            scan_not_before: now,
             next_status: now,
-            open: 0,
-            hand: 0,
-            bases: HashSet::new(),
+            open: Vec::new(),
             open_max,
             first_scan: true,
-            statuses: Vec::new(),
             hurry: false,
+            shows_all: false,
         })
     }
 
@@ -120,6 +109,7 @@ impl Watch {
         self.config.rotate_wait.0
     }
 
+    #[cfg(test)]
     pub(super) fn files(&self) -> &[Followed] {
         &self.files
     }
@@ -129,65 +119,49 @@ impl Watch {
     }
 
     pub(super) fn inotify(&self) -> Option<&OwnedFd> {
-        self.inotify.as_ref()
+        self.notify.descriptor()
     }
 
-    /// From now on there is only looking.
-    #[cfg(test)]
-    pub(super) fn forget_inotify(&mut self) {
-        (self.inotify, self.all_watched) = (None, false);
+    /// The files that may be due.
+    pub(super) fn awake(&self) -> &[usize] {
+        &self.awake
     }
 
     /// How long nothing needs to be done.
     pub(super) fn pause(&self, now: Instant) -> Duration {
-        let next = self.files.iter().map(|file| file.next_look).min();
-        let next = next.unwrap_or(self.next_scan).min(self.next_scan);
-        // Many quiet files are looked at together, not each at its own moment.
-        next.saturating_duration_since(now).max(PAUSE_MIN)
+        let looks = self.awake.iter().map(|index| self.files[*index].next_look);
+        let next = looks.chain([self.next_scan]).min().unwrap_or(self.next_scan);
+        next.saturating_duration_since(now).max(Duration::from_millis(1))
     }
 
-    /// Takes what inotify said: a file that was written to is looked at, and a new name makes
-    /// us look for files.
+    fn wake(&mut self, index: usize, now: Instant) {
+        let file = &mut self.files[index];
+        file.wake(now);
+        if std::mem::take(&mut file.rests) {
+            self.awake.push(index);
+        }
+    }
+
+    /// Takes what inotify told: it wakes the files that it names, and names that came or went
+    /// make us scan.
     pub(super) fn woken(&mut self) {
-        let Some(inotify) = &self.inotify else { return };
-        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(inotify, &mut buffer);
         let now = Instant::now();
-        let mut is_strange = false;
-        while let Ok(event) = reader.next() {
-            let names = inotify::ReadFlags::CREATE
-                | inotify::ReadFlags::MOVED_FROM
-                | inotify::ReadFlags::MOVED_TO
-                | inotify::ReadFlags::DELETE
-                | inotify::ReadFlags::QUEUE_OVERFLOW;
-            if event.events().intersects(names) {
-                self.next_scan = now;
-            }
-            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-            let path = self.watched.get(&event.wd()).zip(name).map(|(folder, name)| folder.join(name));
-            match path.and_then(|path| self.places.get(&path).copied()) {
-                Some(index) => self.files[index].wake(now),
-                None => is_strange = true,
+        let told = self.notify.take();
+        for path in &told.paths {
+            if let Some(index) = self.by_path.get(path).and_then(|key| self.by_key.get(key)) {
+                self.wake(*index, now);
             }
         }
-        if is_strange {
-            // Perhaps one that goes by another name than when it was found.
-            for file in self.files.iter_mut().filter(|file| file.gone.is_some()) {
-                file.wake(now);
-            }
+        if told.is_incomplete {
+            (0..self.files.len()).for_each(|index| self.wake(index, now));
+        }
+        if told.has_names || told.is_incomplete {
+            self.scan_soon(now);
         }
     }
 
-    fn index_files(&mut self) {
-        self.keys = self.files.iter().map(Followed::key).collect();
-        self.places.clear();
-        self.statuses.clear();
-        let known = self.known.values().map(|(_, identity)| &identity.path);
-        self.bases = self.files.iter().map(|file| &file.identity.path).chain(known).cloned().collect();
-        for (at, file) in self.files.iter().enumerate() {
-            self.places.insert(file.path.clone(), at);
-            self.places.extend(file.real.clone().map(|real| (real, at)));
-        }
+    fn scan_soon(&mut self, now: Instant) {
+        self.next_scan = self.next_scan.min(now.max(self.scan_not_before));
     }
 
     /// Looks at the patterns when it is time, and at what came back or was cut.
@@ -195,20 +169,23 @@ impl Watch {
         let mut created = false;
         if now >= self.next_scan {
             self.hurry = false;
+            let begin = Instant::now();
             created = self.scan(now);
-            let pause = match (self.hurry, self.all_watched) {
-                (true, _) => HURRY,
-                (_, true) => self.config.scan_interval.0 * SCANS_SPARED,
-                _ => self.config.scan_interval.0,
+            let interval = self.config.scan_interval.0;
+            let pause = match self.is_covered {
+                _ if self.hurry => HURRY,
+                true => interval * SCANS_SPARED,
+                false => interval,
             };
-            self.next_scan = now + pause;
+            self.scan_not_before = now + interval.min(begin.elapsed() * SCAN_REST);
+            self.next_scan = (now + pause).max(self.scan_not_before);
         }
         created |= self.restart_cut(now);
         self.rewind();
         if now >= self.next_status {
             self.next_status = now + STATUS_EVERY;
-            self.close_inactive(now);
             self.remember();
+            self.let_rest(now);
         }
         if created {
             // An id that a crash forgets would make its events look new.
@@ -219,10 +196,8 @@ impl Watch {
 
     /// Goes back where events came back undone.
     fn rewind(&mut self) {
-        if !self.context.registry.has_rewound() {
-            return;
-        }
-        for file in &mut self.files {
+        for index in &self.awake {
+            let file = &mut self.files[*index];
             if let Some((offset, mark)) = self.context.registry.rewound(file.origin()) {
                 file.seek(offset, mark);
             }
@@ -231,39 +206,54 @@ impl Watch {
 
     /// Finds new files and those that nothing leads to any more; says whether origins were made.
     fn scan(&mut self, now: Instant) -> bool {
+        self.drop_finished();
         let found = self.patterns.find();
-        self.watch_folders(&found.folders);
+        let (tells_all, is_new) = self.notify.listen(&found.folders);
+        // What came between the look and the watch is not told.
+        self.hurry |= is_new;
         let mut unreadable: Vec<Unreadable> = Vec::new();
         for (path, error) in &found.errors {
             unreadable.push(unreadable_of(path, error));
         }
-        let mut present: HashMap<(u64, u64), PathBuf> = HashMap::new();
+        let mut present: HashSet<(u64, u64)> = HashSet::new();
         let mut fresh: Vec<(PathBuf, Metadata)> = Vec::new();
+        self.by_path.clear();
         for path in found.files {
             match fs::metadata(&path) {
                 Ok(meta) if !meta.is_file() => {}
                 Ok(meta) => {
+                    self.by_path.insert(path.clone(), key(&meta));
                     // One reader per file, by however many names it is reached.
-                    if present.insert(key(&meta), path.clone()).is_none() && !self.is_followed(&meta) {
+                    if !present.insert(key(&meta)) {
+                        continue;
+                    }
+                    let Some(&index) = self.by_key.get(&key(&meta)) else {
                         fresh.push((path, meta));
+                        continue;
+                    };
+                    let file = &mut self.files[index];
+                    file.path = path;
+                    file.gone = None;
+                    if file.has_changed(&meta) {
+                        self.wake(index, now);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => unreadable.push(unreadable_of(&path, &error)),
             }
         }
-        for file in &mut self.files {
-            if present.contains_key(&file.key()) {
-                file.gone = None;
-            } else if file.gone.is_none() && !file.is_finite {
+        for index in 0..self.files.len() {
+            let file = &mut self.files[index];
+            if file.gone.is_none() && !file.is_finite && !present.contains(&file.key()) {
                 file.gone = Some(now);
-                file.next_look = now;
+                self.wake(index, now);
             }
         }
         let before = self.files.len();
         let mut created = false;
-        // A file before what rotation makes of it: that may be its copy.
-        fresh.sort_by_key(|(path, _)| path.as_os_str().len());
+        // A file before what rotation makes of it, which may be its copy; one that we know may
+        // have any name.
+        fresh.sort_by_key(|(path, meta)| (!self.known.contains_key(&key(meta)), path.as_os_str().len()));
         for (path, meta) in fresh {
             if self.is_followed(&meta) || self.is_copy(&path, &meta, true, now) {
                 continue;
@@ -275,19 +265,43 @@ impl Watch {
         }
         created |= self.adopt_rotated(&present, now);
         // What was written first is read first.
-        self.files[before..].sort_by_key(|file| file.identity.seen);
+        self.files[before..]
+            .sort_by_cached_key(|file| fs::metadata(&file.path).map(|meta| modified(&meta)).ok());
         self.first_scan = false;
-        let were = self.files.len();
-        self.drop_finished();
-        if self.files.len() != before || were != before {
-            self.index_files();
-        }
+        self.close_inactive(now);
+        self.index();
+        self.is_covered = tells_all && !found.has_links && unreadable.is_empty();
         self.context.registry.set_unreadable(&self.context.name, unreadable);
         created
     }
 
     fn is_followed(&self, meta: &Metadata) -> bool {
-        self.keys.contains(&key(meta))
+        self.by_key.contains_key(&key(meta))
+    }
+
+    /// Brings up to date where each file is found.
+    fn index(&mut self) {
+        let all = || self.files.iter().enumerate();
+        self.by_key = all().map(|(index, file)| (file.key(), index)).collect();
+        self.awake = all().filter(|(_, file)| !file.rests).map(|(index, _)| index).collect();
+        self.open = all().filter(|(_, file)| file.file.is_some()).map(|(index, _)| index).collect();
+    }
+
+    /// Files of which all is read and safe are not looked at again before something wakes them.
+    fn let_rest(&mut self, now: Instant) {
+        let registry = &self.context.registry;
+        let mut can_drop = false;
+        for index in &self.awake {
+            let file = &mut self.files[*index];
+            if (file.finished || file.may_rest(now)) && registry.watermark(file.origin()) >= file.offset() {
+                can_drop |= file.finished;
+                file.rest(now);
+            }
+        }
+        self.awake.retain(|index| !self.files[*index].rests);
+        if can_drop {
+            self.scan_soon(now);
+        }
     }
 
     /// Takes up a file that nobody follows yet; `base` is the path that it had before it was
@@ -311,9 +325,9 @@ impl Watch {
             let origin = match self.take_copy(&evidence) {
                 Some((copy, opened, copy_meta)) => {
                     self.follow(&copy, evidence, known.origin, now);
+                    self.by_key.insert(key(&copy_meta), self.files.len() - 1);
                     if let Some(moved) = self.files.last_mut() {
                         moved.move_to_copy(copy, &copy_meta, opened);
-                        self.keys.insert(moved.key());
                         self.context.registry.set_meta(moved.origin(), text_of_identity(&moved.identity));
                     }
                     self.create(&identity, 0)
@@ -358,14 +372,14 @@ impl Watch {
         let Evidence { identity, offset, mark } = evidence;
         tracing::debug!(path = %path.display(), offset, "following");
         let host = &self.context.host;
-        self.files.push(Followed::new(path.to_owned(), identity, origin, (offset, mark), host, now));
-        let Some(file) = self.files.last() else { return };
-        self.keys.insert(file.key());
-        self.bases.insert(file.identity.path.clone());
-        if let Some(folder) = file.real.as_deref().and_then(Path::parent).map(Path::to_owned) {
-            // Whoever writes through a link does so elsewhere.
-            self.watch_folder(&folder);
+        let index = self.files.len();
+        self.by_key.insert((identity.dev, identity.ino), index);
+        self.awake.push(index);
+        let mut file = Followed::new(path.to_owned(), identity, origin, (offset, mark), host, now);
+        if self.config.multiline.is_none() {
+            file.long_line = self.config.line_bytes_max.0.max(1);
         }
+        self.files.push(file);
     }
 
     /// Whether a file is a copy that copytruncate made of one that we read, or will be one:
@@ -373,7 +387,7 @@ impl Watch {
     /// what we read of that before it was cut. Such a file is left alone until the original
     /// is cut; then the original's origin goes on in it. `is_wanted`: a pattern matches it.
     fn is_copy(&mut self, path: &Path, meta: &Metadata, is_wanted: bool, now: Instant) -> bool {
-        if self.known.contains_key(&key(meta)) || !self.has_base(path) {
+        if self.known.contains_key(&key(meta)) {
             return false;
         }
         let Ok(file) = File::open(path) else { return false };
@@ -384,12 +398,11 @@ impl Watch {
         };
         let is_of = |identity: &Identity| is_sibling(Path::new(&identity.path), path);
         // A backup of what was read to its end already says nothing new.
-        let is_old_news =
-            self.known.values().filter(|(_, identity)| is_of(identity)).any(|(known, identity)| {
-                let evidence =
-                    Evidence { identity: identity.clone(), offset: known.watermark, mark: known.mark };
-                len() == evidence.offset && has_read(&evidence)
-            });
+        let is_old_news = self
+            .known
+            .values()
+            .filter(|(_, identity)| is_of(identity))
+            .any(|(known, identity)| len() == known.watermark && has_read(&evidence(known, identity)));
         if is_old_news && !is_wanted {
             return true;
         }
@@ -420,19 +433,12 @@ impl Watch {
         let is_copy = original.is_some() && !(is_stale && (is_wanted || meta.len() < HEAD as u64));
         match original {
             // It may have been cut just now.
-            Some(original) if is_copy => self.files[original].wake(now),
+            Some(original) if is_copy => self.wake(original, now),
             _ => {
                 self.copies.remove(&key(meta));
             }
         }
         is_copy
-    }
-
-    /// Whether the name of a file begins with that of one that we know, in the same folder.
-    fn has_base(&self, path: &Path) -> bool {
-        let text = text_of(path);
-        let name = text.rfind('/').map_or(0, |at| at + 1);
-        text.char_indices().any(|(end, _)| end > name && self.bases.contains(&text[..end]))
     }
 
     /// A file was cut: what was not read of it may stand in a copy beside it.
@@ -454,7 +460,8 @@ impl Watch {
     /// Begins anew where a file was cut; says whether origins changed.
     fn restart_cut(&mut self, now: Instant) -> bool {
         let mut changed = false;
-        for index in 0..self.files.len() {
+        for at in 0..self.awake.len() {
+            let index = self.awake[at];
             if !self.files[index].was_cut {
                 continue;
             }
@@ -469,13 +476,15 @@ impl Watch {
             let Some((copy, opened, meta)) = copy else {
                 tracing::info!(path = %path.display(), unread, "a file was cut; it is read from its beginning");
                 file.restart(registry.begin_generation(origin));
-                registry.set_meta(file.origin(), text_of_identity(&file.identity));
+                // The old head would deny the new content after a crash.
+                registry.set_meta(origin, text_of_identity(&file.identity));
                 continue;
             };
             tracing::info!(path = %path.display(), copy = %copy.display(), unread, "a file was copied and cut; the copy is read to its end");
             let own = file.file.take();
             let (dev, ino) = file.key();
             file.move_to_copy(copy, &meta, opened);
+            self.by_key.insert(key(&meta), index);
             registry.set_meta(origin, text_of_identity(&file.identity));
             self.copies.remove(&key(&meta));
             let base = file.identity.path.clone();
@@ -487,16 +496,13 @@ impl Watch {
                 fresh.opened(own);
             }
         }
-        if changed {
-            self.index_files();
-        }
         changed
     }
 
     /// Files that were rotated away while nobody looked: the one we were reading, under its
     /// new name, and those that came and went in between, oldest first. Whatever was written
     /// to since the oldest one that we know is ours to read.
-    fn adopt_rotated(&mut self, present: &HashMap<(u64, u64), PathBuf>, now: Instant) -> bool {
+    fn adopt_rotated(&mut self, present: &HashSet<(u64, u64)>, now: Instant) -> bool {
         let mut created = false;
         let mut bases: HashMap<PathBuf, u64> = HashMap::new();
         let followed = self.files.iter().map(|file| &file.identity);
@@ -511,11 +517,16 @@ impl Watch {
             for (path, meta) in folders.siblings(&base) {
                 let written = seconds(modified(&meta));
                 let is_news = match self.known.get(&key(&meta)) {
-                    Some((known, identity)) => known.watermark != meta.len() || identity.seen < written,
-                    None => written >= since,
+                    Some((known, identity)) => {
+                        // Within one second the time does not tell.
+                        let differs = |file: File| !evidence(known, identity).holds(&file).unwrap_or(true);
+                        known.watermark != meta.len()
+                            || identity.seen < written
+                            || (identity.seen == written && File::open(&path).is_ok_and(differs))
+                    }
+                    None => written >= since && meta.len() > 0,
                 };
-                if is_news && meta.len() > 0 && !present.contains_key(&key(&meta)) && !self.is_followed(&meta)
-                {
+                if is_news && !present.contains(&key(&meta)) && !self.is_followed(&meta) {
                     rotated.push((path, base.clone(), meta));
                 }
             }
@@ -543,6 +554,7 @@ impl Watch {
     fn drop_finished(&mut self) {
         let registry = &self.context.registry;
         let known = &mut self.known;
+        let before = self.files.len();
         self.files.retain(|file| {
             let done = file.finished && registry.watermark(file.origin()) >= file.offset();
             if done && file.is_deleted {
@@ -557,6 +569,10 @@ impl Watch {
             }
             !done
         });
+        if self.files.len() != before {
+            self.shows_all = true;
+            self.index();
+        }
     }
 
     pub(super) fn is_due(&self, index: usize, now: Instant) -> bool {
@@ -569,14 +585,12 @@ impl Watch {
         if self.files[index].file.is_some() {
             return true;
         }
-        if self.files[index].is_as_it_was() {
+        if self.files[index].is_as_closed() {
             self.files[index].nothing(now);
             return false;
         }
-        if self.open >= self.open_max {
-            self.close_one();
-        }
-        self.open += 1;
+        self.make_room(now);
+        self.open.push(index);
         let file = &mut self.files[index];
         match File::open(&file.path) {
             Ok(opened) if opened.metadata().is_ok_and(|meta| key(&meta) == file.key()) => {
@@ -596,23 +610,21 @@ impl Watch {
         }
     }
 
-    /// Closes a file to make room for another, in turn.
-    fn close_one(&mut self) {
-        self.open = self.files.iter().filter(|file| file.file.is_some()).count();
-        if self.open < self.open_max {
+    /// Closes the file that was quiet for longest when too many are open.
+    fn make_room(&mut self, now: Instant) {
+        if self.open.len() < self.open_max {
             return;
         }
-        for _ in 0..self.files.len() {
-            self.hand = (self.hand + 1) % self.files.len();
-            let file = &mut self.files[self.hand];
-            if file.file.is_some() && file.gone.is_none() && !file.is_finite {
-                file.close();
-                self.open -= 1;
-                // A few more at once, so that counting is rare.
-                if self.open + CLOSED_AT_ONCE <= self.open_max {
-                    return;
-                }
-            }
+        let files = &mut self.files;
+        self.open.retain(|index| files[*index].file.is_some());
+        self.open.sort_unstable();
+        self.open.dedup();
+        if self.open.len() < self.open_max {
+            return;
+        }
+        let may_close = self.open.iter().filter(|index| files[**index].gone.is_none());
+        if let Some(&quietest) = may_close.max_by_key(|index| files[**index].quiet_for(now)) {
+            files[quietest].close(now);
         }
     }
 
@@ -638,23 +650,20 @@ impl Watch {
         let after = self.config.close_inactive.0;
         for file in &mut self.files {
             if file.file.is_some() && file.gone.is_none() && !file.is_finite && file.quiet_for(now) >= after {
-                file.close();
+                file.close(now);
             }
         }
     }
 
-    /// Tells the registry who the files are and how they stand.
+    /// Tells the registry who the files are and how they stand, as far as that may change.
     pub(super) fn remember(&mut self) {
         let registry = self.context.registry.clone();
         let now = Instant::now();
-        let mut news = self.files.len() != self.statuses.len();
-        self.statuses.resize_with(self.files.len(), FileStatus::default);
-        for (file, status) in self.files.iter_mut().zip(&mut self.statuses) {
-            // Nobody needs to hear again and again of files that nothing happens to.
-            if file.is_quiet(now, STATUS_QUIET) && [status.read, status.safe] == [file.offset(); 2] {
-                continue;
-            }
-            news = true;
+        let mut statuses = Vec::new();
+        let all: Option<Vec<usize>> =
+            std::mem::take(&mut self.shows_all).then(|| (0..self.files.len()).collect());
+        for index in all.as_ref().unwrap_or(&self.awake) {
+            let file = &mut self.files[*index];
             let safe = registry.watermark(file.origin());
             let meta = file.file.as_ref().and_then(|file| file.metadata().ok());
             let size = meta.as_ref().map_or(file.size, Metadata::len);
@@ -664,37 +673,23 @@ impl Watch {
             }
             file.size = file.size.max(size);
             let behind = size.saturating_sub(file.offset());
-            *status = FileStatus {
-                path: text_of(&file.path),
-                read: file.offset(),
-                safe,
-                behind,
-                seconds_behind: if behind > 0 { file.quiet_for(now).as_secs() } else { 0 },
-            };
+            statuses.push((
+                *index,
+                FileStatus {
+                    path: text_of(&file.path),
+                    read: file.offset(),
+                    safe,
+                    behind,
+                    seconds_behind: if behind > 0 { file.quiet_for(now).as_secs() } else { 0 },
+                },
+            ));
         }
-        if news {
-            registry.set_statuses(&self.context.name, self.statuses.clone());
-        }
+        registry.set_statuses(&self.context.name, self.files.len(), statuses);
     }
+}
 
-    fn watch_folders(&mut self, folders: &[PathBuf]) {
-        let watched = folders.iter().map(|folder| self.watch_folder(folder)).filter(|watched| *watched);
-        self.all_watched = watched.count() == folders.len();
-    }
-
-    /// Says whether inotify watches the folder.
-    fn watch_folder(&mut self, folder: &Path) -> bool {
-        let Some(inotify) = &self.inotify else { return false };
-        let flags = inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::MOVED_FROM
-            | inotify::WatchFlags::MOVED_TO
-            | inotify::WatchFlags::DELETE;
-        // For a folder that is watched already the number is the same.
-        let Ok(number) = inotify::add_watch(inotify, folder, flags) else { return false };
-        self.watched.entry(number).or_insert_with(|| folder.to_owned());
-        true
-    }
+fn evidence(known: &Known, identity: &Identity) -> Evidence {
+    Evidence { identity: identity.clone(), offset: known.watermark, mark: known.mark }
 }
 
 fn text_of(path: &Path) -> String {
