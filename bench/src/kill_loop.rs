@@ -1,6 +1,7 @@
 //! Kills at random moments, counted: what was written against what the store holds.
 
 use crate::corpus::access_line;
+use crate::many_files;
 use crate::pond::Pond;
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -22,12 +23,14 @@ struct Setup {
     rotate: Duration,
 }
 
+fn number(arguments: &[String], name: &str, default: u64) -> u64 {
+    let at = arguments.iter().position(|own| own == name);
+    at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
+}
+
 /// `kill-loop [--lines N] [--kills N] [--rate N]`
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    let number = |name: &str, default: u64| {
-        let at = arguments.iter().position(|own| own == name);
-        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
-    };
+    let number = |name: &str, default: u64| number(arguments, name, default);
     let setup = Setup {
         lines: number("--lines", 2_000_000),
         kills: number("--kills", 20) as u32,
@@ -44,8 +47,17 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// The kill loop again and again, for hours.
+/// `soak [HOURS] [--files N]`: a million files, then the kill loop again and again, for hours.
 pub(crate) fn soak(arguments: &[String]) -> ExitCode {
+    let files = number(arguments, "--files", 1_000_000);
+    match if files > 0 { many_files::run(files) } else { Ok(true) } {
+        Ok(true) => {}
+        Ok(false) => return ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     let hours: f64 = arguments.first().and_then(|hours| hours.parse().ok()).unwrap_or(1.0);
     let until = Instant::now() + Duration::from_secs_f64(hours * 3600.0);
     let mut rounds = 0;

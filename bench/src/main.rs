@@ -8,6 +8,7 @@ mod alloc;
 mod corpus;
 mod kill_loop;
 mod latency;
+mod many_files;
 mod measure;
 mod pond;
 mod rows;

@@ -10,6 +10,7 @@ use event::{Origin, Share};
 use queue::Positions;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A journal larger than this is replaced by a snapshot.
@@ -21,6 +22,7 @@ type Id = [u8; 16];
 pub struct Registry {
     state: Mutex<State>,
     journal: Mutex<Journal>,
+    rewinds: AtomicU64,
 }
 
 #[derive(Default)]
@@ -112,7 +114,9 @@ impl Registry {
         for change in opened.snapshot.iter().chain(&opened.records) {
             state.apply(change);
         }
-        Ok((Arc::new(Self { state: Mutex::new(state), journal: Mutex::new(journal) }), opened.report))
+        let registry =
+            Self { state: Mutex::new(state), journal: Mutex::new(journal), rewinds: AtomicU64::new(0) };
+        Ok((Arc::new(registry), opened.report))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -203,6 +207,11 @@ impl Registry {
         std::mem::take(&mut entry.rewound).then_some((entry.watermark, entry.mark))
     }
 
+    /// How often ranges came back undone: while it is the same, no origin was rewound.
+    pub fn rewinds(&self) -> u64 {
+        self.rewinds.load(Ordering::Acquire)
+    }
+
     /// Opens ranges of positions. When the share settles they are done, or, if it was let
     /// go, their input begins again at the watermark.
     pub fn begin(self: &Arc<Self>, ranges: Vec<Positions>) -> Share {
@@ -211,6 +220,9 @@ impl Registry {
             let mut state = registry.state();
             for range in ranges {
                 if done { state.done(range) } else { state.undone(range) }
+            }
+            if !done {
+                registry.rewinds.fetch_add(1, Ordering::Release);
             }
         })
     }

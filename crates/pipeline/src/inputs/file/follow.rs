@@ -17,8 +17,9 @@ pub(super) struct Followed {
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
     origin: Origin,
-    common: Arc<Common>,
-    host: String,
+    /// What its events have in common; none while nothing comes of it.
+    common: Option<Arc<Common>>,
+    host: Arc<str>,
     pub(super) file: Option<File>,
     offset: u64,
     /// The first bytes, as they were read, up to [`HEAD`].
@@ -85,6 +86,8 @@ fn state(meta: &Metadata) -> State {
 const SETTLED: Duration = Duration::from_secs(2);
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// So long it is looked at where inotify tells of all that comes.
+const PAUSE_COVERED: Duration = Duration::from_millis(300);
 /// What ends with time is looked at more often.
 const PAUSE_MAX_WAITING: Duration = Duration::from_millis(250);
 
@@ -101,16 +104,15 @@ impl Followed {
         identity: Identity,
         origin: Origin,
         (offset, mark): (u64, u64),
-        host: &str,
+        host: Arc<str>,
         now: Instant,
     ) -> Self {
-        let common = common(origin, &identity.path, host);
         Self {
             path,
             identity,
             origin,
-            common,
-            host: host.to_owned(),
+            common: None,
+            host,
             file: None,
             offset,
             tail: Vec::new(),
@@ -140,8 +142,9 @@ impl Followed {
         self.origin
     }
 
-    pub(super) fn common(&self) -> Arc<Common> {
-        self.common.clone()
+    pub(super) fn common(&mut self) -> Arc<Common> {
+        let Self { common, origin, identity, host, .. } = self;
+        common.get_or_insert_with(|| common_of(*origin, &identity.path, host)).clone()
     }
 
     pub(super) fn offset(&self) -> u64 {
@@ -174,12 +177,38 @@ impl Followed {
         self.next_look = Instant::now();
     }
 
+    /// Whether all that it held was read, as far as that can be seen, and its last name is gone.
+    pub(super) fn is_read_and_removed(&self) -> bool {
+        let all = self.offset + self.waiting as u64;
+        match self.file.as_ref().map(File::metadata) {
+            Some(Ok(meta)) => meta.nlink() == 0 && meta.len() == all,
+            // A stale handle, or it was closed.
+            Some(Err(_)) | None => self.size <= all,
+        }
+    }
+
+    /// It is found under another device and inode, as it was.
+    pub(super) fn renumbered(&mut self, (dev, ino): (u64, u64), file: File) {
+        (self.identity.dev, self.identity.ino) = (dev, ino);
+        self.gone = None;
+        self.opened(file);
+        self.remembered.1 = usize::MAX;
+        self.next_look = Instant::now();
+    }
+
     /// Closes it until it changes.
     pub(super) fn close(&mut self, now: Instant) {
         if !self.rests {
             self.note_state(now);
         }
         self.file = None;
+        self.let_go();
+    }
+
+    /// Gives back the memory of what is found again when it is opened: there may be a million
+    /// files that are not.
+    fn let_go(&mut self) {
+        (self.common, self.beginning, self.tail) = (None, Vec::new(), Vec::new());
     }
 
     /// Lets it rest until it changes, unless it just did.
@@ -218,11 +247,12 @@ impl Followed {
         }
     }
 
-    /// Whether nothing came for long, and nothing is waited for.
-    pub(super) fn may_rest(&self, now: Instant) -> bool {
+    /// Whether nothing came for long, and nothing is waited for. `is_covered`: what comes is told.
+    pub(super) fn may_rest(&self, now: Instant, is_covered: bool) -> bool {
         let is_read = self.waiting == 0 || self.long_line > 0;
         let is_settled = is_read && self.error.is_none() && !self.was_cut && !self.finished;
-        let is_quiet = self.pause >= PAUSE_MAX && self.next_look > now;
+        let pause = if is_covered { PAUSE_COVERED } else { PAUSE_MAX };
+        let is_quiet = self.pause >= pause && self.next_look > now;
         is_settled && is_quiet && self.gone.is_none() && !self.is_finite
     }
 
@@ -234,7 +264,7 @@ impl Followed {
     /// Begins anew at 0: the file was cut.
     pub(super) fn restart(&mut self, origin: Origin) {
         self.origin = origin;
-        self.common = common(origin, &self.identity.path, &self.host);
+        self.common = None;
         (self.offset, self.mark) = (0, 0);
         self.tail.clear();
         self.skipping = false;
@@ -533,7 +563,7 @@ impl Followed {
     }
 }
 
-fn common(origin: Origin, path: &str, host: &str) -> Arc<Common> {
+fn common_of(origin: Origin, path: &str, host: &str) -> Arc<Common> {
     let fields = [
         ("host.name", CommonValue::Str(host.to_owned())),
         ("log.file.path", CommonValue::Str(path.to_owned())),

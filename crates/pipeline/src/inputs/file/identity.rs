@@ -110,6 +110,13 @@ impl Evidence {
     pub(super) fn is_telling(&self) -> bool {
         self.offset >= TELLING_BYTES && (self.mark != 0 || self.identity.head_len == HEAD)
     }
+
+    /// Whether it tells the file from any other even where device and inode say nothing: its
+    /// beginning and the bytes before the offset, or all that was read where that is less.
+    pub(super) fn is_certain(&self) -> bool {
+        let is_whole = self.identity.head_len >= HEAD.min(self.offset as usize);
+        self.offset >= TELLING_BYTES && self.mark != 0 && is_whole
+    }
 }
 
 /// Whether the first `len` bytes of a file are those of another, looked at in three places.

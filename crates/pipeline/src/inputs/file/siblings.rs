@@ -1,10 +1,11 @@
 //! The files that rotation makes of a file: their names begin with its name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Lists folders, each once: with many files in a folder, each asks for its siblings.
 #[derive(Default)]
@@ -25,6 +26,32 @@ impl Folders {
                 fs::metadata(&path).ok().filter(Metadata::is_file).map(|meta| (path, meta))
             })
             .collect()
+    }
+}
+
+/// Finds files, by device and inode, through the path that they had before rotation. With a
+/// million files nobody can look at each to find one; of a path only the hash is kept, so a file
+/// that is found may have another.
+#[derive(Default)]
+pub(super) struct Originals(BTreeSet<(u64, (u64, u64))>);
+
+impl Originals {
+    pub(super) fn insert(&mut self, path: &str, key: (u64, u64)) {
+        self.0.insert((xxh3_64(path.as_bytes()), key));
+    }
+
+    pub(super) fn remove(&mut self, path: &str, key: (u64, u64)) {
+        self.0.remove(&(xxh3_64(path.as_bytes()), key));
+    }
+
+    /// The files of this path, and those of which rotation may have made it.
+    pub(super) fn of(&self, path: &Path) -> Vec<(u64, u64)> {
+        let bytes = path.as_os_str().as_bytes();
+        let name = path.file_name().map_or(0, OsStr::len);
+        let ends = bytes.len() - name.min(bytes.len()) + 1..=bytes.len();
+        let hashes = ends.map(|end| xxh3_64(&bytes[..end]));
+        let all = |hash| self.0.range((hash, (0, 0))..=(hash, (u64::MAX, u64::MAX)));
+        hashes.flat_map(all).map(|(_, key)| *key).collect()
     }
 }
 
@@ -65,6 +92,22 @@ mod tests {
         let found = Folders::default().siblings(&path("app.log"));
         let found: Vec<PathBuf> = found.into_iter().map(|(path, _)| path).collect();
         assert_eq!(found, [path("app.log-2026"), path("app.log.1")]);
+        let mut originals = Originals::default();
+        for (n, path) in ["/a/app.log", "/a/app.log", "/a/app", "/b/app.log", "/a"].iter().enumerate() {
+            originals.insert(path, (1, n as u64));
+        }
+        originals.remove("/a/app.log", (1, 0));
+        for (path, expected) in [
+            ("/a/app.log", &[2, 1][..]),
+            ("/a/app.log.1", &[2, 1]),
+            ("/a/app", &[2]),
+            ("/a/ap", &[]),
+            ("/b/app.log.1", &[3]),
+            ("/a", &[4]),
+        ] {
+            let found: Vec<u64> = originals.of(Path::new(path)).into_iter().map(|(_, ino)| ino).collect();
+            assert_eq!(found, expected, "{path}");
+        }
         for (one, other, expected) in [
             ("/a/app.log", "/a/app.log.1", true),
             ("/a/app.log", "/b/app.log.1", false),

@@ -734,6 +734,77 @@ fn an_inode_is_used_again() {
     }
 }
 
+/// The same content under another inode, as on a network file system or out of a backup.
+fn replace_by_copy(reader: &Reader, name: &str) {
+    reader.copy(name, "elsewhere");
+    reader.remove(name);
+    reader.rename("elsewhere", name);
+}
+
+#[test]
+fn a_file_has_another_inode_than_before() {
+    for lines in [2, 30, 300] {
+        for state in ["open", "closed", "stopped", "killed"] {
+            let mut reader = Reader::with(&["*.log"], |config| config.close_inactive = Time(QUIET / 2));
+            reader.append("app.log", text(0..lines));
+            reader.age("app.log", MINUTE);
+            reader.expect(&[0..lines]);
+            match state {
+                "closed" => reader.rest(),
+                "stopped" => reader.stop(),
+                "killed" => {
+                    reader.rest();
+                    reader.kill();
+                }
+                _ => {}
+            }
+            replace_by_copy(&reader, "app.log");
+            reader.append("app.log", text(lines..lines + 2));
+            reader.expect(&[lines..lines + 2]);
+            // And it is known by the new one from then on.
+            reader.stop();
+            reader.append("app.log", text(lines + 2..lines + 3));
+            reader.expect(&[lines + 2..lines + 3]);
+        }
+    }
+}
+
+#[test]
+fn a_file_has_another_inode_and_what_was_not_read_of_it_before() {
+    for kills in [false, true] {
+        let mut reader = Reader::new(&["app.log"]);
+        reader.append("app.log", text(0..50));
+        reader.age("app.log", MINUTE);
+        reader.expect(&[0..50]);
+        reader.rest();
+        reader.append("app.log", text(50..60));
+        reader.end(kills);
+        replace_by_copy(&reader, "app.log");
+        reader.expect(&[50..60]);
+    }
+}
+
+#[test]
+fn another_file_of_the_same_name_is_not_the_one_before() {
+    for (name, old) in [("same beginning", 0..1), ("as long", 100..150), ("longer", 100..200)] {
+        let mut reader = Reader::new(&["app.log"]);
+        reader.append("app.log", text(0..50));
+        reader.age("app.log", MINUTE);
+        reader.expect(&[0..50]);
+        reader.rest();
+        reader.stop();
+        // The name is taken by a file of its own, and the one of then is beside it.
+        reader.rename("app.log", "app.log.1");
+        reader.append("app.log", text(old.clone()));
+        assert_eq!(reader.lines(), all(old.clone()), "{name}");
+        // Or it is gone.
+        reader.stop();
+        reader.remove("app.log");
+        reader.append("app.log", text(300..350));
+        assert_eq!(reader.lines(), all(300..350), "{name}");
+    }
+}
+
 #[test]
 fn files_that_begin_with_the_same_banner() {
     let banner = format!("{}\n", "=".repeat(4_095));
@@ -1181,7 +1252,7 @@ fn a_file_that_gives_errors_is_told_and_read_later() {
 fn an_error_while_reading_keeps_the_offset_and_waits() {
     let now = Instant::now();
     let identity = identity::Identity::default();
-    let mut file = Followed::new(PathBuf::from("bad"), identity, Origin::default(), (0, 0), "h", now);
+    let mut file = Followed::new(PathBuf::from("bad"), identity, Origin::default(), (0, 0), "h".into(), now);
     file.file = Some(File::open("/proc/self/mem").unwrap());
     let mut batch = Batch::new();
     assert!(file.read(&mut batch, 4_096, now).is_none());

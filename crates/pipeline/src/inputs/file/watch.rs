@@ -4,7 +4,7 @@ use super::follow::Followed;
 use super::glob::Patterns;
 use super::identity::{self, Evidence, HEAD, Identity, key};
 use super::notify::Notify;
-use super::siblings::{Folders, is_sibling};
+use super::siblings::{Folders, Originals, is_sibling};
 use super::{Config, ConfigError, InputContext, InputError, StartAt};
 use crate::registry::{FileStatus, Known, Registry, Unreadable};
 use std::collections::{HashMap, HashSet};
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(super) struct Watch {
     config: Config,
     context: InputContext,
+    host: Arc<str>,
     patterns: Patterns,
     files: Vec<Followed>,
     /// The files that are looked at between scans; all others rest.
@@ -29,6 +30,10 @@ pub(super) struct Watch {
     by_path: HashMap<PathBuf, (u64, u64)>,
     /// What the registry knows and nobody follows now, by device and inode.
     known: HashMap<(u64, u64), (Known, Identity)>,
+    /// The files that we follow or know, by their paths.
+    originals: Originals,
+    /// How often events had come back when it was looked at last.
+    rewinds: u64,
     /// Copies of files that we read, and since when they are there.
     copies: HashMap<(u64, u64), Instant>,
     notify: Notify,
@@ -57,6 +62,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 const SCANS_SPARED: u32 = 10;
 /// After a scan there is none for so many times as long as it took, however often names change.
 const SCAN_REST: u32 = 10;
+/// The same where inotify tells of all that happens anyway.
+const SCAN_REST_COVERED: u32 = 100;
 /// Descriptors that are left for everything else.
 const RESERVED_FILES: u64 = 64;
 
@@ -68,14 +75,18 @@ impl Watch {
         let allowed = limit.saturating_sub(RESERVED_FILES).max(limit / 4).max(2) as usize;
         let open_max =
             if config.open_files_max == 0 { allowed.min(8_192) } else { config.open_files_max.min(allowed) };
-        let known = context.registry.known(&context.name).into_iter();
-        let known = known.map(|known| {
+        let mut originals = Originals::default();
+        let known = context.registry.known(&context.name).into_iter().map(|known| {
             let identity: Identity = serde_json::from_str(&known.meta).unwrap_or_default();
+            originals.insert(&identity.path, (identity.dev, identity.ino));
             ((identity.dev, identity.ino), (known, identity))
         });
+        let known = known.collect();
         let now = Instant::now();
         Ok(Self {
-            known: known.collect(),
+            host: Arc::from(context.host.as_str()),
+            known,
+            originals,
             config,
             context,
             patterns,
@@ -83,6 +94,7 @@ impl Watch {
             awake: Vec::new(),
             by_key: HashMap::new(),
             by_path: HashMap::new(),
+            rewinds: 0,
             notify: Notify::new(inotify),
             copies: HashMap::new(),
             is_covered: false,
@@ -130,8 +142,7 @@ impl Watch {
     /// How long nothing needs to be done.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         let looks = self.awake.iter().map(|index| self.files[*index].next_look);
-        let next = looks.chain([self.next_scan]).min().unwrap_or(self.next_scan);
-        next.saturating_duration_since(now).max(Duration::from_millis(1))
+        looks.fold(self.next_scan, Instant::min).saturating_duration_since(now).max(Duration::from_millis(1))
     }
 
     fn wake(&mut self, index: usize, now: Instant) {
@@ -172,12 +183,13 @@ impl Watch {
             let begin = Instant::now();
             created = self.scan(now);
             let interval = self.config.scan_interval.0;
+            let took = begin.elapsed();
             let pause = match self.is_covered {
                 _ if self.hurry => HURRY,
-                true => interval * SCANS_SPARED,
-                false => interval,
+                true => (interval * SCANS_SPARED).max(took * SCAN_REST_COVERED),
+                false => interval.max(took * SCAN_REST),
             };
-            self.scan_not_before = now + interval.min(begin.elapsed() * SCAN_REST);
+            self.scan_not_before = now + (took * SCAN_REST).min(interval * SCANS_SPARED);
             self.next_scan = (now + pause).max(self.scan_not_before);
         }
         created |= self.restart_cut(now);
@@ -196,6 +208,10 @@ impl Watch {
 
     /// Goes back where events came back undone.
     fn rewind(&mut self) {
+        let rewinds = self.context.registry.rewinds();
+        if std::mem::replace(&mut self.rewinds, rewinds) == rewinds {
+            return;
+        }
         for index in &self.awake {
             let file = &mut self.files[*index];
             if let Some((offset, mark)) = self.context.registry.rewound(file.origin()) {
@@ -293,7 +309,8 @@ impl Watch {
         let mut can_drop = false;
         for index in &self.awake {
             let file = &mut self.files[*index];
-            if (file.finished || file.may_rest(now)) && registry.watermark(file.origin()) >= file.offset() {
+            let may_rest = file.finished || file.may_rest(now, self.is_covered);
+            if may_rest && registry.watermark(file.origin()) >= file.offset() {
                 can_drop |= file.finished;
                 file.rest(now);
             }
@@ -341,6 +358,15 @@ impl Watch {
             self.follow(path, Evidence { identity, offset: 0, mark: 0 }, origin, now);
             return Ok(true);
         }
+        let Err(file) = self.renumber(path, &meta, file) else { return Ok(true) };
+        if let Some((known, identity)) = self.take_renumbered(base, &meta, &file) {
+            let (dev, ino) = key(&meta);
+            let identity = Identity { dev, ino, ..identity };
+            self.context.registry.set_meta(known.origin, text_of_identity(&identity));
+            let evidence = Evidence { identity, offset: known.watermark, mark: known.mark };
+            self.follow(path, evidence, known.origin, now);
+            return Ok(true);
+        }
         let is_old = self.config.ignore_older.is_some_and(|age| {
             SystemTime::now().duration_since(modified(&meta)).is_ok_and(|since| since > age.0)
         });
@@ -350,6 +376,51 @@ impl Watch {
         let origin = self.create(&identity, offset);
         self.follow(path, Evidence { identity, offset, mark: 0 }, origin, now);
         Ok(true)
+    }
+
+    /// A file that we follow is there under other numbers: a network file system gave it new
+    /// ones, or somebody wrote it anew as it was, as an editor does. It is the same file when it
+    /// has the same name and all of what tells it, and when nothing has the numbers of then.
+    /// Gives the file back where it is not.
+    fn renumber(&mut self, path: &Path, meta: &Metadata, file: File) -> Result<(), File> {
+        let found = self.originals.of(path).into_iter().find_map(|old| {
+            let index = *self.by_key.get(&old)?;
+            let followed = &self.files[index];
+            let is_it = followed.gone.is_some()
+                && !followed.is_finite
+                && Path::new(&followed.identity.path) == path
+                && followed.is_read_and_removed()
+                && holds_for_certain(&followed.evidence(), meta, &file)
+                && is_nowhere(old, path);
+            is_it.then_some((index, old))
+        });
+        let Some((index, old)) = found else { return Err(file) };
+        let followed = &mut self.files[index];
+        tell_renumbered(path, followed.offset());
+        followed.renumbered(key(meta), file);
+        self.by_key.remove(&old);
+        self.by_key.insert(key(meta), index);
+        self.originals.remove(&followed.identity.path, old);
+        self.originals.insert(&followed.identity.path, key(meta));
+        self.context.registry.set_meta(followed.origin(), text_of_identity(&followed.identity));
+        Ok(())
+    }
+
+    /// The same for a file that was followed before: a device has another number after the
+    /// machine started again, and restored files have other inodes.
+    fn take_renumbered(&mut self, base: &Path, meta: &Metadata, file: &File) -> Option<(Known, Identity)> {
+        let old = self.originals.of(base).into_iter().find(|old| {
+            self.known.get(old).is_some_and(|(known, identity)| {
+                let named = Path::new(&identity.path);
+                (named == base || is_sibling(named, base))
+                    && holds_for_certain(&evidence(known, identity), meta, file)
+                    && is_nowhere(*old, named)
+            })
+        })?;
+        let (known, identity) = self.known.remove(&old)?;
+        tell_renumbered(base, known.watermark);
+        self.originals.remove(&identity.path, old);
+        Some((known, identity))
     }
 
     fn identity(&self, base: &Path, meta: &Metadata, file: &File) -> io::Result<Identity> {
@@ -371,9 +442,10 @@ impl Watch {
     fn follow(&mut self, path: &Path, evidence: Evidence, origin: event::Origin, now: Instant) {
         let Evidence { identity, offset, mark } = evidence;
         tracing::debug!(path = %path.display(), offset, "following");
-        let host = &self.context.host;
+        let host = self.host.clone();
         let index = self.files.len();
         self.by_key.insert((identity.dev, identity.ino), index);
+        self.originals.insert(&identity.path, (identity.dev, identity.ino));
         self.awake.push(index);
         let mut file = Followed::new(path.to_owned(), identity, origin, (offset, mark), host, now);
         if self.config.multiline.is_none() {
@@ -397,18 +469,20 @@ impl Watch {
             evidence.is_telling() && len() >= evidence.offset && evidence.holds(&file).unwrap_or(false)
         };
         let is_of = |identity: &Identity| is_sibling(Path::new(&identity.path), path);
+        let keys = self.originals.of(path);
         // A backup of what was read to its end already says nothing new.
-        let is_old_news = self
-            .known
-            .values()
-            .filter(|(_, identity)| is_of(identity))
+        let is_old_news = keys
+            .iter()
+            .filter_map(|key| self.known.get(key).filter(|(_, identity)| is_of(identity)))
             .any(|(known, identity)| len() == known.watermark && has_read(&evidence(known, identity)));
         if is_old_news && !is_wanted {
             return true;
         }
-        let originals: Vec<usize> = (0..self.files.len())
+        let originals = keys.iter().filter_map(|key| self.by_key.get(key).copied());
+        let mut originals: Vec<usize> = originals
             .filter(|index| !self.files[*index].is_finite && is_of(&self.files[*index].identity))
             .collect();
+        originals.sort_unstable();
         let Some(first) = originals.first() else { return false };
         let since = *self.copies.entry(key(meta)).or_insert(now);
         let is_stale = now.duration_since(since) >= COPY_WAIT;
@@ -504,17 +578,18 @@ impl Watch {
     /// to since the oldest one that we know is ours to read.
     fn adopt_rotated(&mut self, present: &HashSet<(u64, u64)>, now: Instant) -> bool {
         let mut created = false;
-        let mut bases: HashMap<PathBuf, u64> = HashMap::new();
+        let mut bases: HashMap<&str, u64> = HashMap::new();
         let followed = self.files.iter().map(|file| &file.identity);
         let all = followed.chain(self.known.values().map(|(_, identity)| identity));
         for identity in all.filter(|own| !own.path.is_empty()) {
-            let since = bases.entry(PathBuf::from(&identity.path)).or_insert(identity.seen);
+            let since = bases.entry(&identity.path).or_insert(identity.seen);
             *since = (*since).min(identity.seen);
         }
         let mut folders = Folders::default();
         let mut rotated: Vec<(PathBuf, PathBuf, Metadata)> = Vec::new();
         for (base, since) in bases {
-            for (path, meta) in folders.siblings(&base) {
+            let base = Path::new(base);
+            for (path, meta) in folders.siblings(base) {
                 let written = seconds(modified(&meta));
                 let is_news = match self.known.get(&key(&meta)) {
                     Some((known, identity)) => {
@@ -527,7 +602,7 @@ impl Watch {
                     None => written >= since && meta.len() > 0,
                 };
                 if is_news && !present.contains(&key(&meta)) && !self.is_followed(&meta) {
-                    rotated.push((path, base.clone(), meta));
+                    rotated.push((path, base.to_owned(), meta));
                 }
             }
         }
@@ -553,18 +628,20 @@ impl Watch {
 
     fn drop_finished(&mut self) {
         let registry = &self.context.registry;
-        let known = &mut self.known;
+        let (known, originals) = (&mut self.known, &mut self.originals);
         let before = self.files.len();
         self.files.retain(|file| {
             let done = file.finished && registry.watermark(file.origin()) >= file.offset();
             if done && file.is_deleted {
                 registry.remove(file.origin());
+                originals.remove(&file.identity.path, file.key());
             } else if done {
                 let mut identity = file.identity.clone();
                 identity.seen = identity.seen.max(seconds(SystemTime::now()));
                 let meta = text_of_identity(&identity);
                 registry.set_meta(file.origin(), meta.clone());
                 let (watermark, mark) = (file.offset(), file.mark());
+                originals.insert(&identity.path, file.key());
                 known.insert(file.key(), (Known { origin: file.origin(), watermark, mark, meta }, identity));
             }
             !done
@@ -610,7 +687,8 @@ impl Watch {
         }
     }
 
-    /// Closes the file that was quiet for longest when too many are open.
+    /// Closes files that were quiet for longest when too many are open: some at once, since to
+    /// find them each is looked at.
     fn make_room(&mut self, now: Instant) {
         if self.open.len() < self.open_max {
             return;
@@ -623,8 +701,10 @@ impl Watch {
             return;
         }
         let may_close = self.open.iter().filter(|index| files[**index].gone.is_none());
-        if let Some(&quietest) = may_close.max_by_key(|index| files[**index].quiet_for(now)) {
-            files[quietest].close(now);
+        let mut quiet: Vec<usize> = may_close.copied().collect();
+        quiet.sort_unstable_by_key(|index| std::cmp::Reverse(files[*index].quiet_for(now)));
+        for index in quiet.iter().take((self.open_max / 8).max(1)) {
+            files[*index].close(now);
         }
     }
 
@@ -690,6 +770,22 @@ impl Watch {
 
 fn evidence(known: &Known, identity: &Identity) -> Evidence {
     Evidence { identity: identity.clone(), offset: known.watermark, mark: known.mark }
+}
+
+/// Whether a file has what was read of another, without a look at device and inode.
+fn holds_for_certain(evidence: &Evidence, meta: &Metadata, file: &File) -> bool {
+    evidence.is_certain() && evidence.offset <= meta.len() && evidence.holds(file).unwrap_or(false)
+}
+
+/// Whether neither the path nor what rotation makes of it leads to the file.
+fn is_nowhere(file: (u64, u64), path: &Path) -> bool {
+    let siblings = Folders::default().siblings(path).into_iter().map(|(_, meta)| meta);
+    siblings.chain(fs::metadata(path).ok()).all(|meta| key(&meta) != file)
+}
+
+fn tell_renumbered(path: &Path, offset: u64) {
+    let path = path.display();
+    tracing::info!(%path, offset, "a file has another inode or device than before; it is read on");
 }
 
 fn text_of(path: &Path) -> String {
