@@ -5,7 +5,7 @@
 //! the machine we write (compare CVE-2025-12972).
 
 use super::encode::{Codec, Encoder};
-use super::{Delivery, Output, OutputError, Refused};
+use super::{Delivery, Letter, Output, OutputError, Refused};
 use expr::Template;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -141,7 +141,7 @@ impl Output for FileOutput {
         Ok(())
     }
 
-    fn settled(&mut self, idle: bool) -> Result<u64, OutputError> {
+    fn settled(&mut self, idle: bool, _: &mut Vec<Letter>) -> Result<u64, OutputError> {
         if !self.fsync {
             return Ok(u64::MAX);
         }

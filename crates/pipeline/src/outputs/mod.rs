@@ -10,6 +10,10 @@ use event::Batch;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest that a write may wait for room: so soon the program ends when it is asked to.
+pub const WRITE_WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// A place that batches are written to, from a thread of its own.
 ///
@@ -20,7 +24,8 @@ pub trait Output: Send {
     /// `Ok`, every one of them is either delivered, as safely as the output promises, or
     /// named in `refused` with the reason: it goes to the dead letters and is not tried again.
     /// On an error the whole batch is given again, and after [`OutputError::Lost`] all from
-    /// what was settled last.
+    /// what was settled last. It may send while it returns, and say with `settled` what arrived;
+    /// it waits no longer than [`WRITE_WAIT_MAX`].
     fn write(&mut self, delivery: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError>;
 
     /// Delivers documents that came through the API, in the form of [`store::docs`]. Only the
@@ -31,10 +36,23 @@ pub trait Output: Send {
 
     /// The sequence below which everything written is as safe as the output promises; only
     /// that is acknowledged. Called after every write, and again and again while batches
-    /// wait to be acknowledged; `idle` says that nothing else is to be done.
-    fn settled(&mut self, _idle: bool) -> Result<u64, OutputError> {
+    /// wait to be acknowledged; `idle` says that nothing else is to be done. An output that
+    /// hears of a refusal only after `write` names it in `refused`, before its sequence is
+    /// settled, and only once.
+    fn settled(&mut self, _idle: bool, _refused: &mut Vec<Letter>) -> Result<u64, OutputError> {
         Ok(u64::MAX)
     }
+}
+
+/// An event that an output refuses for good after it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its sequence, as it was given.
+    pub sequence: u64,
+    /// Why.
+    pub reason: String,
+    /// The event, as JSON.
+    pub event: String,
 }
 
 /// What an output is given.
@@ -79,6 +97,13 @@ pub enum OutputError {
         /// Why.
         source: io::Error,
     },
+    /// As much is on its way as may be; nothing of this batch was taken. It waited for room, and
+    /// is asked again at once.
+    #[error("as much is on its way as may be")]
+    Full,
+    /// A server did not take it.
+    #[error("{0}")]
+    Server(String),
     /// What was written since it was last settled may be gone: all of it is given again.
     #[error("{0}")]
     Lost(String),

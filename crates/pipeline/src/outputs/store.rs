@@ -3,7 +3,7 @@
 //! What the store holds only softly is not acknowledged: after a crash the queue gives it
 //! again, and each index passes over what it has.
 
-use super::{Delivery, Output, OutputError, Refused};
+use super::{Delivery, Letter, Output, OutputError, Refused};
 use expr::Template;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -106,7 +106,7 @@ impl Output for StoreOutput {
         self.tick()
     }
 
-    fn settled(&mut self, _: bool) -> Result<u64, OutputError> {
+    fn settled(&mut self, _: bool, _: &mut Vec<Letter>) -> Result<u64, OutputError> {
         self.tick()?;
         Ok(self.store.synced_sequence())
     }

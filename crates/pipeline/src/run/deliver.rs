@@ -5,10 +5,11 @@ use super::lane::{Lane, Popped};
 use super::ledger::Ledger;
 use super::now;
 use super::parcel::{Parcel, Pool};
-use crate::outputs::{Delivery, Output, OutputError, Refused};
+use crate::outputs::{self, Delivery, Output, OutputError, Refused};
 use crate::stop::Stop;
 use event::{Acks, Batch};
 use queue::{Acker, Reader, Record};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,6 +37,8 @@ pub(super) struct Deliverer {
     pub(super) dead_letters: DeadLetters,
     /// Set when what is left may stay where it is: in the queue, or unread.
     pub(super) halt: Stop,
+    /// What the trouble is that is told.
+    pub(super) troubled: Cell<Option<Source>>,
 }
 
 /// Events for this output, and those for others.
@@ -67,6 +70,8 @@ enum Leave {
     Halted,
     /// What was written since it was last settled is given again.
     Rewind,
+    /// The output has no room: it is asked again once it was asked what is settled.
+    Full,
 }
 
 impl Deliverer {
@@ -82,7 +87,7 @@ impl Deliverer {
         loop {
             match self.turn(&mut reader, &acker, &mut batch, &mut waiting) {
                 Ok(()) => {}
-                Err(Leave::Halted) => break,
+                Err(Leave::Halted | Leave::Full) => break,
                 Err(Leave::Rewind) => {
                     self.forget(&waiting);
                     waiting.clear();
@@ -106,7 +111,14 @@ impl Deliverer {
         let idle = record.is_none();
         if let Some(record) = record {
             let events = record.header.events;
-            let written = self.deliver_record(&record, batch)?;
+            let written = loop {
+                match self.deliver_record(&record, batch) {
+                    Err(Leave::Full) => {
+                        self.settle(waiting, false, |(sequence, events)| acker.ack(sequence, events))?;
+                    }
+                    other => break other?,
+                }
+            };
             let end = record.sequence + u64::from(events);
             waiting.push_back(Waiting { end, written, acknowledge: (record.sequence, events) });
         }
@@ -157,13 +169,7 @@ impl Deliverer {
         let hex: String = record.body.iter().map(|byte| format!("{byte:02x}")).collect();
         let letter =
             Letter::new(&self.pipeline, &ledger.name, reason, now, &format!("{{\"record\":\"{hex}\"}}"));
-        let mut pause = PAUSE_FIRST;
-        while let Err(error) = self.dead_letters.put(std::slice::from_ref(&letter), now) {
-            self.trouble(&error);
-            if self.pause(&mut pause) {
-                return Err(Leave::Halted);
-            }
-        }
+        self.put(std::slice::from_ref(&letter), now)?;
         ledger.dead.fetch_add(u64::from(record.header.events), Relaxed);
         ledger.open.fetch_sub(i64::from(record.header.events), Relaxed);
         Ok(())
@@ -183,7 +189,18 @@ impl Deliverer {
             if let Some((parcel, acks)) = popped {
                 // Without a queue nothing can be given again but by the input, which reads again
                 // what is let go here.
-                let Ok(written) = self.deliver(&parcel.batch, sequence) else { break };
+                let written = loop {
+                    match self.deliver(&parcel.batch, sequence) {
+                        Err(Leave::Full) => {
+                            if let Err(leave) = self.settle(&mut waiting, false, |mut acks: Acks| acks.done())
+                            {
+                                break Err(leave);
+                            }
+                        }
+                        other => break other,
+                    }
+                };
+                let Ok(written) = written else { break };
                 sequence += parcel.batch.len() as u64;
                 waiting.push_back(Waiting { end: sequence, written, acknowledge: acks });
                 if let Ok(parcel) = Arc::try_unwrap(parcel) {
@@ -237,19 +254,64 @@ impl Deliverer {
         if waiting.is_empty() {
             return Ok(());
         }
-        let settled = match self.output.settled(idle) {
+        let mut refused = Vec::new();
+        let settled = self.output.settled(idle, &mut refused);
+        self.bury_late(waiting, &refused)?;
+        let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
-                self.trouble(&error);
+                self.trouble(&error, Source::Settling);
                 return self.after(&error);
             }
         };
+        if waiting.front().is_some_and(|first| first.end <= settled) {
+            self.untroubled(Source::Settling);
+        }
         let ledger = &self.ledger.outputs[self.number];
         while waiting.front().is_some_and(|first| first.end <= settled) {
             let Some(first) = waiting.pop_front() else { break };
             ledger.delivered.fetch_add(first.written.delivered, Relaxed);
             ledger.open.fetch_sub(first.written.delivered as i64, Relaxed);
             acknowledge(first.acknowledge);
+        }
+        Ok(())
+    }
+
+    /// What was refused after it was written goes to the dead letters.
+    fn bury_late<T>(
+        &mut self,
+        waiting: &mut VecDeque<Waiting<T>>,
+        refused: &[outputs::Letter],
+    ) -> Result<(), Leave> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let ledger = self.ledger.clone();
+        let ledger = &ledger.outputs[self.number];
+        let now = now();
+        let letters = refused
+            .iter()
+            .map(|refused| Letter::new(&self.pipeline, &ledger.name, &refused.reason, now, &refused.event));
+        self.put(&letters.collect::<Vec<_>>(), now)?;
+        for outputs::Letter { sequence, .. } in refused {
+            if let Some(batch) = waiting.iter_mut().find(|batch| *sequence < batch.end) {
+                batch.written.delivered -= 1;
+                batch.written.dead += 1;
+            }
+        }
+        ledger.dead.fetch_add(refused.len() as u64, Relaxed);
+        ledger.open.fetch_sub(refused.len() as i64, Relaxed);
+        Ok(())
+    }
+
+    /// Keeps letters, however long it takes.
+    fn put(&self, letters: &[Letter], now: i64) -> Result<(), Leave> {
+        let mut pause = PAUSE_FIRST;
+        while let Err(error) = self.dead_letters.put(letters, now) {
+            self.trouble(&error, Source::Writing);
+            if self.pause(&mut pause) {
+                return Err(Leave::Halted);
+            }
         }
         Ok(())
     }
@@ -269,11 +331,13 @@ impl Deliverer {
         loop {
             match write(&mut *self.output) {
                 Ok(()) => {
-                    self.untroubled();
+                    self.untroubled(Source::Writing);
                     return Ok(());
                 }
+                Err(OutputError::Full) if self.halt.is_set() => return Err(Leave::Halted),
+                Err(OutputError::Full) => return Err(Leave::Full),
                 Err(error) => {
-                    self.trouble(&error);
+                    self.trouble(&error, Source::Writing);
                     self.after(&error)?;
                     self.ledger.outputs[self.number].retries.fetch_add(1, Relaxed);
                 }
@@ -307,17 +371,10 @@ impl Deliverer {
             let json = String::from_utf8_lossy(&json);
             letters.push(Letter::new(&self.pipeline, output, &refusal.reason, now, &json));
         }
-        let mut pause = PAUSE_FIRST;
-        while let Err(error) = self.dead_letters.put(&letters, now) {
-            self.trouble(&error);
-            if self.pause(&mut pause) {
-                return Err(Leave::Halted);
-            }
-        }
-        Ok(())
+        self.put(&letters, now)
     }
 
-    fn trouble(&self, error: &dyn std::fmt::Display) {
+    fn trouble(&self, error: &dyn std::fmt::Display, source: Source) {
         let ledger = &self.ledger.outputs[self.number];
         let text = error.to_string();
         let mut trouble = ledger.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -325,13 +382,24 @@ impl Deliverer {
             tracing::warn!(output = ledger.name, error = text, "an output cannot deliver; it is tried again");
             *trouble = Some(text);
         }
+        self.troubled.set(Some(source));
     }
 
-    fn untroubled(&self) {
-        let ledger = &self.ledger.outputs[self.number];
-        let mut trouble = ledger.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if trouble.take().is_some() {
-            tracing::info!(output = ledger.name, "the output delivers again");
+    /// It goes on; what only settling can tell is not over because something was written.
+    fn untroubled(&self, source: Source) {
+        if self.troubled.get() != Some(source) {
+            return;
         }
+        self.troubled.set(None);
+        let ledger = &self.ledger.outputs[self.number];
+        *ledger.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        tracing::info!(output = ledger.name, "the output delivers again");
     }
+}
+
+/// Where an output's trouble came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Writing,
+    Settling,
 }

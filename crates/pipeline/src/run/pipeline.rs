@@ -17,6 +17,7 @@ use crate::stop::Stop;
 use event::{Acks, Batch, Origin};
 use expr::Condition;
 use queue::{Header, Positions, Queue, QueueError, Start};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -153,6 +154,7 @@ impl RunningPipeline {
                 ledger: ledger.clone(),
                 dead_letters: parts.dead_letters.clone(),
                 halt: halt.clone(),
+                troubled: Cell::default(),
             };
             let label = format!("out:{}", names[number]);
             let thread = match &queue {

@@ -140,12 +140,10 @@ impl Reader {
     /// Reads once; says whether something came.
     fn read(&mut self) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
-        self.input();
+        self.input().watch.woken();
         self.now = self.now.max(Instant::now());
         let now = self.now;
-        let input = self.input();
-        input.watch.woken();
-        let filled = input.fill(&mut batch, now).unwrap();
+        let filled = self.input().fill(&mut batch, now).unwrap();
         self.take(&mut batch);
         self.batch = batch;
         filled

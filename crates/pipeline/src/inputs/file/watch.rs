@@ -195,9 +195,10 @@ impl Watch {
         created |= self.restart_cut(now);
         self.rewind();
         if now >= self.next_status {
-            self.next_status = now + STATUS_EVERY;
+            let begin = Instant::now();
             self.remember();
             self.let_rest(now);
+            self.next_status = now + STATUS_EVERY.max(begin.elapsed() * SCAN_REST);
         }
         if created {
             // An id that a crash forgets would make its events look new.
