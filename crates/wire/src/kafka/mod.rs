@@ -1,0 +1,8 @@
+//! Kafka's protocol, as a client speaks it (brokers 0.11 to 4.x).
+//!
+//! Pure state machines: bytes, messages and the time go in, bytes, messages and deadlines come
+//! out. Who owns sockets and a clock drives them. Messages off the hot path are those of the
+//! crate `kafka-protocol`; the records are read and written by our own code.
+
+pub mod compression;
+pub mod records;
