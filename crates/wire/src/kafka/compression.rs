@@ -119,7 +119,8 @@ impl Compressor {
             }
             Compression::Snappy => self.compress_snappy(plain, out)?,
             Compression::Lz4 => {
-                let frame = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
+                let frame =
+                    FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
                 let mut encoder = FrameEncoder::with_frame_info(frame, out);
                 encoder.write_all(plain)?;
                 encoder.finish()?;
@@ -159,8 +160,7 @@ impl std::fmt::Debug for Compressor {
 }
 
 /// Magic, version 1, least compatible version 1: `SnappyCodec` of snappy-java.
-const XERIAL_HEADER: [u8; 16] =
-    [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
+const XERIAL_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 const XERIAL_CHUNK_BYTES: usize = 32 * 1024;
 
 /// Appends `packed`, decompressed, to `out`. Nothing that `packed` says about its size is
@@ -193,7 +193,8 @@ fn read_limited(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
-    let read = decoder.take(limit as u64 + 1).read_to_end(out).map_err(|error| damaged(compression, error))?;
+    let read =
+        decoder.take(limit as u64 + 1).read_to_end(out).map_err(|error| damaged(compression, error))?;
     if read > limit { Err(CompressionError::TooLarge { compression, limit }) } else { Ok(()) }
 }
 
@@ -275,9 +276,12 @@ mod tests {
     #[test]
     fn levels_out_of_range_are_brought_into_it() {
         let text = b"a line of a log, ".repeat(100);
-        for (compression, level) in
-            [(Compression::Gzip, -3), (Compression::Gzip, 99), (Compression::Zstd, 0), (Compression::Zstd, 40)]
-        {
+        for (compression, level) in [
+            (Compression::Gzip, -3),
+            (Compression::Gzip, 99),
+            (Compression::Zstd, 0),
+            (Compression::Zstd, 40),
+        ] {
             let packed = packed(compression, Some(level), &text);
             assert_eq!(plain(compression, &packed, text.len()).unwrap(), text);
         }

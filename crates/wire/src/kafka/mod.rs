@@ -5,4 +5,8 @@
 //! crate `kafka-protocol`; the records are read and written by our own code.
 
 pub mod compression;
+pub mod connection;
+mod produce;
 pub mod records;
+pub mod sasl;
+pub mod versions;

@@ -44,7 +44,11 @@ struct Message<'b> {
 }
 
 /// Reads the one message that `bytes` is, compressed or not.
-pub(super) fn read<'b>(bytes: &'b [u8], limits: Limits, scratch: &'b mut Vec<u8>) -> Result<Batch<'b>, Damage> {
+pub(super) fn read<'b>(
+    bytes: &'b [u8],
+    limits: Limits,
+    scratch: &'b mut Vec<u8>,
+) -> Result<Batch<'b>, Damage> {
     let offset = i64_at(bytes, 0).unwrap_or(-1);
     let damage = |reason| Damage { offsets: offset..=offset, reason };
     let outer = take(&mut &bytes[..], limits.check_crc).map_err(damage)?;
@@ -130,7 +134,12 @@ fn take_bytes<'b>(bytes: &mut &'b [u8]) -> Option<Option<&'b [u8]>> {
     Some(Some(taken))
 }
 
-fn unpack(outer: &Message<'_>, compression: Compression, limits: Limits, out: &mut Vec<u8>) -> Result<(), Reason> {
+fn unpack(
+    outer: &Message<'_>,
+    compression: Compression,
+    limits: Limits,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
     let packed = outer.value.ok_or(Reason::Record)?;
     out.clear();
     if compression == Compression::Lz4 && outer.format == 0 {

@@ -204,8 +204,7 @@ impl<'b> Iterator for Records<'b> {
         };
         if read.is_err() {
             self.rest = &[];
-            self.layout =
-                Layout::Batch { left: 0, base_offset: 0, base_timestamp: 0, append_time: None };
+            self.layout = Layout::Batch { left: 0, base_offset: 0, base_timestamp: 0, append_time: None };
         }
         Some(read.map_err(|reason| Damage { offsets: self.offsets.0..=self.offsets.1, reason }))
     }
@@ -279,8 +278,7 @@ fn read_batch<'b>(bytes: &'b [u8], limits: Limits, scratch: &'b mut Vec<u8>) -> 
     }
     let attributes = i16::from_be_bytes(field(header, at::ATTRIBUTES));
     let max_timestamp = i64::from_be_bytes(field(header, at::MAX_TIMESTAMP));
-    let (compression, rest) =
-        plain(attributes, &bytes[HEADER_BYTES..], limits, scratch).map_err(damage)?;
+    let (compression, rest) = plain(attributes, &bytes[HEADER_BYTES..], limits, scratch).map_err(damage)?;
     let id = i64::from_be_bytes(field(header, at::PRODUCER_ID));
     let layout = Layout::Batch {
         left: i32::from_be_bytes(field(header, at::COUNT)).max(0),

@@ -12,7 +12,8 @@ fn rows(set: &[u8]) -> Result<Vec<Row>, Damage> {
     while let Some(batch) = set.next(&mut scratch) {
         for record in batch?.records() {
             let record = record?;
-            let headers = record.headers().map(|(name, value)| (name.to_owned(), value.map(Vec::from))).collect();
+            let headers =
+                record.headers().map(|(name, value)| (name.to_owned(), value.map(Vec::from))).collect();
             let (key, value) = (record.key.map(Vec::from), record.value.map(Vec::from));
             rows.push((record.offset, record.timestamp, key, value, headers));
         }
@@ -142,7 +143,10 @@ fn damage_names_its_offsets_and_stays_within_its_batch() {
         |bad| {
             bad[at::CRC..at::CRC + 4].copy_from_slice(&[1, 2, 3, 4]);
         },
-        &format!("offsets 50 to 51: the checksum is {:08x}, not 01020304", crc32c::crc32c(&good[at::ATTRIBUTES..])),
+        &format!(
+            "offsets 50 to 51: the checksum is {:08x}, not 01020304",
+            crc32c::crc32c(&good[at::ATTRIBUTES..])
+        ),
     );
     check(&good, |bad| bad[at::MAGIC] = 9, "offsets 50 to 50: unknown format 9");
     let change = |at: usize, to: u8| {
@@ -182,7 +186,14 @@ fn append_time_is_the_time_of_all() {
 }
 
 /// A message of format 0 or 1, as `legacy` draws it.
-fn message(format: i8, offset: i64, attributes: u8, timestamp: i64, key: Option<&[u8]>, value: &[u8]) -> Vec<u8> {
+fn message(
+    format: i8,
+    offset: i64,
+    attributes: u8,
+    timestamp: i64,
+    key: Option<&[u8]>,
+    value: &[u8],
+) -> Vec<u8> {
     let mut body = vec![format as u8, attributes];
     if format == 1 {
         body.extend(timestamp.to_be_bytes());
@@ -242,7 +253,11 @@ fn old_compressed_messages_are_read() {
             }
             let outer = message(format, 23, compression.code(), 999, None, &packed);
             let read = rows(&outer).unwrap();
-            assert_eq!(read.iter().map(|row| row.0).collect::<Vec<_>>(), [20, 21, 23], "{compression:?} {format}");
+            assert_eq!(
+                read.iter().map(|row| row.0).collect::<Vec<_>>(),
+                [20, 21, 23],
+                "{compression:?} {format}"
+            );
             let times: Vec<i64> = read.iter().map(|row| row.1).collect();
             assert_eq!(times, if format == 0 { [-1; 3] } else { [5, 6, 8] });
 
@@ -258,7 +273,8 @@ fn old_compressed_messages_are_read() {
 fn record() -> impl Strategy<Value = Row> {
     let bytes = || prop::option::of(prop::collection::vec(any::<u8>(), 0..200));
     let headers = prop::collection::vec(("[a-z]{0,9}", bytes()), 0..3);
-    (any::<i64>(), bytes(), bytes(), headers).prop_map(|(time, key, value, headers)| (0, time >> 2, key, value, headers))
+    (any::<i64>(), bytes(), bytes(), headers)
+        .prop_map(|(time, key, value, headers)| (0, time >> 2, key, value, headers))
 }
 
 proptest! {

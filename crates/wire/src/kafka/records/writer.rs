@@ -206,7 +206,12 @@ impl BatchWriter {
 
     /// Ends the batch, which must not be empty: compresses the records and fills in the header.
     /// The second buffer is of use for another batch.
-    pub fn finish(self, stamp: Stamp, compressor: &mut Compressor, mut spare: Vec<u8>) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    pub fn finish(
+        self,
+        stamp: Stamp,
+        compressor: &mut Compressor,
+        mut spare: Vec<u8>,
+    ) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let mut attributes = i16::from(compressor.compression().code());
         attributes |= if stamp.transactional { bits::TRANSACTIONAL } else { 0 };
         attributes |= if stamp.control { bits::CONTROL } else { 0 };
