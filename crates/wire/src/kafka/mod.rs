@@ -4,9 +4,14 @@
 //! out. Who owns sockets and a clock drives them. Messages off the hot path are those of the
 //! crate `kafka-protocol`; the records are read and written by our own code.
 
+mod backoff;
 pub mod compression;
 pub mod connection;
+pub mod metadata;
 mod produce;
+pub mod producer;
 pub mod records;
 pub mod sasl;
 pub mod versions;
+
+pub use backoff::Backoff;

@@ -1,9 +1,8 @@
 use std::convert::Infallible;
-use std::io;
 
 use super::reader::Record;
 use super::{HEADER_BYTES, at, bits, varint};
-use crate::kafka::compression::Compressor;
+use crate::kafka::compression::{Compression, Compressor};
 
 /// Who wrote a batch and where it stands among the batches of this producer in its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,28 +198,33 @@ impl BatchWriter {
         }
         let read = Record::read(&mut &self.bytes[self.last..], 0, self.base_timestamp, None);
         other.append_record(&read.expect("what was written here is a record"));
-        self.bytes.truncate(self.last);
-        self.max_timestamp = self.max_before_last;
-        self.records -= 1;
+        self.drop_last();
+    }
+
+    /// Takes the last record, which was just appended, out.
+    pub fn drop_last(&mut self) {
+        if self.records > 0 {
+            self.bytes.truncate(self.last);
+            self.max_timestamp = self.max_before_last;
+            self.records -= 1;
+        }
     }
 
     /// Ends the batch, which must not be empty: compresses the records and fills in the header.
-    /// The second buffer is of use for another batch.
-    pub fn finish(
-        self,
-        stamp: Stamp,
-        compressor: &mut Compressor,
-        mut spare: Vec<u8>,
-    ) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        let mut attributes = i16::from(compressor.compression().code());
-        attributes |= if stamp.transactional { bits::TRANSACTIONAL } else { 0 };
+    /// The second buffer is of use for another batch. Where the compressor fails, which is for
+    /// want of memory, the records stay as they are.
+    pub fn finish(self, stamp: Stamp, compressor: &mut Compressor, mut spare: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+        let mut attributes = if stamp.transactional { bits::TRANSACTIONAL } else { 0 };
         attributes |= if stamp.control { bits::CONTROL } else { 0 };
         let mut bytes = self.bytes;
-        if compressor.compression().code() != 0 {
+        let compression = compressor.compression();
+        if compression != Compression::None {
             spare.clear();
             spare.resize(HEADER_BYTES, 0);
-            compressor.compress(&bytes[HEADER_BYTES..], &mut spare)?;
-            std::mem::swap(&mut bytes, &mut spare);
+            if compressor.compress(&bytes[HEADER_BYTES..], &mut spare).is_ok() {
+                attributes |= i16::from(compression.code());
+                std::mem::swap(&mut bytes, &mut spare);
+            }
         }
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         put(at::LEADER_EPOCH, &(-1i32).to_be_bytes());
@@ -233,7 +237,7 @@ impl BatchWriter {
         let length = (bytes.len() - at::LEADER_EPOCH) as u32;
         bytes[at::LENGTH..at::LENGTH + 4].copy_from_slice(&length.to_be_bytes());
         restamp(&mut bytes, stamp.producer);
-        Ok((bytes, spare))
+        (bytes, spare)
     }
 }
 
