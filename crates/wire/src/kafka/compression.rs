@@ -193,8 +193,10 @@ fn read_limited(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
-    let read =
-        decoder.take(limit as u64 + 1).read_to_end(out).map_err(|error| damaged(compression, error))?;
+    let read = decoder
+        .take((limit as u64).saturating_add(1))
+        .read_to_end(out)
+        .map_err(|error| damaged(compression, error))?;
     if read > limit { Err(CompressionError::TooLarge { compression, limit }) } else { Ok(()) }
 }
 

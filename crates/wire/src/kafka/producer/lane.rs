@@ -43,6 +43,8 @@ pub(super) struct Open {
 pub(super) struct Batch {
     pub(super) bytes: Bytes,
     pub(super) records: i32,
+    /// Its size before compression.
+    pub(super) plain_bytes: usize,
     pub(super) tokens: Tokens,
     /// How many records went into the partition before its first: its place among the others.
     place: u64,
@@ -118,13 +120,13 @@ impl Lane {
     /// use again.
     pub(super) fn seal(&mut self, compressor: &mut Compressor, spare: Vec<u8>) -> (isize, Vec<u8>) {
         let Some(Open { writer, tokens, .. }) = self.open.take() else { return (0, spare) };
-        let (before, records) = (writer.size() as isize, writer.records());
+        let (plain_bytes, records) = (writer.size(), writer.records());
         let (bytes, spare) = writer.finish(Stamp::default(), compressor, spare);
-        let grown = bytes.len() as isize - before;
+        let grown = bytes.len() as isize - plain_bytes as isize;
         let place = self.next_place;
         self.next_place += u64::from(records.unsigned_abs());
         let bytes = Bytes::from(bytes);
-        self.queue.push_back(Batch { bytes, records, tokens, place, stamp: None, tried: false });
+        self.queue.push_back(Batch { bytes, records, plain_bytes, tokens, place, stamp: None, tried: false });
         (grown, spare)
     }
 
@@ -210,7 +212,7 @@ impl Lane {
 
 impl Batch {
     /// Writes the records that `keep` names, by number, into batches of at most `bytes_max`, as
-    /// [`plain_bytes`](Self::plain_bytes) counts, or one record. The places and the sequence numbers go on as they were, as far as no
+    /// [`weight`](Self::weight) counts, or one record. The places and the sequence numbers go on as they were, as far as no
     /// record is left out.
     pub(super) fn rewrite(
         &self,
@@ -250,13 +252,14 @@ impl Batch {
             let base_sequence = after(stamp.base_sequence, first as i32);
             records::Producer { base_sequence, ..stamp }
         });
-        let records = writer.records();
+        let (plain_bytes, records) = (writer.size(), writer.records());
         let (bytes, _) = writer.finish(Stamp { producer: stamp, ..Stamp::default() }, compressor, Vec::new());
-        Batch { bytes: bytes.into(), records, tokens, place: self.place + first as u64, stamp, tried: true }
+        let place = self.place + first as u64;
+        Batch { bytes: bytes.into(), records, plain_bytes, tokens, place, stamp, tried: true }
     }
 
-    /// About the uncompressed bytes of the records.
-    pub(super) fn plain_bytes(&self) -> usize {
+    /// The sum of what [`size_of`] says of the records: half of it always splits a batch.
+    pub(super) fn weight(&self) -> usize {
         let mut scratch = Vec::new();
         let limits = Limits { batch_bytes_max: usize::MAX, check_crc: false };
         let set = RecordSet::new(&self.bytes, limits).next(&mut scratch);

@@ -970,10 +970,10 @@ impl Producer {
             self.refused(id, at, error, token.map(|token| (token, reason)).into_iter().collect());
             return self.forget(batch);
         }
-        let half = batch.plain_bytes() / 2;
+        let half = batch.weight() / 2;
         // The next ones are better made smaller at once.
         let topic = &mut self.topics[id.0];
-        topic.batch_bytes = topic.batch_bytes.min(half.max(1024));
+        topic.batch_bytes = topic.batch_bytes.min((batch.plain_bytes / 2).max(1024));
         self.replace(id, at, batch, half, |_| true);
     }
 
@@ -999,7 +999,7 @@ impl Producer {
         }
         if refused.is_empty() {
             // The broker does not say which (before 2.4): halves find out.
-            let half = batch.plain_bytes() / 2;
+            let half = batch.weight() / 2;
             return self.replace(id, at, batch, half, |_| true);
         }
         let all = refused.len() == batch.records.unsigned_abs() as usize;

@@ -160,16 +160,15 @@ impl Log {
             }
         }
         for record in records {
-            let token = record.value.unwrap().first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).unwrap();
+            let token = record
+                .value
+                .and_then(|value| value.first_chunk())
+                .map(|bytes| u64::from_be_bytes(*bytes))
+                .unwrap();
             self.tokens.push(token);
         }
         assert!(set.next(&mut Vec::new()).is_none(), "one batch for each partition");
         Ok(offset)
-    }
-
-    /// Forgets who wrote, as after the time that brokers keep it.
-    pub(super) fn forget_producers(&mut self) {
-        self.producers.clear();
     }
 }
 
