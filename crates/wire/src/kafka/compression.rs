@@ -7,6 +7,12 @@
 //! |      |        | read in this framing and bare, as librdkafka writes it                    |
 //! | 3    | lz4    | LZ4 frame, independent blocks of 64 KiB, no content checksum             |
 //! | 4    | zstd   | Zstandard frames (RFC 8878), from Kafka 2.1 (KIP-110)                    |
+//!
+//! All of it is Rust but zstd, which is the C library: it builds with the compiler that linking
+//! needs anyway. In Rust, `ruzstd` 0.9 has the fastest level only and decodes at a quarter of the
+//! speed; `structured-zstd` 0.2 comes near (150 to 360 MB/s where C has 230 to 420, at levels 1
+//! and 3 with the same sizes), but takes three minutes of CPU to build where C takes half a
+//! minute, and is young and full of `unsafe` where what others send is read. To be looked at again.
 
 use std::io::{self, Read, Write};
 

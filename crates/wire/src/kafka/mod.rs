@@ -15,3 +15,11 @@ pub mod sasl;
 pub mod versions;
 
 pub use backoff::Backoff;
+
+#[cfg(test)]
+mod tests {
+    /// A time to count from, for the tests of state machines that know no clock.
+    pub(in crate::kafka) fn some_time() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+}

@@ -19,10 +19,6 @@
 
 mod lane;
 mod partitioner;
-#[cfg(test)]
-mod simulation;
-#[cfg(test)]
-mod tests;
 mod verdict;
 
 use std::collections::{HashMap, VecDeque};
@@ -1038,3 +1034,9 @@ impl Producer {
         self.forget(batch);
     }
 }
+
+#[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
+mod tests;

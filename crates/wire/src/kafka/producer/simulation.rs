@@ -17,6 +17,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kafka::records::{Limits, RecordSet};
+use crate::kafka::tests::some_time;
 
 pub(super) const TOPIC: &str = "logs";
 
@@ -250,7 +251,7 @@ struct World {
 
 impl World {
     fn new(options: Options) -> Self {
-        let now = Instant::now();
+        let now = some_time();
         let servers = vec![Address { host: "seed".to_owned(), port: 9092 }];
         let mut producer = Producer::new(options, servers, 3, now).unwrap();
         let topic = producer.topic(TOPIC, now);
