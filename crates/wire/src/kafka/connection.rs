@@ -97,7 +97,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// The answer to a request `R`. What lies in it, such as the record sets of a fetch answer,
+    /// The answer to a request `R`. The crate reserves memory for as many elements as an array
+    /// claims to have, so a broker that has authenticated is trusted in that. What lies in it, such as the record sets of a fetch answer,
     /// stays a part of the frame and is not copied.
     pub fn decode<R: Request>(self) -> Result<R::Response, ConnectionError> {
         let Self { api, version, mut body, broker, .. } = self;

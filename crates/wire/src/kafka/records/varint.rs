@@ -1,5 +1,8 @@
 //! Zigzag varints as in Protocol Buffers: seven bits a byte, the lowest first.
 
+/// The most bytes that any number takes.
+pub(super) const BYTES_MAX: usize = 10;
+
 /// The most bytes that a length takes.
 pub(super) const LENGTH_BYTES_MAX: usize = 5;
 
@@ -20,24 +23,25 @@ pub(super) fn put(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
-/// Writes `value` at the front of `out`, which holds at least its size.
-pub(super) fn put_at(out: &mut [u8], value: i64) {
+/// Writes `value` at the front of `out`, which holds at least its size, and tells this.
+#[inline]
+pub(super) fn put_at(out: &mut [u8], value: i64) -> usize {
     let mut rest = zigzag(value);
-    for byte in out {
-        *byte = rest as u8 & 0x7f;
+    let mut at = 0;
+    while rest >= 0x80 {
+        out[at] = rest as u8 | 0x80;
         rest >>= 7;
-        if rest == 0 {
-            return;
-        }
-        *byte |= 0x80;
+        at += 1;
     }
+    out[at] = rest as u8;
+    at + 1
 }
 
 /// Takes a number off the front of `bytes`; none when it is cut off or longer than 64 bits.
 #[inline]
 pub(super) fn take(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0;
-    for at in 0..bytes.len().min(10) {
+    for at in 0..bytes.len().min(BYTES_MAX) {
         let byte = bytes[at];
         value |= u64::from(byte & 0x7f) << (7 * at);
         if byte < 0x80 {
@@ -91,7 +95,7 @@ mod tests {
             put(&mut out, value);
             prop_assert_eq!(out.len(), size(value));
             let mut placed = vec![0xee; size(value)];
-            put_at(&mut placed, value);
+            prop_assert_eq!(put_at(&mut placed, value), size(value));
             prop_assert_eq!(&placed, &out);
             let mut rest = &out[..];
             prop_assert_eq!(take(&mut rest), Some(value));

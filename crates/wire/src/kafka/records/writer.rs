@@ -26,6 +26,9 @@ pub struct Stamp {
     pub control: bool,
 }
 
+/// Gaps for two lengths, the attributes, two deltas and the length of the key.
+const HEAD_BYTES_MAX: usize = 3 * varint::LENGTH_BYTES_MAX + 1 + 2 * varint::BYTES_MAX;
+
 /// Grows a batch of format 2 in place.
 ///
 /// Nothing is allocated for a record but what the buffer needs to grow, so nothing at all once
@@ -135,16 +138,23 @@ impl BatchWriter {
         let (length_guess, value_guess) = self.widths;
         let out = &mut self.bytes;
         let start = out.len();
-        out.extend_from_slice(&[0; varint::LENGTH_BYTES_MAX][..length_guess]);
-        let body = out.len();
-        out.push(0);
-        varint::put(out, timestamp.wrapping_sub(base_timestamp));
-        varint::put(out, i64::from(self.records));
-        put_bytes(out, key);
+        // What stands in front of the key or the value is put together aside: one growth of the
+        // buffer in place of one for each byte.
+        let mut head = [0; HEAD_BYTES_MAX];
+        let mut filled = length_guess + 1;
+        filled += varint::put_at(&mut head[filled..], timestamp.wrapping_sub(base_timestamp));
+        filled += varint::put_at(&mut head[filled..], i64::from(self.records));
+        filled += varint::put_at(&mut head[filled..], key.map_or(-1, |key| key.len() as i64));
+        if let Some(key) = key {
+            out.extend_from_slice(&head[..filled]);
+            out.extend_from_slice(key);
+            filled = 0;
+            head = [0; HEAD_BYTES_MAX];
+        }
+        let body = start + length_guess;
         let mut value_width = value_guess;
-        let mut value_starts = out.len();
         if let Some(write) = value {
-            out.extend_from_slice(&[0; varint::LENGTH_BYTES_MAX][..value_guess]);
+            out.extend_from_slice(&head[..filled + value_guess]);
             let written_at = out.len();
             if let Err(error) = write(out) {
                 out.truncate(start);
@@ -153,12 +163,11 @@ impl BatchWriter {
             let bytes = out.len().checked_sub(written_at).expect("a value is only appended") as i64;
             value_width = varint::size(bytes);
             shift(out, written_at, value_guess, value_width);
-            varint::put_at(&mut out[value_starts..], bytes);
-            value_starts += value_width;
+            varint::put_at(&mut out[written_at - value_guess..], bytes);
         } else {
+            out.extend_from_slice(&head[..filled]);
             varint::put(out, -1);
         }
-        debug_assert!(value_starts <= out.len());
         varint::put(out, headers.len() as i64);
         for (name, value) in headers {
             put_bytes(out, Some(name.as_bytes()));
