@@ -191,7 +191,8 @@ pub enum Event {
         /// And in words, if it does.
         reason: Option<String>,
     },
-    /// Something does not work, and will be tried again.
+    /// Something does not work, and will be tried again. For a topic without a partition: nothing
+    /// can be appended to it, as it does not exist or nobody may see it.
     Trouble {
         /// The topic; none: the producer as a whole.
         topic: Option<Arc<str>>,
@@ -276,6 +277,8 @@ struct Topic {
     batch_bytes: usize,
     sticky: Option<(usize, usize)>,
     next: usize,
+    /// How many answers in a row did not know it.
+    failures: u32,
 }
 
 #[derive(Debug)]
@@ -356,6 +359,7 @@ impl Producer {
             batch_bytes: self.options.batch_bytes,
             sticky: None,
             next: 0,
+            failures: 0,
         });
         self.by_name.insert(shared, id);
         id
@@ -752,10 +756,23 @@ impl Producer {
     /// Makes a lane for each partition. One that is gone keeps its lane: its records wait.
     fn partitions_known(&mut self) {
         for topic in &mut self.topics {
-            let count = self.metadata.topic(&topic.name).map_or(0, |topic| topic.partitions.len());
-            if count > topic.lanes.len() {
-                topic.lanes.resize_with(count, Lane::default);
+            let Some(known) = self.metadata.topic(&topic.name) else { continue };
+            if known.partitions.len() > topic.lanes.len() {
+                topic.lanes.resize_with(known.partitions.len(), Lane::default);
             }
+            let Some(error) = known.error else {
+                topic.failures = 0;
+                continue;
+            };
+            topic.failures = topic.failures.saturating_add(1);
+            let (name, failures) = (Some(Arc::clone(&topic.name)), topic.failures);
+            self.events.push_back(Event::Trouble {
+                topic: name,
+                partition: None,
+                error,
+                reason: None,
+                failures,
+            });
         }
     }
 

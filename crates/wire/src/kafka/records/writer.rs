@@ -88,6 +88,12 @@ impl BatchWriter {
         self.bytes.capacity()
     }
 
+    /// Where its memory is, for tests that look whether it is used again.
+    #[cfg(test)]
+    pub(in crate::kafka) fn address(&self) -> *const u8 {
+        self.bytes.as_ptr()
+    }
+
     /// Appends a record whose value consists of the `parts`, one after another; none is Kafka's
     /// null, a deletion in a compacted topic. `timestamp` is in milliseconds since 1970.
     pub fn append(
