@@ -2,3 +2,4 @@
 //! Nothing here owns a socket.
 
 pub mod bulk;
+pub mod kafka;
