@@ -97,8 +97,9 @@ pub enum OutputError {
         /// Why.
         source: io::Error,
     },
-    /// As much is on its way as may be; nothing of this batch was taken. It waited for room, and
-    /// is asked again at once.
+    /// As much is on its way as may be, or it is not known yet where to. The output waited for
+    /// that a little; it is asked what is settled, and then given the same batch again, of which
+    /// it knows what it took.
     #[error("as much is on its way as may be")]
     Full,
     /// A server did not take it.

@@ -96,6 +96,9 @@ impl Deliverer {
             }
         }
         // The last chance to make safe what was written; what is not is in the queue.
+        if waiting.is_empty() {
+            return;
+        }
         let _ = self.settle(&mut waiting, true, |(sequence, events)| acker.ack(sequence, events));
     }
 
@@ -123,7 +126,9 @@ impl Deliverer {
             waiting.push_back(Waiting { end, written, acknowledge: (record.sequence, events) });
         }
         let halted = self.halt.is_set();
-        self.settle(waiting, idle || halted, |(sequence, events)| acker.ack(sequence, events))?;
+        if !waiting.is_empty() {
+            self.settle(waiting, idle || halted, |(sequence, events)| acker.ack(sequence, events))?;
+        }
         if halted { Err(Leave::Halted) } else { Ok(()) }
     }
 
@@ -209,7 +214,7 @@ impl Deliverer {
             } else if !closed {
                 pool.shrink();
             }
-            if self.settle(&mut waiting, idle, |mut acks: Acks| acks.done()).is_err() {
+            if !waiting.is_empty() && self.settle(&mut waiting, idle, |mut acks: Acks| acks.done()).is_err() {
                 break;
             }
             if closed && (waiting.is_empty() || self.halt.is_set()) {
@@ -251,9 +256,6 @@ impl Deliverer {
         idle: bool,
         mut acknowledge: impl FnMut(T),
     ) -> Result<(), Leave> {
-        if waiting.is_empty() {
-            return Ok(());
-        }
         let mut refused = Vec::new();
         let settled = self.output.settled(idle, &mut refused);
         self.bury_late(waiting, &refused)?;

@@ -26,6 +26,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
@@ -186,6 +187,10 @@ pub enum Event {
         partition: i32,
         /// The token of the record.
         token: u64,
+        /// The batch that it was in, as [`records`](super::records) reads it.
+        batch: Bytes,
+        /// Which of the batch's records it is.
+        number: usize,
         /// What the broker says.
         error: ResponseError,
         /// And in words, if it does.
@@ -887,8 +892,8 @@ impl Producer {
             }
             Verdict::Denied if self.options.denied == Denied::Refuse => {
                 let Some(batch) = self.topics[topic.0].lanes[at].answered(id) else { return };
-                let reasons = batch.each_token().map(|token| (token, reason.clone())).collect();
-                self.refused(topic, at, error, reasons);
+                let all = 0..batch.records.unsigned_abs() as usize;
+                self.refused(topic, at, error, &batch, all.map(|number| (number, reason.clone())));
                 self.forget(batch);
             }
             Verdict::Denied => {
@@ -979,8 +984,7 @@ impl Producer {
     ) {
         let Some(batch) = self.topics[id.0].lanes[at].answered(request) else { return };
         if batch.records == 1 {
-            let token = batch.each_token().next();
-            self.refused(id, at, error, token.map(|token| (token, reason)).into_iter().collect());
+            self.refused(id, at, error, &batch, [(0, reason)]);
             return self.forget(batch);
         }
         let half = batch.weight() / 2;
@@ -1001,35 +1005,47 @@ impl Producer {
     ) {
         let Some(batch) = self.topics[id.0].lanes[at].answered(request) else { return };
         let named = |number: usize| bad.iter().find(|(bad, _)| *bad == number);
-        let mut refused: Vec<(u64, Option<String>)> = Vec::new();
-        for (number, token) in batch.each_token().enumerate() {
+        let count = batch.records.unsigned_abs() as usize;
+        let mut refused: Vec<(usize, Option<String>)> = Vec::new();
+        for number in 0..count {
             if let Some((_, message)) = named(number) {
-                refused.push((token, message.clone().or_else(|| reason.clone())));
+                refused.push((number, message.clone().or_else(|| reason.clone())));
             }
         }
-        if refused.is_empty() && batch.records == 1 {
-            refused.extend(batch.each_token().map(|token| (token, reason.clone())));
+        if refused.is_empty() && count == 1 {
+            refused.push((0, reason.clone()));
         }
         if refused.is_empty() {
             // The broker does not say which (before 2.4): halves find out.
             let half = batch.weight() / 2;
             return self.replace(id, at, batch, half, |_| true);
         }
-        let all = refused.len() == batch.records.unsigned_abs() as usize;
-        self.refused(id, at, error, refused);
+        let all = refused.len() == count;
+        self.refused(id, at, error, &batch, refused);
         if all {
             return self.forget(batch);
         }
         self.replace(id, at, batch, usize::MAX, |number| named(number).is_none());
     }
 
-    /// Tells of refused records. The sequence has a hole then, which only a new epoch fills.
-    fn refused(&mut self, id: TopicId, at: usize, error: ResponseError, records: Vec<(u64, Option<String>)>) {
+    /// Tells of refused records of a batch, by their numbers in it. The sequence has a hole then,
+    /// which only a new epoch fills.
+    fn refused(
+        &mut self,
+        id: TopicId,
+        at: usize,
+        error: ResponseError,
+        batch: &Batch,
+        records: impl IntoIterator<Item = (usize, Option<String>)>,
+    ) {
         let topic = &mut self.topics[id.0];
         topic.lanes[at].begin_again(Renumber::Epoch);
-        for (token, reason) in records {
-            let topic = Arc::clone(&topic.name);
-            self.events.push_back(Event::Refused { topic, partition: at as i32, token, error, reason });
+        let tokens: Vec<u64> = batch.each_token().collect();
+        for (number, reason) in records {
+            let Some(&token) = tokens.get(number) else { continue };
+            let (topic, batch) = (Arc::clone(&topic.name), batch.bytes.clone());
+            let partition = at as i32;
+            self.events.push_back(Event::Refused { topic, partition, token, batch, number, error, reason });
         }
     }
 
