@@ -288,6 +288,8 @@ impl World {
                 for outgoing in self.producer.poll(self.now) {
                     self.requests.entry(outgoing.broker).or_default().push_back(outgoing);
                 }
+                // Whoever waits for the deadline does not run in circles.
+                assert!(self.producer.next_deadline().is_none_or(|at| at > self.now));
                 for lane in &self.producer.topics[0].lanes {
                     assert!(lane.in_flight.len() <= self.in_flight_max);
                 }
