@@ -134,8 +134,9 @@ status() { # [NAME]
   for at in "$cache"/hand/${1:-*}/; do
     [ -d "$at" ] || continue
     name=$(basename "$at")
-    if runs "$name"; then echo "$name runs"; cat "$at/said"; any=0; else echo "$name is down"; fi
+    if runs "$name"; then echo "$name runs"; cat "$at/said"; any=0; fi
   done
+  [ $any = 0 ] || say "${1:-nothing} does not run"
   return $any
 }
 
