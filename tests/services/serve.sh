@@ -55,11 +55,11 @@ end() {
   local pid
   trap '' HUP INT TERM PIPE
   for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
-  wait
+  wait 2>/dev/null || true
   rm -rf "$dir"
 }
 
-reap() { wait "${pids[$1]}" || true; unset "pids[$1]"; }
+reap() { wait "${pids[$1]}" 2>/dev/null || true; unset "pids[$1]"; }
 
 launch_anew() { # NODE
   : >"$dir/log-$1"
@@ -136,7 +136,7 @@ status() { # [NAME]
     name=$(basename "$at")
     if runs "$name"; then echo "$name runs"; cat "$at/said"; any=0; fi
   done
-  [ $any = 0 ] || say "${1:-nothing} does not run"
+  [ $any = 0 ] || say "${1:+$1: }not running"
   return $any
 }
 

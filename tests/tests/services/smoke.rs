@@ -184,7 +184,7 @@ fn a_broker_of_ones_own_can_be_broken_and_mended() {
 
     own.pause_broker(0);
     assert!(!down(), "a hanging broker has its port open");
-    refused(own.bootstrap(), &[("socket.timeout.ms", "1000")], "timed out");
+    refused(own.bootstrap(), &[("socket.timeout.ms", "1000")], "Timed out");
     own.resume_broker(0);
     kept();
 
