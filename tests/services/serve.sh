@@ -69,7 +69,7 @@ launch_anew() { # NODE
 # In the background, as a child: its pid stays its own until it is waited for.
 spawn() { # NODE COMMAND...
   local node=$1; shift
-  nice "$@" >>"$dir/log-$node" 2>&1 </dev/null &
+  nice -n 5 "$@" >>"$dir/log-$node" 2>&1 </dev/null &
   pids[$node]=$!
 }
 
