@@ -32,24 +32,53 @@ pub(crate) fn request(
     parse(&answer).ok_or_else(|| io::Error::other("not an HTTP answer"))
 }
 
+/// `None` for what is not a whole answer, as when the server ended meanwhile.
 fn parse(answer: &[u8]) -> Option<Answer> {
     let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let body = &answer[at + 4..];
-    let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_vec() };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let body = match length {
+        _ if head.contains("transfer-encoding: chunked") => unchunk(body)?,
+        Some(length) => body.get(..length)?.to_vec(),
+        None => body.to_vec(),
+    };
     Some(Answer { status, body })
 }
 
-fn unchunk(mut body: &[u8]) -> Vec<u8> {
+/// RFC 9112, section 7.1, without extensions and trailers.
+fn unchunk(mut body: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    while let Some(at) = body.windows(2).position(|window| window == b"\r\n") {
-        let size = usize::from_str_radix(String::from_utf8_lossy(&body[..at]).trim(), 16).unwrap_or(0);
+    loop {
+        let at = body.windows(2).position(|window| window == b"\r\n")?;
+        let size = usize::from_str_radix(str::from_utf8(&body[..at]).ok()?.trim(), 16).ok()?;
         if size == 0 {
-            break;
+            return Some(out);
         }
-        out.extend_from_slice(&body[at + 2..at + 2 + size]);
-        body = &body[at + 2 + size + 2..];
+        let (chunk, rest) = body[at + 2..].split_at_checked(size)?;
+        out.extend_from_slice(chunk);
+        body = rest.strip_prefix(b"\r\n")?;
     }
-    out
+}
+
+#[test]
+fn answers_are_read_whole_or_not_at_all() {
+    #[track_caller]
+    fn check(answer: &str, wanted: Option<(u16, &str)>) {
+        let found = parse(answer.as_bytes()).map(|answer| (answer.status, answer.body));
+        assert_eq!(found, wanted.map(|(status, body)| (status, body.as_bytes().to_vec())));
+    }
+    check("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", Some((200, "hi")));
+    check("HTTP/1.1 404 Not Found\r\n\r\n", Some((404, "")));
+    let chunked =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nA\r\n0123456789\r\n0\r\n\r\n";
+    check(chunked, Some((200, "ab0123456789")));
+    for cut in 1..chunked.len() - "\r\n\r\n0".len() {
+        let found = parse(&chunked.as_bytes()[..cut]);
+        assert!(found.is_none(), "{cut} bytes: {found:?}");
+    }
+    check("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi", None);
+    check("", None);
+    check("HTTP/1.1 OK\r\n\r\n", None);
 }
