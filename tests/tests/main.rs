@@ -2,6 +2,8 @@
 
 mod crash;
 mod faults;
+mod http;
 mod pond;
+mod services;
 mod tidy;
 mod up;

@@ -1,8 +1,8 @@
 //! The small bench of these tests: a pond in a directory of its own.
 
+use crate::http;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -137,26 +137,10 @@ impl Pond {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}",
-            self.address
-        )
-        .ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
-        let mut body = answer[at + 4..].to_vec();
-        if head.contains("transfer-encoding: chunked") {
-            body = unchunk(&body);
-        }
+        let answer = http::request(&self.address, method, path, "application/json", body, PATIENCE).ok()?;
         Some(
-            serde_json::from_slice(&body)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned())),
+            serde_json::from_slice(&answer.body)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&answer.body).into_owned())),
         )
     }
 
@@ -217,19 +201,6 @@ impl Drop for Pond {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn unchunk(mut body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    while let Some(at) = body.windows(2).position(|window| window == b"\r\n") {
-        let size = usize::from_str_radix(String::from_utf8_lossy(&body[..at]).trim(), 16).unwrap_or(0);
-        if size == 0 {
-            break;
-        }
-        out.extend_from_slice(&body[at + 2..at + 2 + size]);
-        body = &body[at + 2 + size + 2..];
-    }
-    out
 }
 
 /// Numbered lines, as an access log has them.
