@@ -1,7 +1,7 @@
 //! The plan in words.
 
 use pipeline::inputs::InputConfig;
-use pipeline::outputs::OutputConfig;
+use pipeline::outputs::{self, OutputConfig};
 use pipeline::plan::{Durability, FilterStep, InputPart, OutputPart, Pipeline, Plan, Step};
 use std::fmt::Write;
 
@@ -132,6 +132,7 @@ pub(crate) fn output_words(config: &OutputConfig) -> String {
         OutputConfig::Blackhole(_) => "nowhere".to_owned(),
         OutputConfig::Console(_) => "standard output".to_owned(),
         OutputConfig::File(config) => config.path.clone(),
+        OutputConfig::Kafka(config) => format!("Kafka, topic {}", config.topic),
         OutputConfig::Store(config) => format!("the store, index {}", config.index),
     }
 }
@@ -168,6 +169,9 @@ fn promises(pipeline: &Pipeline) -> Vec<String> {
         match &part.output {
             OutputConfig::File(config) if !config.fsync => {
                 out.push(format!("but {name} does not wait for the disk (fsync: false)"));
+            }
+            OutputConfig::Kafka(config) if config.acks == outputs::kafka::Acks::None => {
+                out.push(format!("but {name} does not wait for the brokers (acks: none)"));
             }
             OutputConfig::Blackhole(_) => out.push(format!("but {name} forgets what it is given")),
             _ => {}

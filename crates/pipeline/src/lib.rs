@@ -1,6 +1,7 @@
 //! From inputs through filters and the queue to outputs.
 
 pub mod inputs;
+pub mod net;
 pub mod outputs;
 pub mod plan;
 pub mod registry;

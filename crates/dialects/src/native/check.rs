@@ -87,6 +87,7 @@ impl Reader<'_> {
             OutputConfig::Store(config) => {
                 Template::parse(&config.index).err().map(|error| format!("option \"index\": {error}"))
             }
+            OutputConfig::Kafka(config) => config.build().err(),
             OutputConfig::Blackhole(_) => None,
         };
         if let Some(message) = built {

@@ -1,7 +1,7 @@
 //! What the pages say of the format holds.
 
 use crate::{Source, de};
-use pipeline::{inputs, outputs, plan};
+use pipeline::{inputs, net, outputs, plan};
 
 const CONFIG: &str = include_str!("../../../../docs/config.md");
 const README: &str = include_str!("../../../../README.md");
@@ -22,6 +22,15 @@ fn every_component_and_option_is_described() {
         de::names_of::<outputs::blackhole::Config>(),
         de::names_of::<outputs::console::Config>(),
         de::names_of::<outputs::file::Config>(),
+        de::names_of::<outputs::kafka::Config>(),
+        de::names_of::<outputs::kafka::Acks>(),
+        de::names_of::<outputs::kafka::Compression>(),
+        de::names_of::<outputs::kafka::Denied>(),
+        de::names_of::<outputs::kafka::Partitioner>(),
+        de::names_of::<net::kafka::SaslConfig>(),
+        de::names_of::<net::kafka::SaslMechanism>(),
+        de::names_of::<net::tls::TlsConfig>(),
+        de::names_of::<net::tls::Verification>(),
         de::names_of::<outputs::store::Config>(),
         de::names_of::<filters::auto::Config>(),
         de::names_of::<filters::convert::Config>(),

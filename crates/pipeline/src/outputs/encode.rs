@@ -43,6 +43,12 @@ impl Codec {
 impl Encoder {
     /// Writes the event and the end of the line.
     pub(super) fn write(&self, event: &View<'_>, now: i64, out: &mut Vec<u8>) {
+        self.write_value(event, now, out);
+        out.push(b'\n');
+    }
+
+    /// Writes the event.
+    pub(super) fn write_value(&self, event: &View<'_>, now: i64, out: &mut Vec<u8>) {
         match self {
             Encoder::Json => event.write_json(out),
             Encoder::Raw => out.extend_from_slice(&event.message()),
@@ -59,6 +65,5 @@ impl Encoder {
                 let _ = template.render(event, now, out);
             }
         }
-        out.push(b'\n');
     }
 }

@@ -4,6 +4,7 @@ pub mod blackhole;
 pub mod console;
 mod encode;
 pub mod file;
+pub mod kafka;
 pub mod store;
 
 use event::Batch;
@@ -125,6 +126,8 @@ pub enum OutputConfig {
     Console(console::Config),
     /// Writes files.
     File(file::Config),
+    /// Writes to topics of Kafka.
+    Kafka(Box<kafka::Config>),
     /// The embedded search store.
     Store(store::Config),
 }
@@ -136,6 +139,7 @@ impl OutputConfig {
             OutputConfig::Blackhole(_) => Box::new(blackhole::Blackhole),
             OutputConfig::Console(config) => Box::new(config.build()?),
             OutputConfig::File(config) => Box::new(config.build()?),
+            OutputConfig::Kafka(config) => Box::new(config.build()?),
             OutputConfig::Store(config) => {
                 let store = world.store.as_ref().ok_or("there is no store in this program")?;
                 Box::new(config.build(store)?)

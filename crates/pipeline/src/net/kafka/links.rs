@@ -1,0 +1,342 @@
+//! The connections to the brokers, all driven by the one thread that calls [`Links::turn`].
+//!
+//! Only looking up names and connecting, which may block, have a thread of their own meanwhile.
+
+use super::options::Cluster;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+use wire::kafka::Backoff;
+use wire::kafka::connection::{self, Connection, ConnectionError, Event, RequestId, Response};
+use wire::kafka::metadata::Address;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether a connection came about.
+const CONNECT_LOOK: Duration = Duration::from_millis(5);
+/// Before a broker that failed is tried again.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(5) };
+/// As much is read at once.
+const READ_BYTES: usize = 256 << 10;
+/// So many pieces are written at once.
+const PIECES_MAX: usize = 64;
+
+const CLOSED: &str = "it closed the connection";
+
+/// Sends a request when the connection is ready for it.
+pub(crate) type Send =
+    Box<dyn FnOnce(&mut Connection) -> Result<RequestId, ConnectionError> + std::marker::Send>;
+
+/// What came of requests, which are known by the caller's tags.
+pub(crate) enum Happened<T> {
+    /// The answer.
+    Answered(T, Response),
+    /// It went out, and has no answer.
+    Written(T),
+    /// It cannot be sent to this broker on any connection.
+    Unsent(T, String),
+    /// The connection to the broker is gone, and with it these requests.
+    Lost {
+        /// The broker.
+        broker: i32,
+        /// Why, with the broker's address.
+        error: String,
+        /// The requests.
+        tags: Vec<T>,
+    },
+}
+
+/// The connections.
+pub(crate) struct Links<T> {
+    cluster: Cluster,
+    links: HashMap<i32, Link<T>>,
+    /// Brokers that failed: how often in a row, and when they may be tried again.
+    rests: HashMap<i32, (u32, Instant)>,
+    chance: fastrand::Rng,
+}
+
+struct Link<T> {
+    address: Address,
+    state: State,
+    connection: Connection,
+    /// Requests that wait until the connection is ready.
+    waiting: Vec<(Send, T)>,
+    asked: HashMap<RequestId, T>,
+}
+
+enum State {
+    /// Until then it is not tried.
+    Resting(Instant),
+    Connecting(Receiver<io::Result<TcpStream>>),
+    Open(Socket),
+}
+
+struct Socket {
+    stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    /// As much is written as the system takes for now.
+    is_full: bool,
+}
+
+impl<T> Links<T> {
+    pub(crate) fn new(cluster: Cluster) -> Self {
+        Self { cluster, links: HashMap::new(), rests: HashMap::new(), chance: fastrand::Rng::new() }
+    }
+
+    /// Sends a request to a broker, once there is a connection.
+    pub(crate) fn send(&mut self, broker: i32, address: &Address, send: Send, tag: T, now: Instant) {
+        // A broker that has moved is another one.
+        if self.links.get(&broker).is_some_and(|link| link.address != *address && link.is_idle()) {
+            self.links.remove(&broker);
+        }
+        let link = self.links.entry(broker).or_insert_with(|| {
+            let rest = self.rests.get(&broker).map_or(now, |(_, until)| *until);
+            let options = connection::Options {
+                broker: format!("{}:{}", address.host, address.port),
+                client_id: self.cluster.client_id.clone(),
+                sasl: self.cluster.sasl.is_some(),
+                ..connection::Options::default()
+            };
+            Link {
+                address: address.clone(),
+                state: State::Resting(rest),
+                connection: Connection::new(options, now),
+                waiting: Vec::new(),
+                asked: HashMap::new(),
+            }
+        });
+        link.waiting.push((send, tag));
+    }
+
+    /// Writes and reads what there is; when there is nothing, waits until there is, at most
+    /// until then. What happened is put behind what is there.
+    pub(crate) fn turn(&mut self, until: Instant, happened: &mut Vec<Happened<T>>) {
+        let before = happened.len();
+        self.pass(happened);
+        if happened.len() == before {
+            self.wait(until);
+            self.pass(happened);
+        }
+    }
+
+    fn pass(&mut self, happened: &mut Vec<Happened<T>>) {
+        let mut lost = Vec::new();
+        for (broker, link) in &mut self.links {
+            let was_ready = link.connection.is_ready();
+            if let Err(error) = link.pass(&self.cluster, happened) {
+                lost.push((*broker, error));
+            } else if !was_ready && link.connection.is_ready() {
+                self.rests.remove(broker);
+            }
+        }
+        for (broker, error) in lost {
+            let Some(link) = self.links.remove(&broker) else { continue };
+            let mut error = error;
+            if !link.connection.is_ready() {
+                let failures = self.rests.get(&broker).map_or(0, |(failures, _)| *failures) + 1;
+                let pause = BACKOFF.after(failures, &mut self.chance);
+                self.rests.insert(broker, (failures, Instant::now() + pause));
+                if error.ends_with(CLOSED) {
+                    error.push_str(" before it answered: does it want TLS, or none?");
+                }
+            }
+            let waiting = link.waiting.into_iter().map(|(_, tag)| tag);
+            let tags = waiting.chain(link.asked.into_values()).collect();
+            happened.push(Happened::Lost { broker, error, tags });
+        }
+    }
+
+    fn wait(&self, until: Instant) {
+        let now = Instant::now();
+        let mut wake = until;
+        let mut fds = Vec::with_capacity(self.links.len());
+        for link in self.links.values() {
+            match &link.state {
+                State::Resting(rest) => wake = wake.min(*rest),
+                State::Connecting(_) => wake = wake.min(now + CONNECT_LOOK),
+                State::Open(socket) => {
+                    let out = if socket.is_full { PollFlags::OUT } else { PollFlags::empty() };
+                    fds.push(PollFd::from_borrowed_fd(socket.stream.as_fd(), PollFlags::IN | out));
+                    wake = link.connection.deadline().map_or(wake, |deadline| wake.min(deadline));
+                }
+            }
+        }
+        let left = wake.saturating_duration_since(now);
+        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
+        // Interrupted or not, the sockets say what there is.
+        let _ = poll(&mut fds, Some(&timeout));
+    }
+}
+
+impl<T> Link<T> {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_empty()
+    }
+
+    /// Does what can be done without waiting.
+    fn pass(&mut self, cluster: &Cluster, happened: &mut Vec<Happened<T>>) -> Result<(), String> {
+        self.connect(cluster)?;
+        let Self { address, state: State::Open(socket), connection, waiting, asked } = self else {
+            return Ok(());
+        };
+        let named = |error: io::Error| format!("the broker {}:{}: {error}", address.host, address.port);
+        let wrong = |error: ConnectionError| error.to_string();
+        loop {
+            let mut progress = socket.write(connection).map_err(named)?;
+            progress |= socket.read(connection).map_err(named)?;
+            let now = Instant::now();
+            connection.process(now).map_err(wrong)?;
+            connection.on_time(now).map_err(wrong)?;
+            while let Some(event) = connection.event() {
+                match event {
+                    Event::CredentialsWanted => {
+                        let sasl = cluster.sasl.as_ref().ok_or("the broker asks who we are: set \"sasl\"")?;
+                        connection.authenticate(sasl.credentials()?, now).map_err(wrong)?;
+                        progress = true;
+                    }
+                    Event::Ready => {}
+                    Event::Response(response) => {
+                        let tag = asked.remove(&response.id);
+                        happened.extend(tag.map(|tag| Happened::Answered(tag, response)));
+                    }
+                    Event::Written(id) => happened.extend(asked.remove(&id).map(Happened::Written)),
+                }
+            }
+            if connection.is_ready() && !waiting.is_empty() {
+                progress = true;
+                for (send, tag) in waiting.drain(..) {
+                    match send(connection) {
+                        Ok(id) => drop(asked.insert(id, tag)),
+                        Err(error) => happened.push(Happened::Unsent(tag, error.to_string())),
+                    }
+                }
+            }
+            if !progress {
+                return Ok(());
+            }
+        }
+    }
+
+    fn connect(&mut self, cluster: &Cluster) -> Result<(), String> {
+        let Address { host, port } = &self.address;
+        if matches!(&self.state, State::Resting(until) if Instant::now() >= *until) {
+            let (sender, receiver) = mpsc::channel();
+            let (host, port) = (host.clone(), *port);
+            std::thread::Builder::new()
+                .name("kafka:connect".to_owned())
+                .spawn(move || drop(sender.send(connect(&host, port))))
+                .map_err(|error| format!("no thread to connect with: {error}"))?;
+            self.state = State::Connecting(receiver);
+        }
+        let State::Connecting(receiver) = &self.state else { return Ok(()) };
+        let stream = match receiver.try_recv() {
+            Ok(Ok(stream)) => stream,
+            Err(TryRecvError::Empty) => return Ok(()),
+            Ok(Err(error)) => return Err(format!("cannot connect to the broker {host}:{port}: {error}")),
+            Err(TryRecvError::Disconnected) => return Err("connecting was given up".to_owned()),
+        };
+        let tls = cluster.tls.as_ref().map(|config| {
+            let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
+            let tls = ClientConnection::new(config.clone(), name).map_err(|error| error.to_string())?;
+            Ok::<_, String>(Box::new(tls))
+        });
+        let tls = tls.transpose().map_err(|error| format!("TLS with {host}:{port}: {error}"))?;
+        self.state = State::Open(Socket { stream, tls, is_full: false });
+        Ok(())
+    }
+}
+
+fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)?;
+                return Ok(stream);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+impl Socket {
+    /// Writes what the system takes; says whether it took something.
+    fn write(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        self.is_full = false;
+        let mut progress = false;
+        loop {
+            let pieces = connection.pending().take(PIECES_MAX).map(|piece| IoSlice::new(piece));
+            let pieces: Vec<IoSlice<'_>> = pieces.collect();
+            let written = match &mut self.tls {
+                None if pieces.is_empty() => return Ok(progress),
+                None => self.stream.write_vectored(&pieces),
+                Some(tls) => {
+                    if !pieces.is_empty() {
+                        // What it takes counts as on its way; its buffer is limited.
+                        let taken = tls.writer().write_vectored(&pieces)?;
+                        connection.written(taken);
+                        progress |= taken > 0;
+                    }
+                    if !tls.wants_write() {
+                        return Ok(progress);
+                    }
+                    tls.write_tls(&mut self.stream).map(|_| 0)
+                }
+            };
+            match written {
+                Ok(bytes) => {
+                    connection.written(bytes);
+                    progress = true;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.is_full = true;
+                    return Ok(progress);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads what there is, up to a limit; says whether there was something.
+    fn read(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        let mut progress = false;
+        if let Some(tls) = &mut self.tls {
+            match tls.read_tls(&mut self.stream) {
+                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, CLOSED)),
+                Ok(_) => {
+                    progress = true;
+                    tls.process_new_packets().map_err(io::Error::other)?;
+                }
+                Err(error) if is_for_later(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let buffer = connection.buffer();
+        let begin = buffer.len();
+        let room = (buffer.capacity() - begin).clamp(16 << 10, READ_BYTES);
+        buffer.resize(begin + room, 0);
+        let read = match &mut self.tls {
+            Some(tls) => tls.reader().read(&mut buffer[begin..]),
+            None => self.stream.read(&mut buffer[begin..]),
+        };
+        buffer.truncate(begin + read.as_ref().map_or(0, |bytes| *bytes));
+        match read {
+            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, CLOSED)),
+            Ok(_) => Ok(true),
+            Err(error) if is_for_later(&error) => Ok(progress),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

@@ -1,0 +1,4 @@
+//! Connections to servers.
+
+pub mod kafka;
+pub mod tls;
