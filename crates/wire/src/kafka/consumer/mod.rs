@@ -14,15 +14,14 @@
 //! | [`Survey`](lag::Survey) | how far any group is behind |
 
 pub mod assign;
-//Xpub mod batches;
-//Xmod coordinator;
-//Xpub mod group;
-//Xpub mod group848;
-//Xpub mod lag;
-//Xpub mod membership;
-//Xpub mod offsets;
-//Xpub mod positions;
-//Y
+pub mod batches;
+mod coordinator;
+pub mod group;
+pub mod group848;
+pub mod lag;
+pub mod membership;
+pub mod offsets;
+pub mod positions;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, BrokerId, RequestKind, TopicName};

@@ -285,22 +285,20 @@ mod tests {
         let counts = prop::collection::btree_map(names(), 1..6i32, 1..4);
         (prop::collection::vec(one, 1..7), counts).prop_map(move |(raw, counts)| {
             let first = raw[0].0.clone();
-            let build = |(index, (wanted, owned, generation)): (
-                usize,
-                (BTreeSet<&str>, BTreeSet<(&str, i32)>, i32),
-            )| {
-                Member {
+            let mut members = Vec::new();
+            for (index, (wanted, owned, generation)) in raw.into_iter().enumerate() {
+                let wanted = if equal { &first } else { &wanted };
+                members.push(Member {
                     id: StrBytes::from_string(format!("m{index}")),
                     instance_id: None,
-                    topics: if equal { &first } else { &wanted }.iter().map(|name| topic(name)).collect(),
+                    topics: wanted.iter().map(|name| topic(name)).collect(),
                     owned: owned
                         .iter()
                         .map(|(name, number)| TopicPartition::new(topic(name), *number))
                         .collect(),
                     generation,
-                }
-            };
-            let members = raw.into_iter().enumerate().map(build).collect();
+                });
+            }
             (members, counts.into_iter().map(|(name, count)| (topic(name), count)).collect())
         })
     }
