@@ -596,7 +596,7 @@ const ASSIGNORS: [&[Assignor]; 5] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
     #[test]
     fn a_group_always_settles(seed: u64, which in 0..ASSIGNORS.len()) {
         run(seed, ASSIGNORS[which]);

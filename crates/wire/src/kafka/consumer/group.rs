@@ -218,26 +218,25 @@ impl Group {
     fn tick(&mut self, now: Instant) {
         let identity = self.identity();
         self.coordinator.tick(identity.as_ref(), now);
-        match &self.state {
-            State::Waiting(not_before)
-                if self.coordinator.is_known() && not_before.is_none_or(|at| now >= at) =>
-            {
-                self.join();
+        // In this order, so that nothing is left to do when there are no events.
+        if let State::Revoking(going) = &self.state
+            && (now >= going.until || (going.confirmed && self.coordinator.has_committed()))
+        {
+            self.end_revocation();
+        }
+        if matches!(self.state, State::Stable) {
+            if self.interest != self.joined_with {
+                self.rejoin = Some("the subscription has changed");
             }
-            State::Stable => {
-                if self.interest != self.joined_with {
-                    self.rejoin = Some("the subscription has changed");
-                }
-                if let Some(reason) = self.rejoin {
-                    self.begin_rejoin(reason, now);
-                }
+            if let Some(reason) = self.rejoin {
+                self.begin_rejoin(reason, now);
             }
-            State::Revoking(going)
-                if now >= going.until || (going.confirmed && self.coordinator.has_committed()) =>
-            {
-                self.end_revocation();
-            }
-            _ => {}
+        }
+        if let State::Waiting(not_before) = self.state
+            && self.coordinator.is_known()
+            && not_before.is_none_or(|at| now >= at)
+        {
+            self.join();
         }
         if self.beats() {
             self.beat(now);

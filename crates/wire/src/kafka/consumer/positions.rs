@@ -831,3 +831,326 @@ impl Position {
         asked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{batches::tests::batch, topic};
+    use super::*;
+    use kafka_protocol::messages::fetch_response::{
+        EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch,
+    };
+    use kafka_protocol::messages::list_offsets_response::ListOffsetsTopicResponse;
+
+    const ID: Uuid = Uuid::from_u128(7);
+    const LEASE: Lease = Lease(1);
+
+    struct Bench {
+        positions: Positions,
+        now: Instant,
+        open: Vec<Outgoing>,
+        turn: i32,
+    }
+
+    fn at(number: i32) -> TopicPartition {
+        TopicPartition::new(topic("t"), number)
+    }
+
+    fn leaders(brokers: &[(i32, i32, i32)]) -> Leaders {
+        let one = |(number, broker, epoch): &(i32, i32, i32)| {
+            (at(*number), Leader { broker: (*broker).into(), epoch: *epoch })
+        };
+        Leaders { leaders: brokers.iter().map(one).collect(), ids: [(topic("t"), ID)].into() }
+    }
+
+    impl Bench {
+        fn new(config: FetchConfig, versions: Versions) -> Self {
+            let positions = Positions::new(config, versions, fastrand::Rng::with_seed(3));
+            Self { positions, now: Instant::now(), open: Vec::new(), turn: 0 }
+        }
+
+        /// Partition 0, led by broker 1 in epoch 4, begun at this offset (written in epoch 3).
+        fn reading(config: FetchConfig, start: Option<i64>) -> (Self, String) {
+            let mut bench = Self::new(config, Versions::all());
+            bench.positions.assign(&[at(0)].into(), LEASE);
+            bench.positions.leaders(&leaders(&[(0, 1, 4)]), bench.now);
+            bench.begin(0, start);
+            bench.positions.credit(&at(0), 1 << 20);
+            let seen = bench.happens();
+            (bench, seen)
+        }
+
+        fn begin(&mut self, number: i32, start: Option<i64>) {
+            let committed = start.map(|offset| (offset, 3, StrBytes::default()));
+            self.positions.start(&Start { partition: at(number), lease: LEASE, committed });
+        }
+
+        fn happens(&mut self) -> String {
+            let mut seen = Vec::new();
+            while let Some(event) = self.positions.poll(self.now) {
+                seen.push(match event {
+                    FetchEvent::Send(request) => {
+                        let outcome = request.request.encode(&mut bytes::BytesMut::new(), request.version);
+                        assert!(outcome.is_ok(), "version {}: {outcome:?}", request.version);
+                        let words = words(&request);
+                        self.open.push(*request);
+                        words
+                    }
+                    FetchEvent::NeedMetadata { .. } => "metadata".to_owned(),
+                    FetchEvent::Moved { partition, offset, .. } => {
+                        format!("{} at {offset}", partition.partition)
+                    }
+                    FetchEvent::Records(got) => {
+                        format!("{} got {}..{}", got.partition.partition, got.from, got.next)
+                    }
+                    FetchEvent::OutOfRange(lost) => {
+                        format!("lost {:?} of {}..{}", lost.lost(), lost.earliest, lost.latest)
+                    }
+                    FetchEvent::Truncated { position, at, .. } => format!("cut {at} below {position}"),
+                    FetchEvent::NoOffset { .. } => "no offset".to_owned(),
+                    FetchEvent::Refused { error, .. } => format!("{error:?}"),
+                });
+            }
+            seen.join("; ")
+        }
+
+        fn later(&mut self, pause: Duration) -> String {
+            self.now += pause;
+            self.happens()
+        }
+
+        fn answer(&mut self, answer: ResponseKind) -> String {
+            let request = self.open.remove(0);
+            self.positions.answer(request.id, Ok(answer), self.now);
+            self.happens()
+        }
+
+        fn fetched(&mut self, data: PartitionData) -> String {
+            self.turn += 1;
+            let topic = FetchableTopicResponse::default().with_topic_id(ID).with_partitions(vec![data]);
+            self.answer(ResponseKind::Fetch(FetchResponse::default().with_responses(vec![topic])))
+        }
+
+        fn refused(&mut self, error: ResponseError) -> String {
+            self.fetched(PartitionData::default().with_error_code(error.code()))
+        }
+
+        fn listed(&mut self, offset: i64) -> String {
+            let row = ListOffsetsPartitionResponse::default().with_offset(offset);
+            let topic = ListOffsetsTopicResponse::default().with_name(topic("t")).with_partitions(vec![row]);
+            self.answer(ResponseKind::ListOffsets(ListOffsetsResponse::default().with_topics(vec![topic])))
+        }
+    }
+
+    fn words(request: &Outgoing) -> String {
+        let To::Broker(broker) = request.to else { panic!("not to any broker: {request:?}") };
+        match &request.request {
+            RequestKind::Fetch(fetch) => {
+                let one = |partition: &FetchPartition| {
+                    format!(
+                        "{}@{} e{}",
+                        partition.partition, partition.fetch_offset, partition.last_fetched_epoch
+                    )
+                };
+                let partitions = fetch.topics.iter().flat_map(|topic| &topic.partitions).map(one);
+                format!("fetch {} {}", broker.0, partitions.collect::<Vec<_>>().join(","))
+            }
+            RequestKind::ListOffsets(list) => {
+                let partition = &list.topics[0].partitions[0];
+                format!("list {} {}", broker.0, partition.timestamp)
+            }
+            other => panic!("not a request of positions: {other:?}"),
+        }
+    }
+
+    fn reset(reset: Reset) -> FetchConfig {
+        FetchConfig { reset, ..FetchConfig::default() }
+    }
+
+    fn records(batches: &[(i64, i32)]) -> PartitionData {
+        let bytes: Vec<u8> = batches.iter().flat_map(|(base, count)| batch(*base, *count, -1, 0)).collect();
+        PartitionData::default().with_high_watermark(500).with_records(Some(bytes.into()))
+    }
+
+    #[test]
+    fn reading_begins_where_it_should() {
+        #[track_caller]
+        fn check(policy: Reset, committed: Option<i64>, expected: &str) {
+            assert_eq!(Bench::reading(reset(policy), committed).1, expected);
+        }
+        check(Reset::Earliest, Some(100), "0 at 100; fetch 1 0@100 e3");
+        check(Reset::Earliest, None, "list 1 -2");
+        check(Reset::Latest, None, "list 1 -1");
+        check(Reset::None, None, "no offset");
+        let (mut bench, _) = Bench::reading(reset(Reset::Latest), None);
+        assert_eq!(bench.listed(80), "0 at 80; fetch 1 0@80 e-1");
+        let (mut bench, _) = Bench::reading(reset(Reset::None), None);
+        bench.positions.seek(&at(0), 5);
+        assert_eq!(bench.happens(), "0 at 5; fetch 1 0@5 e-1");
+        bench.positions.seek_to(&at(0), At::Time(1234));
+        assert_eq!(bench.happens(), "list 1 1234");
+        bench.open.remove(0);
+        assert_eq!(bench.listed(-1), "list 1 -1", "nothing so young: what comes next");
+    }
+
+    #[test]
+    fn records_move_the_position_and_use_credit_up() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        // A batch that began before the offset, a gap, and the epoch of the batches (7).
+        assert_eq!(bench.fetched(records(&[(95, 10), (110, 5)])), "0 got 100..115; fetch 1 0@115 e7");
+        assert_eq!(bench.positions.lag(&at(0)), Some(385));
+        assert_eq!(bench.fetched(PartitionData::default()), "fetch 1 0@115 e7", "nothing new");
+        bench.positions.credit(&at(0), 61);
+        assert_eq!(bench.fetched(records(&[(115, 1)])), "0 got 115..116");
+        assert_eq!(bench.later(Duration::from_secs(60)), "", "no credit");
+        bench.positions.credit(&at(0), 1);
+        assert_eq!(bench.happens(), "fetch 1 0@116 e7");
+        bench.positions.pause(&at(0), true);
+        assert_eq!(bench.fetched(records(&[(116, 1)])), "0 got 116..117");
+        bench.positions.pause(&at(0), false);
+        bench.positions.credit(&at(0), 1);
+        assert_eq!(bench.happens(), "fetch 1 0@117 e7");
+    }
+
+    #[test]
+    fn an_answer_of_an_earlier_place_or_stay_is_thrown_away() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        bench.positions.seek(&at(0), 300);
+        assert_eq!(bench.happens(), "0 at 300");
+        assert_eq!(bench.fetched(records(&[(100, 10)])), "fetch 1 0@300 e-1");
+        bench.positions.unassign(&[at(0)].into());
+        bench.positions.assign(&[at(0)].into(), Lease(2));
+        assert_eq!(bench.fetched(records(&[(300, 10)])), "metadata");
+        assert_eq!(bench.positions.offset(&at(0)), None);
+    }
+
+    #[test]
+    fn out_of_range_is_measured_and_reported() {
+        #[track_caller]
+        fn check(policy: Reset, earliest: i64, latest: i64, expected: &str) {
+            let (mut bench, _) = Bench::reading(reset(policy), Some(100));
+            assert_eq!(bench.refused(ResponseError::OffsetOutOfRange), "list 1 -2");
+            assert_eq!(bench.listed(earliest), "list 1 -1");
+            assert_eq!(bench.listed(latest), expected);
+        }
+        check(Reset::Earliest, 150, 900, "lost 100..150 of 150..900; list 1 -2");
+        check(Reset::Latest, 150, 900, "lost 100..150 of 150..900; list 1 -1");
+        check(Reset::None, 150, 900, "lost 100..150 of 150..900; no offset");
+        check(Reset::Earliest, 0, 40, "lost 100..100 of 0..40; list 1 -2");
+        // It is there after all: only the epoch was unknown, so it is not named again.
+        check(Reset::Earliest, 0, 900, "fetch 1 0@100 e-1");
+    }
+
+    #[test]
+    fn a_cut_log_is_reported_and_read_on() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        let diverging = EpochEndOffset::default().with_epoch(2).with_end_offset(90);
+        let data = PartitionData::default().with_diverging_epoch(diverging);
+        assert_eq!(bench.fetched(data), "cut 90 below 100; 0 at 90; fetch 1 0@90 e2");
+    }
+
+    #[test]
+    fn errors_of_fetches() {
+        #[track_caller]
+        fn check(error: ResponseError, at_once: &str, after_a_pause: &str) {
+            let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+            assert_eq!(bench.refused(error), at_once, "{error:?}");
+            if at_once == "metadata" {
+                bench.positions.leaders(&leaders(&[(0, 2, 5)]), bench.now);
+            }
+            assert_eq!(bench.later(Duration::from_secs(2)), after_a_pause, "{error:?}");
+        }
+        use ResponseError as E;
+        check(E::NotLeaderOrFollower, "metadata", "fetch 2 0@100 e3");
+        check(E::FencedLeaderEpoch, "metadata", "fetch 2 0@100 e3");
+        check(E::UnknownTopicId, "metadata", "fetch 2 0@100 e3");
+        check(E::UnknownTopicOrPartition, "metadata", "fetch 2 0@100 e3");
+        check(E::KafkaStorageError, "metadata", "fetch 2 0@100 e3");
+        check(E::UnknownLeaderEpoch, "", "fetch 1 0@100 e3");
+        check(E::TopicAuthorizationFailed, "TopicAuthorizationFailed", "fetch 1 0@100 e3");
+        check(E::CorruptMessage, "CorruptMessage", "fetch 1 0@100 e3");
+    }
+
+    #[test]
+    fn a_leader_names_the_next() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        let leader = LeaderIdAndEpoch::default().with_leader_id(3.into()).with_leader_epoch(6);
+        let data = PartitionData::default().with_current_leader(leader);
+        bench.fetched(data.with_error_code(ResponseError::NotLeaderOrFollower.code()));
+        assert_eq!(bench.later(Duration::from_millis(200)), "fetch 3 0@100 e3");
+        // Metadata from a broker that has not heard of it is not believed.
+        bench.positions.leaders(&leaders(&[(0, 1, 4)]), bench.now);
+        bench.open.clear();
+        bench.positions.in_flight.clear();
+        assert_eq!(bench.happens(), "fetch 3 0@100 e3");
+    }
+
+    #[test]
+    fn a_near_replica_is_preferred_for_a_time() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        let near = PartitionData::default().with_preferred_read_replica(9.into());
+        assert_eq!(bench.fetched(near.clone()), "fetch 9 0@100 e3");
+        // It lags behind: the leader knows.
+        assert_eq!(bench.refused(ResponseError::OffsetOutOfRange), "fetch 1 0@100 e3");
+        assert_eq!(bench.fetched(near), "fetch 9 0@100 e3");
+        bench.now += Duration::from_secs(301);
+        assert_eq!(bench.fetched(records(&[(100, 1)])), "0 got 100..101; fetch 1 0@101 e7");
+    }
+
+    #[test]
+    fn no_answer_means_to_ask_who_leads() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        let id = bench.open.remove(0).id;
+        bench.positions.answer(id, Err(Unanswered), bench.now);
+        assert_eq!(bench.happens(), "metadata");
+        assert!(bench.positions.deadline().is_some_and(|at| at > bench.now));
+        assert_eq!(bench.later(Duration::from_millis(200)), "fetch 1 0@100 e3");
+    }
+
+    #[test]
+    fn each_leader_has_one_request() {
+        let mut bench = Bench::new(FetchConfig::default(), Versions::all());
+        bench.positions.assign(&[at(0), at(1), at(2)].into(), LEASE);
+        assert_eq!(bench.happens(), "metadata");
+        bench.positions.leaders(&leaders(&[(0, 1, 0), (1, 2, 0), (2, 1, 0)]), bench.now);
+        for number in 0..3 {
+            bench.begin(number, Some(10));
+            bench.positions.credit(&at(number), 1 << 20);
+        }
+        let seen = bench.happens();
+        assert_eq!(seen.matches("fetch").count(), 2, "{seen}");
+        assert!(seen.contains("fetch 2 1@10"), "{seen}");
+        assert_eq!(bench.happens(), "");
+    }
+
+    #[test]
+    fn requests_can_be_written_in_every_version() {
+        for version in 4..=17 {
+            let versions = Versions::all().at_most(ApiKey::Fetch, version);
+            let mut bench = Bench::new(
+                FetchConfig { rack: Some(StrBytes::from_static_str("r")), ..reset(Reset::Latest) },
+                versions,
+            );
+            bench.positions.assign(&[at(0), at(1)].into(), LEASE);
+            bench.positions.leaders(&leaders(&[(0, 1, 4), (1, 1, 4)]), bench.now);
+            bench.positions.credit(&at(0), 1);
+            bench.begin(0, Some(100));
+            bench.begin(1, None);
+            let seen = bench.happens();
+            assert!(seen.contains("fetch 1 0@100") && seen.contains("list 1 -1"), "{seen}");
+            let fetch = bench.open.iter().find(|request| matches!(request.request, RequestKind::Fetch(_)));
+            assert_eq!(fetch.map(|request| request.version), Some(version));
+        }
+    }
+
+    #[test]
+    fn without_topic_ids_names_are_sent() {
+        let mut bench = Bench::new(FetchConfig::default(), Versions::all());
+        bench.positions.assign(&[at(0)].into(), LEASE);
+        let nameless = Leaders { ids: BTreeMap::new(), ..leaders(&[(0, 1, 4)]) };
+        bench.positions.leaders(&nameless, bench.now);
+        bench.positions.credit(&at(0), 1);
+        bench.begin(0, Some(100));
+        bench.happens();
+        assert_eq!(bench.open[0].version, 12);
+    }
+}
