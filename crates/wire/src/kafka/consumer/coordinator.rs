@@ -170,8 +170,7 @@ impl Coordinator {
     ) -> Option<ResponseError> {
         if self.finding == Some(id) {
             self.finding = None;
-            self.found(answer, now);
-            return None;
+            return self.found(answer, now);
         }
         if let Some((_, asked, by)) = self.asking.take_if(|(asking, ..)| *asking == id) {
             return self.starts(asked, by, answer, identity, now);
@@ -182,21 +181,24 @@ impl Coordinator {
         None
     }
 
-    fn found(&mut self, answer: Result<ResponseKind, Unanswered>, now: Instant) {
+    fn found(&mut self, answer: Result<ResponseKind, Unanswered>, now: Instant) -> Option<ResponseError> {
+        use ResponseError as E;
         let Ok(ResponseKind::FindCoordinator(answer)) = answer else {
             self.find_not_before = Some(self.backoff.after(now));
-            return;
+            return None;
         };
-        let (code, message, broker, host, port) = place(&answer);
+        let (code, broker, host, port) = place(&answer);
         match error(code) {
             None => {
                 self.broker = Some(broker);
                 self.events.push_back(GroupEvent::Coordinator { broker, host, port });
+                None
             }
-            Some(refused @ (ResponseError::GroupAuthorizationFailed | ResponseError::InvalidGroupId)) => {
-                self.fail(refused, &message);
+            Some(refused @ (E::GroupAuthorizationFailed | E::InvalidGroupId)) => Some(refused),
+            Some(_) => {
+                self.find_not_before = Some(self.backoff.after(now));
+                None
             }
-            Some(_) => self.find_not_before = Some(self.backoff.after(now)),
         }
     }
 
@@ -442,13 +444,10 @@ fn is_about_member(error: ResponseError) -> bool {
     )
 }
 
-/// Error, message, broker, host and port out of either form of the answer.
-fn place(answer: &FindCoordinatorResponse) -> (i16, String, BrokerId, StrBytes, i32) {
-    let text = |message: &Option<StrBytes>| message.as_ref().map(ToString::to_string).unwrap_or_default();
+/// Error, broker, host and port out of either form of the answer.
+fn place(answer: &FindCoordinatorResponse) -> (i16, BrokerId, StrBytes, i32) {
     match answer.coordinators.first() {
-        Some(one) => (one.error_code, text(&one.error_message), one.node_id, one.host.clone(), one.port),
-        None => {
-            (answer.error_code, text(&answer.error_message), answer.node_id, answer.host.clone(), answer.port)
-        }
+        Some(one) => (one.error_code, one.node_id, one.host.clone(), one.port),
+        None => (answer.error_code, answer.node_id, answer.host.clone(), answer.port),
     }
 }

@@ -263,8 +263,8 @@ pub struct Positions {
     /// Metadata was asked for and may be asked for again at this time.
     metadata_not_before: Option<Instant>,
     stale_topics: BTreeSet<TopicName>,
-    /// Turns the order of partitions, so that a broker's limit does not always hit the same.
-    turn: usize,
+    /// Turns the order of a broker's partitions, so that its limit does not always hit the same.
+    turns: BTreeMap<BrokerId, usize>,
 }
 
 impl Positions {
@@ -281,7 +281,7 @@ impl Positions {
             in_flight: BTreeMap::new(),
             metadata_not_before: None,
             stale_topics: BTreeSet::new(),
-            turn: 0,
+            turns: BTreeMap::new(),
         }
     }
 
@@ -388,7 +388,12 @@ impl Positions {
     /// Takes who leads now. An older epoch than the known one is not believed.
     pub fn leaders(&mut self, leaders: &Leaders, now: Instant) {
         for (name, id) in &leaders.ids {
-            self.topic_ids.insert(name.clone(), *id);
+            let before = self.topic_ids.insert(name.clone(), *id);
+            if before.is_some_and(|before| before != *id) {
+                // Another topic of the same name, whose epochs begin anew.
+                let of_it = self.positions.iter_mut().filter(|(at, _)| at.topic == *name);
+                of_it.for_each(|(_, position)| position.leader = None);
+            }
         }
         self.stale_topics.clear();
         self.metadata_not_before = None;
@@ -521,9 +526,9 @@ impl Positions {
             }
         }
         for (broker, mut partitions) in wanted {
-            self.turn = self.turn.wrapping_add(1);
-            let middle = self.turn % partitions.len();
-            partitions.rotate_left(middle);
+            let turn = self.turns.entry(broker).or_default();
+            *turn = (*turn + 1) % partitions.len();
+            partitions.rotate_left(*turn);
             self.fetch_from(broker, &partitions);
         }
     }
@@ -757,9 +762,6 @@ impl Positions {
             | E::KafkaStorageError => {
                 position.not_before = Some(until);
                 position.replica = None;
-                if matches!(error, E::UnknownTopicId | E::InconsistentTopicId) {
-                    self.topic_ids.remove(&at.topic);
-                }
                 self.stale_topics.insert(at.topic);
             }
             error => {
@@ -848,7 +850,6 @@ mod tests {
         positions: Positions,
         now: Instant,
         open: Vec<Outgoing>,
-        turn: i32,
     }
 
     fn at(number: i32) -> TopicPartition {
@@ -865,7 +866,7 @@ mod tests {
     impl Bench {
         fn new(config: FetchConfig, versions: Versions) -> Self {
             let positions = Positions::new(config, versions, fastrand::Rng::with_seed(3));
-            Self { positions, now: Instant::now(), open: Vec::new(), turn: 0 }
+            Self { positions, now: Instant::now(), open: Vec::new() }
         }
 
         /// Partition 0, led by broker 1 in epoch 4, begun at this offset (written in epoch 3).
@@ -925,7 +926,6 @@ mod tests {
         }
 
         fn fetched(&mut self, data: PartitionData) -> String {
-            self.turn += 1;
             let topic = FetchableTopicResponse::default().with_topic_id(ID).with_partitions(vec![data]);
             self.answer(ResponseKind::Fetch(FetchResponse::default().with_responses(vec![topic])))
         }
@@ -1082,6 +1082,15 @@ mod tests {
         bench.open.clear();
         bench.positions.in_flight.clear();
         assert_eq!(bench.happens(), "fetch 3 0@100 e3");
+    }
+
+    #[test]
+    fn a_topic_made_anew_has_new_epochs() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        bench.refused(ResponseError::InconsistentTopicId);
+        let anew = Leaders { ids: [(topic("t"), Uuid::from_u128(8))].into(), ..leaders(&[(0, 2, 0)]) };
+        bench.positions.leaders(&anew, bench.now);
+        assert_eq!(bench.later(Duration::from_secs(1)), "fetch 2 0@100 e3");
     }
 
     #[test]
