@@ -285,7 +285,7 @@ impl World {
     }
 
     fn prepare(&mut self) {
-        for (_, known) in &mut self.coordinator.members {
+        for known in self.coordinator.members.values_mut() {
             if let Some(waiting) = known.syncing.take() {
                 let refused = SyncGroupResponse::default().with_error_code(E::RebalanceInProgress.code());
                 self.parcels.push((self.now, Parcel::Answer(waiting, Ok(ResponseKind::SyncGroup(refused)))));

@@ -485,25 +485,21 @@ impl Positions {
     }
 
     fn ask_offsets(&mut self) {
-        let mut wanted: BTreeMap<(BrokerId, At), Vec<(TopicPartition, Lease, i32)>> = BTreeMap::new();
+        let mut wanted: BTreeMap<(BrokerId, At), BTreeMap<TopicPartition, Lease>> = BTreeMap::new();
         for (at, position) in &mut self.positions {
             if let (Some(place), Some(leader), None) =
                 (position.wants_list(), position.leader, position.not_before)
             {
                 position.asked = true;
-                wanted.entry((leader.broker, place)).or_default().push((
-                    at.clone(),
-                    position.lease,
-                    leader.epoch,
-                ));
+                wanted.entry((leader.broker, place)).or_default().insert(at.clone(), position.lease);
             }
         }
         for ((broker, at), partitions) in wanted {
             let version = self.versions.of(ApiKey::ListOffsets);
-            let asked = partitions.iter().map(|(at, _, epoch)| (at, *epoch));
+            let leader = |at| self.positions.get(at).and_then(|position| position.leader);
+            let asked = partitions.keys().map(|at| (at, leader(at).map_or(-1, |leader| leader.epoch)));
             let request = RequestKind::ListOffsets(list_offsets(asked, at, self.config.isolation, version));
             let id = self.send(broker, version, request, Duration::ZERO);
-            let partitions = partitions.into_iter().map(|(at, lease, _)| (at, lease)).collect();
             self.in_flight.insert(id, InFlight::List { at, partitions });
         }
     }
