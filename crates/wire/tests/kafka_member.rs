@@ -599,6 +599,21 @@ fn a_consumer_joins_and_reconciles() {
 }
 
 #[test]
+fn what_came_and_went_unseen_is_reported() {
+    let mut bench = Bench::consumer();
+    bench.happens();
+    bench.found();
+    assert_eq!(bench.told(1, Some(&[])), "");
+    assert_eq!(bench.later(5 * SECOND), "beat 1");
+    assert_eq!(bench.told(2, Some(&[0])), "metadata");
+    // Taken back before its topic was known: the coordinator waits to hear that it is not held.
+    assert_eq!(bench.later(5 * SECOND), "beat 2");
+    assert_eq!(bench.told(2, Some(&[])), "beat 2 holds []");
+    assert_eq!(bench.told(3, None), "");
+    assert_eq!(bench.later(5 * SECOND), "beat 3");
+}
+
+#[test]
 fn errors_of_a_consumer() {
     #[track_caller]
     fn check(error: E, at_once: &str, after_a_pause: &str) {

@@ -64,13 +64,17 @@ impl Group {
             others.flat_map(|other| other.assigned.union(&other.revoking)).copied().collect();
         let epoch = self.epoch;
         let Some(member) = self.members.get_mut(id) else { return };
-        if let Some(owned) = owned {
+        if let Some(owned) = &owned {
             member.revoking.retain(|at| owned.contains(at));
         }
         if !member.revoking.is_empty() {
             return;
         }
         member.revoking = member.assigned.difference(&member.target).copied().collect();
+        if let Some(owned) = &owned {
+            // What never reached the member need not come back.
+            member.revoking.retain(|at| owned.contains(at));
+        }
         member.assigned.retain(|at| member.target.contains(at));
         if member.revoking.is_empty() {
             member.assigned.extend(member.target.iter().filter(|at| !taken.contains(at)));
@@ -109,17 +113,24 @@ impl World {
         });
         let mut answer = ConsumerGroupHeartbeatResponse::default().with_error_code(code(error));
         if error.is_none() {
+            let assigned = |group: &Group| group.members.get(&id).map(|member| member.assigned.clone());
+            let before = assigned(&self.group);
+            // A request that says everything is answered with everything.
+            let full = beat.rebalance_timeout_ms != -1;
             let owned = beat
                 .topic_partitions
                 .map(|topics| topics.into_iter().flat_map(|topic| topic.partitions).collect());
             self.group.reconcile(&id, owned);
+            let changed = full || assigned(&self.group) != before;
             answer = answer.with_member_epoch(beat.member_epoch.min(0)).with_heartbeat_interval_ms(3000);
             if let Some(member) = self.group.members.get_mut(&id) {
                 member.session_until = Some(self.now + SESSION);
                 let numbers = member.assigned.iter().copied().collect();
                 let topic = TopicPartitions::default().with_topic_id(TOPIC_ID).with_partitions(numbers);
                 let assignment = Assignment::default().with_topic_partitions(vec![topic]);
-                answer = answer.with_member_epoch(member.epoch).with_assignment(Some(assignment));
+                answer = answer
+                    .with_member_epoch(member.epoch)
+                    .with_assignment(Some(assignment).filter(|_| changed));
             }
         }
         self.reply(from, ResponseKind::ConsumerGroupHeartbeat(answer));

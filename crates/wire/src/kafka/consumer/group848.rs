@@ -43,6 +43,11 @@ pub struct Group848 {
     held: BTreeMap<IdPartition, TopicPartition>,
     /// What the coordinator wants this member to hold; none: nothing new.
     target: Option<BTreeSet<IdPartition>>,
+    /// What the coordinator wanted last.
+    wanted: BTreeSet<IdPartition>,
+    /// Whether it waits for a word about what is held: also when nothing has changed here, for
+    /// it may have given something and taken it back before it was known.
+    owes_report: bool,
     names: BTreeMap<Uuid, TopicName>,
     asked_ids: BTreeSet<Uuid>,
     revoking: Option<Revocation>,
@@ -92,6 +97,8 @@ impl Group848 {
             has_joined: false,
             held: BTreeMap::new(),
             target: None,
+            wanted: BTreeSet::new(),
+            owes_report: false,
             names: BTreeMap::new(),
             asked_ids: BTreeSet::new(),
             revoking: None,
@@ -288,6 +295,8 @@ impl Group848 {
     fn lose(&mut self) {
         self.revoking = None;
         self.target = None;
+        self.wanted.clear();
+        self.owes_report = false;
         let gone: BTreeSet<TopicPartition> = std::mem::take(&mut self.held).into_values().collect();
         self.coordinator.release(&gone);
         if !gone.is_empty() {
@@ -300,9 +309,13 @@ impl Group848 {
     /// Whether the coordinator should hear of something before the next heartbeat is due.
     fn has_news(&self) -> bool {
         let Some(told) = &self.told else { return false };
-        let settled = self.revoking.is_none();
-        self.epoch > JOIN
-            && (told.interest != self.interest || (settled && !told.held.iter().eq(self.held.keys())))
+        let holds_other = self.revoking.is_none() && !told.held.iter().eq(self.held.keys());
+        self.epoch > JOIN && (told.interest != self.interest || holds_other || self.is_to_report())
+    }
+
+    /// Whether the coordinator waits for a report that can be made now.
+    fn is_to_report(&self) -> bool {
+        self.owes_report && self.revoking.is_none() && self.target.is_none()
     }
 
     fn beat(&mut self, now: Instant) {
@@ -332,7 +345,8 @@ impl Group848 {
                 }
             }
         }
-        if told.as_ref().map(|told| &told.held) != Some(&telling.held) {
+        let reports = self.is_to_report();
+        if reports || told.as_ref().map(|told| &told.held) != Some(&telling.held) {
             request = request.with_topic_partitions(Some(listed(&telling.held)));
         }
         let timeout = config.request_timeout;
@@ -340,6 +354,7 @@ impl Group848 {
         let Some(id) = self.coordinator.send(ApiKey::ConsumerGroupHeartbeat, request, timeout) else {
             return;
         };
+        self.owes_report &= !reports;
         self.heartbeat = Some(id);
         // Until the answer brings the coordinator's own interval.
         self.heartbeat_at = Some(now + self.coordinator.config.heartbeat_interval);
@@ -372,7 +387,10 @@ impl Group848 {
             let topics = assignment.topic_partitions.into_iter();
             let target =
                 topics.flat_map(|topic| topic.partitions.into_iter().map(move |n| (topic.topic_id, n)));
-            self.target = Some(target.collect());
+            let target: BTreeSet<IdPartition> = target.collect();
+            self.owes_report |= target != self.wanted;
+            self.wanted = target.clone();
+            self.target = Some(target);
         }
     }
 
