@@ -3,7 +3,7 @@
 
 use super::membership::{Commit, CommitError, GroupConfig, GroupError, GroupEvent, Start};
 use super::{
-    Backoff, Ids, Lease, Outgoing, RequestId, To, TopicPartition, Unanswered, Versions, by_topic, error,
+    Ids, Lease, Outgoing, Pauses, RequestId, To, TopicPartition, Unanswered, Versions, by_topic, error,
 };
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_commit_request::{
@@ -33,7 +33,7 @@ pub(super) struct Coordinator {
     pub(super) versions: Versions,
     pub(super) events: VecDeque<GroupEvent>,
     pub(super) ids: Ids,
-    backoff: Backoff,
+    backoff: Pauses,
     broker: Option<BrokerId>,
     finding: Option<RequestId>,
     find_not_before: Option<Instant>,
@@ -57,7 +57,7 @@ impl Coordinator {
         names_itself: bool,
     ) -> Self {
         Self {
-            backoff: Backoff::new(config.backoff_least, config.backoff_most, random),
+            backoff: Pauses::new(config.backoff, random),
             config,
             versions,
             events: VecDeque::new(),

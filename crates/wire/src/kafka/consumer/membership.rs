@@ -11,6 +11,7 @@ use super::assign::{Assignor, Topics};
 use super::group::Group;
 use super::group848::Group848;
 use super::{Lease, Outgoing, RequestId, TopicPartition, Unanswered, Versions};
+use crate::kafka::Backoff;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, BrokerId, ResponseKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -54,10 +55,8 @@ pub struct GroupConfig {
     pub heartbeat_interval: Duration,
     /// How long an answer may take.
     pub request_timeout: Duration,
-    /// The first pause after a failure (`retry.backoff.ms`).
-    pub backoff_least: Duration,
-    /// The longest one (`retry.backoff.max.ms`).
-    pub backoff_most: Duration,
+    /// The pauses after failures (`retry.backoff.ms`, `retry.backoff.max.ms`).
+    pub backoff: Backoff,
 }
 
 impl GroupConfig {
@@ -74,8 +73,7 @@ impl GroupConfig {
             rebalance_timeout: Duration::from_secs(300),
             heartbeat_interval: Duration::from_secs(3),
             request_timeout: Duration::from_secs(30),
-            backoff_least: Duration::from_millis(100),
-            backoff_most: Duration::from_secs(1),
+            backoff: Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) },
         }
     }
 }

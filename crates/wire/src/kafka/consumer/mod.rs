@@ -23,6 +23,7 @@ pub mod membership;
 pub mod offsets;
 pub mod positions;
 
+use super::{Backoff, versions};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, BrokerId, RequestKind, TopicName};
 use kafka_protocol::protocol::{StrBytes, VersionRange};
@@ -143,6 +144,14 @@ impl Versions {
         Self(ranges.into_iter().filter_map(common).collect())
     }
 
+    /// From what a connection was told.
+    pub fn told(broker: &versions::Versions) -> Self {
+        let range = |(api, _): &(ApiKey, VersionRange)| {
+            broker.theirs(*api).map(|theirs| (*api as i16, theirs.min, theirs.max))
+        };
+        Self::offered(KNOWN.iter().filter_map(range))
+    }
+
     /// What both have, in the older of the two versions.
     pub fn intersect(&self, other: &Self) -> Self {
         let both = |(key, newest): (&i16, &i16)| Some((*key, *other.0.get(key)?.min(newest)));
@@ -204,31 +213,27 @@ pub(crate) fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
-/// Pauses that double from `least` to `most`, each shortened or lengthened by up to a fifth so
-/// that clients which failed together do not come back together (KIP-580).
+/// The pauses of one machine, which grow with its failures in a row.
 #[derive(Debug, Clone)]
-pub struct Backoff {
-    least: Duration,
-    most: Duration,
+pub(crate) struct Pauses {
+    backoff: Backoff,
     failures: u32,
     random: fastrand::Rng,
 }
 
-impl Backoff {
-    /// Pauses between these two; `random` decides about the jitter.
-    pub fn new(least: Duration, most: Duration, random: fastrand::Rng) -> Self {
-        Self { least, most, failures: 0, random }
+impl Pauses {
+    pub(crate) fn new(backoff: Backoff, random: fastrand::Rng) -> Self {
+        Self { backoff, failures: 0, random }
     }
 
     /// Until when to wait after one more failure.
-    pub fn after(&mut self, now: Instant) -> Instant {
-        let pause = self.least.saturating_mul(1 << self.failures.min(20)).min(self.most);
+    pub(crate) fn after(&mut self, now: Instant) -> Instant {
         self.failures = self.failures.saturating_add(1);
-        now + pause.mul_f64(0.8 + 0.4 * self.random.f64())
+        now + self.backoff.after(self.failures, &mut self.random)
     }
 
     /// Begins anew after a success.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
@@ -238,16 +243,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backoff_doubles_within_its_limits() {
+    fn pauses_grow_until_a_success() {
         let start = Instant::now();
-        let random = fastrand::Rng::with_seed(7);
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), random);
+        let backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) };
+        let mut pauses = Pauses::new(backoff, fastrand::Rng::with_seed(7));
         for middle in [100, 200, 400, 800, 1000, 1000] {
-            let pause = (backoff.after(start) - start).as_millis();
+            let pause = (pauses.after(start) - start).as_millis();
             assert!((middle * 8 / 10..=middle * 12 / 10).contains(&pause), "{pause} ms around {middle} ms");
         }
-        backoff.reset();
-        assert!(backoff.after(start) - start <= Duration::from_millis(120));
+        pauses.reset();
+        assert!(pauses.after(start) - start <= Duration::from_millis(120));
     }
 
     #[test]

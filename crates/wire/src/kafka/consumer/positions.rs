@@ -19,8 +19,9 @@
 
 use super::lag::{At, Isolation, list_offsets};
 use super::membership::Start;
-use super::{Backoff, Ids, Lease, Outgoing, RequestId, To, TopicPartition, Unanswered, Versions, batches};
+use super::{Ids, Lease, Outgoing, Pauses, RequestId, To, TopicPartition, Unanswered, Versions, batches};
 use super::{error, millis};
+use crate::kafka::Backoff;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -67,10 +68,8 @@ pub struct FetchConfig {
     pub replica_for: Duration,
     /// How long an answer may take beyond `wait`.
     pub request_timeout: Duration,
-    /// The first pause after a failure.
-    pub backoff_least: Duration,
-    /// The longest one.
-    pub backoff_most: Duration,
+    /// The pauses after failures (`retry.backoff.ms`, `retry.backoff.max.ms`).
+    pub backoff: Backoff,
 }
 
 impl Default for FetchConfig {
@@ -86,8 +85,7 @@ impl Default for FetchConfig {
             partition_bytes_max: 1 << 20,
             replica_for: Duration::from_secs(300),
             request_timeout: Duration::from_secs(30),
-            backoff_least: Duration::from_millis(100),
-            backoff_most: Duration::from_secs(1),
+            backoff: Backoff { first: Duration::from_millis(100), max: Duration::from_secs(1) },
         }
     }
 }
@@ -254,7 +252,7 @@ enum InFlight {
 pub struct Positions {
     config: FetchConfig,
     versions: Versions,
-    backoff: Backoff,
+    backoff: Pauses,
     ids: Ids,
     events: VecDeque<FetchEvent>,
     positions: BTreeMap<TopicPartition, Position>,
@@ -271,7 +269,7 @@ impl Positions {
     /// Nothing is held yet. `random` decides about the jitter of pauses.
     pub fn new(config: FetchConfig, versions: Versions, random: fastrand::Rng) -> Self {
         Self {
-            backoff: Backoff::new(config.backoff_least, config.backoff_most, random),
+            backoff: Pauses::new(config.backoff, random),
             config,
             versions,
             ids: Ids::default(),
@@ -467,7 +465,7 @@ impl Positions {
         if topics.is_empty() || self.metadata_not_before.is_some_and(|at| now < at) {
             return;
         }
-        self.metadata_not_before = Some(self.backoff.after(now) + self.config.backoff_most);
+        self.metadata_not_before = Some(self.backoff.after(now) + self.config.backoff.max);
         self.events.push_back(FetchEvent::NeedMetadata { topics });
     }
 
