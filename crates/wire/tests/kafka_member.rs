@@ -614,6 +614,24 @@ fn what_came_and_went_unseen_is_reported() {
 }
 
 #[test]
+fn nothing_is_taken_while_a_report_does_not_name_it() {
+    let mut bench = Bench::consumer();
+    bench.happens();
+    bench.found();
+    assert_eq!(bench.told(1, Some(&[0])), "metadata");
+    bench.later(5 * SECOND);
+    let loading =
+        ConsumerGroupHeartbeatResponse::default().with_error_code(E::CoordinatorLoadInProgress.code());
+    assert_eq!(bench.answer(loading), "");
+    assert_eq!(bench.later(2 * SECOND), "beat 1 wants 1 holds []");
+    // By this report the coordinator may give the partition to another.
+    assert_eq!(bench.knows_topics(), "");
+    assert_eq!(bench.told(2, Some(&[])), "beat 2 holds []");
+    // And here it does not.
+    assert_eq!(bench.told(3, Some(&[0])), "assigned 0; beat 3 holds [0]; ask starts");
+}
+
+#[test]
 fn errors_of_a_consumer() {
     #[track_caller]
     fn check(error: E, at_once: &str, after_a_pause: &str) {

@@ -48,6 +48,8 @@ pub struct Group848 {
     /// Whether it waits for a word about what is held: also when nothing has changed here, for
     /// it may have given something and taken it back before it was known.
     owes_report: bool,
+    /// Whether the heartbeat under way says what is held.
+    is_reporting: bool,
     names: BTreeMap<Uuid, TopicName>,
     asked_ids: BTreeSet<Uuid>,
     revoking: Option<Revocation>,
@@ -99,6 +101,7 @@ impl Group848 {
             target: None,
             wanted: BTreeSet::new(),
             owes_report: false,
+            is_reporting: false,
             names: BTreeMap::new(),
             asked_ids: BTreeSet::new(),
             revoking: None,
@@ -246,6 +249,11 @@ impl Group848 {
         if !going.is_empty() {
             return self.revoke(going, now + self.coordinator.config.rebalance_timeout, false);
         }
+        // The coordinator may give on what a report under way does not name, so nothing is taken
+        // before its answer.
+        if self.heartbeat.is_some() && self.is_reporting {
+            return;
+        }
         let mut coming = BTreeSet::new();
         let mut nameless = BTreeSet::new();
         for at in target.iter().filter(|at| !self.held.contains_key(at)) {
@@ -346,7 +354,8 @@ impl Group848 {
             }
         }
         let reports = self.is_to_report();
-        if reports || told.as_ref().map(|told| &told.held) != Some(&telling.held) {
+        let says_what_is_held = reports || told.as_ref().map(|told| &told.held) != Some(&telling.held);
+        if says_what_is_held {
             request = request.with_topic_partitions(Some(listed(&telling.held)));
         }
         let timeout = config.request_timeout;
@@ -355,6 +364,7 @@ impl Group848 {
             return;
         };
         self.owes_report &= !reports;
+        self.is_reporting = says_what_is_held;
         self.heartbeat = Some(id);
         // Until the answer brings the coordinator's own interval.
         self.heartbeat_at = Some(now + self.coordinator.config.heartbeat_interval);
