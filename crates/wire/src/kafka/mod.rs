@@ -7,6 +7,7 @@
 mod backoff;
 pub mod compression;
 pub mod connection;
+pub mod consumer;
 pub mod metadata;
 mod produce;
 pub mod producer;
