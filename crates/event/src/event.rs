@@ -3,7 +3,7 @@
 use crate::batch::{Batch, DROPPED, LINE, MESSAGE, OWN_COMMON, raw_field};
 use crate::common::CommonValue;
 use crate::json::{self, JsonError};
-use crate::path::{Part, Path};
+use crate::path::{Part, Path, TIMESTAMP};
 use crate::scan::{self, Shape};
 use crate::time;
 use crate::value::{Field, Kind, New, Span, Value};
@@ -198,8 +198,14 @@ impl<'b> Event<'b> {
     /// Puts a field where the path says.
     fn put(&mut self, path: &Path, mut field: Field) -> Result<(), SetError> {
         let parts = path.parts();
-        if parts.len() > DEPTH_MAX {
+        if parts.len() + self.height(field) > DEPTH_MAX {
             return Err(SetError::TooDeep);
+        }
+        // The time is no field: one of its name would stand beside it in JSON.
+        match parts {
+            [first] if &*first.name == TIMESTAMP => return Err(SetError::NotATime),
+            [first, ..] if &*first.name == TIMESTAMP => return Err(SetError::NotAnObject),
+            _ => {}
         }
         let first = parts[0].intern(&mut self.batch.names);
         self.own_common_for(first);
@@ -216,6 +222,17 @@ impl<'b> Event<'b> {
             None => self.top.push(field),
         }
         Ok(())
+    }
+
+    /// How many levels of fields lie in a field. Raw text counts as one value.
+    fn height(&self, field: Field) -> usize {
+        match field.kind {
+            Kind::Object | Kind::Array => {
+                let inner = self.batch.fields[field.range()].iter();
+                1 + inner.map(|field| self.height(*field)).max().unwrap_or(0)
+            }
+            _ => 0,
+        }
     }
 
     /// Puts a field below `parent`, which comes back changed.
@@ -276,7 +293,8 @@ impl<'b> Event<'b> {
         self.take(path).is_some()
     }
 
-    /// Moves a value to another path, as it is; says whether there was one.
+    /// Moves a value to another path, as it is; says whether there was one. Where it does not
+    /// fit, it stays.
     pub fn rename(&mut self, old: &Path, new: &Path) -> Result<bool, SetError> {
         if new.is_timestamp() {
             let Some(value) = self.get(old) else { return Ok(false) };
@@ -294,7 +312,12 @@ impl<'b> Event<'b> {
             return Ok(true);
         }
         let Some(field) = self.take(old) else { return Ok(false) };
-        self.put(new, field).map(|()| true)
+        let put = self.put(new, field);
+        if put.is_err() {
+            // It stood there before, so it fits.
+            let _ = self.put(old, field);
+        }
+        put.map(|()| true)
     }
 
     fn take(&mut self, path: &Path) -> Option<Field> {
@@ -393,7 +416,7 @@ impl<'b> Event<'b> {
                     Shape::Plain => Cow::Borrowed(&checked[key.range()]),
                     _ => json::key_of(checked, &key),
                 };
-                if key_text == "@timestamp" {
+                if key_text == TIMESTAMP {
                     if item.shape == Shape::Plain
                         && let Some(ns) = time::parse_rfc3339(&text[item.range()])
                     {

@@ -30,6 +30,9 @@ impl Clone for Part {
     }
 }
 
+/// The name under which the time of an event is read and set.
+pub(crate) const TIMESTAMP: &str = "@timestamp";
+
 const SEEN_BITS: u32 = 24;
 
 impl Part {
@@ -96,8 +99,8 @@ impl std::error::Error for PathError {}
 impl Path {
     /// Reads a path in either notation.
     pub fn parse(text: &str) -> Result<Self, PathError> {
-        let names = if text.starts_with('[') { brackets(text)? } else { dots(text)? };
-        Ok(Self::of(names))
+        let reader = Reader { text, at: 0, names: Vec::new() };
+        Ok(Self::of(reader.names()?))
     }
 
     /// A path of these names, taken as they are.
@@ -120,7 +123,7 @@ impl Path {
 
     /// Whether this is `@timestamp`, the time of the event.
     pub fn is_timestamp(&self) -> bool {
-        self.parts.len() == 1 && &*self.parts[0].name == "@timestamp"
+        self.parts.len() == 1 && &*self.parts[0].name == TIMESTAMP
     }
 
     pub(crate) fn parts(&self) -> &[Part] {
@@ -138,87 +141,99 @@ impl fmt::Display for Path {
             if n > 0 {
                 f.write_str(".")?;
             }
-            if name.contains(['.', '"', '[']) { write!(f, "{name:?}")? } else { f.write_str(name)? }
+            if !name.is_empty() && !name.contains(['.', '"', '[', '\\']) {
+                f.write_str(name)?;
+                continue;
+            }
+            // Within quotes a backslash makes the next character stand for itself, whatever it is.
+            write!(f, "\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))?;
         }
         Ok(())
     }
 }
 
-fn brackets(text: &str) -> Result<Vec<String>, PathError> {
-    let mut names = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let at = text.len() - rest.len();
-        let inner = rest.strip_prefix('[').ok_or(PathError { at, reason: "expected [" })?;
-        let end = inner.find(']').ok_or(PathError { at: text.len(), reason: "missing ]" })?;
+/// A path being read. It can be as long as a config, so nothing in here calls itself.
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    names: Vec<String>,
+}
+
+impl<'t> Reader<'t> {
+    fn rest(&self) -> &'t str {
+        &self.text[self.at..]
+    }
+
+    fn wrong<T>(&self, at: usize, reason: &'static str) -> Result<T, PathError> {
+        Err(PathError { at, reason })
+    }
+
+    fn names(mut self) -> Result<Vec<String>, PathError> {
+        let mut in_brackets = self.rest().starts_with('[');
+        loop {
+            if in_brackets {
+                self.brackets()?;
+            } else {
+                self.dotted_name()?;
+            }
+            match self.rest().as_bytes().first() {
+                None => return Ok(self.names),
+                Some(b'[') => in_brackets = true,
+                Some(b'.') => {
+                    self.at += 1;
+                    in_brackets = false;
+                }
+                Some(_) => return self.wrong(self.at, "expected . or ["),
+            }
+        }
+    }
+
+    /// `[name]`.
+    fn brackets(&mut self) -> Result<(), PathError> {
+        let inner = &self.rest()[1..];
+        let Some(end) = inner.find(']') else { return self.wrong(self.text.len(), "missing ]") };
         let name = &inner[..end];
         if name.is_empty() || name.contains('[') {
-            return Err(PathError { at: at + 1, reason: "expected a name between [ and ]" });
+            return self.wrong(self.at + 1, "expected a name between [ and ]");
         }
-        names.push(name.to_owned());
-        rest = &inner[end + 1..];
+        self.names.push(name.to_owned());
+        self.at += end + 2;
+        Ok(())
     }
-    Ok(names)
-}
 
-fn dots(text: &str) -> Result<Vec<String>, PathError> {
-    let mut names = Vec::new();
-    let mut name = String::new();
-    let mut quoted = false;
-    let mut was_quoted = false;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some((_, next)) => name.push(next),
-                None => return Err(PathError { at, reason: "nothing after \\" }),
-            },
-            '"' if quoted => quoted = false,
-            '"' if name.is_empty() => (quoted, was_quoted) = (true, true),
-            '.' if !quoted => {
-                if name.is_empty() && !was_quoted {
-                    return Err(PathError { at, reason: "expected a name" });
+    /// A name up to the next dot or bracket, with parts in quotes and behind backslashes.
+    fn dotted_name(&mut self) -> Result<(), PathError> {
+        let begin = self.at;
+        let mut name = String::new();
+        let mut quoted = false;
+        let mut was_quoted = false;
+        let mut chars = self.rest().char_indices();
+        let mut end = self.rest().len();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '\\' => match chars.next() {
+                    Some((_, next)) => name.push(next),
+                    None => return self.wrong(begin + at, "nothing after \\"),
+                },
+                '"' if quoted => quoted = false,
+                '"' if name.is_empty() => (quoted, was_quoted) = (true, true),
+                '.' | '[' if !quoted => {
+                    end = at;
+                    break;
                 }
-                names.push(std::mem::take(&mut name));
-                was_quoted = false;
+                c => name.push(c),
             }
-            '[' if !quoted => {
-                let (index, rest) = text[at + 1..]
-                    .split_once(']')
-                    .ok_or(PathError { at: text.len(), reason: "missing ]" })?;
-                if index.is_empty() {
-                    return Err(PathError { at: at + 1, reason: "expected a number between [ and ]" });
-                }
-                names.push(std::mem::take(&mut name));
-                names.push(index.to_owned());
-                let rest_at = text.len() - rest.len();
-                return match rest.strip_prefix('.') {
-                    _ if rest.is_empty() => Ok(names),
-                    Some(more) => tail(names, dots(more), rest_at + 1),
-                    None if rest.starts_with('[') => tail(names, brackets(rest), rest_at),
-                    None => Err(PathError { at: rest_at, reason: "expected . or [" }),
-                };
-            }
-            c => name.push(c),
         }
+        if quoted {
+            return self.wrong(self.text.len(), "missing \"");
+        }
+        self.at = begin + end;
+        if name.is_empty() && !was_quoted {
+            return self.wrong(self.at, "expected a name");
+        }
+        self.names.push(name);
+        Ok(())
     }
-    if quoted {
-        return Err(PathError { at: text.len(), reason: "missing \"" });
-    }
-    if name.is_empty() && !was_quoted {
-        return Err(PathError { at: text.len(), reason: "expected a name" });
-    }
-    names.push(name);
-    Ok(names)
-}
-
-fn tail(
-    mut names: Vec<String>,
-    more: Result<Vec<String>, PathError>,
-    at: usize,
-) -> Result<Vec<String>, PathError> {
-    names.extend(more.map_err(|error| PathError { at: error.at + at, ..error })?);
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -239,8 +254,34 @@ mod tests {
         check("a\\.b", &["a.b"]);
         check("a[0].b", &["a", "0", "b"]);
         check("a[0][1]", &["a", "0", "1"]);
+        check("[a].b", &["a", "b"]);
         check("@timestamp", &["@timestamp"]);
         check("größe.ä", &["größe", "ä"]);
+        check("a.\"\".b", &["a", "", "b"]);
+        check("a[0].b[1][2].\"c[\"", &["a", "0", "b", "1", "2", "c["]);
+    }
+
+    #[test]
+    fn what_is_printed_is_read() {
+        #[track_caller]
+        fn check(names: &[&str], printed: &str) {
+            let path = Path::of(names);
+            assert_eq!(path.to_string(), printed);
+            assert_eq!(Path::parse(printed).as_ref(), Ok(&path));
+        }
+        check(&["a", "b"], "a.b");
+        check(&["a.b", "c"], "\"a.b\".c");
+        check(&["a\nb.c", "\t"], "\"a\nb.c\".\t");
+        check(&["a\\b", "c\"d"], "\"a\\\\b\".\"c\\\"d\"");
+        check(&["", "x", ""], "\"\".x.\"\"");
+        check(&["[a]", "]"], "\"[a]\".]");
+    }
+
+    #[test]
+    fn a_path_may_be_long() {
+        let path = Path::parse(&"a[0].".repeat(100_000)).unwrap_err();
+        assert_eq!(path.at, 500_000);
+        assert_eq!(Path::parse(&"[a]".repeat(100_000)).unwrap().names().count(), 100_000);
     }
 
     #[test]
@@ -258,5 +299,7 @@ mod tests {
         check("\"a", 2);
         check("a\\", 1);
         check("a[0]b", 4);
+        check("a.[0]", 2);
+        check("a[0].[1]", 5);
     }
 }

@@ -13,6 +13,7 @@
 use crate::batch::{Batch, DROPPED, LINE, Slot};
 use crate::common::{Common, CommonValue, Origin};
 use crate::value::{Field, Kind};
+use crate::{DEPTH_MAX, FIELDS_MAX};
 use std::fmt;
 use std::sync::Arc;
 
@@ -136,13 +137,14 @@ impl Batch {
         self.check()
     }
 
-    /// Every span and number must lie within what it points to, and ranges of fields must
-    /// lead to earlier fields only or to themselves never, so that walking them ends.
+    /// Every span and number must lie within what it points to. Objects must not hold
+    /// themselves, not lie deeper than is ever written, and not share what they hold: then
+    /// writing the events takes no more than the fields that there are.
     fn check(&self) -> Result<(), RecordError> {
         let bytes = self.bytes.len() as u32;
         let fields = self.fields.len() as u32;
-        let mut levels = vec![0_u8; 0];
-        for (at, field) in self.fields.iter().enumerate() {
+        let mut is_flat = true;
+        for field in &self.fields {
             let span = field.span();
             let fits = match field.kind {
                 Kind::Str | Kind::Plain | Kind::Raw => span.from <= span.to && span.to <= bytes,
@@ -152,49 +154,74 @@ impl Batch {
             if !fits || field.name as usize >= self.names.len() {
                 return Err(RecordError("a field outside of the batch"));
             }
-            if matches!(field.kind, Kind::Object | Kind::Array) && levels.is_empty() {
-                levels.push(at as u8);
-            }
+            is_flat &= !matches!(field.kind, Kind::Object | Kind::Array);
         }
+        let mut tree =
+            Tree { batch: self, seen: vec![Seen::default(); if is_flat { 0 } else { self.fields.len() }] };
+        let mut reached: u64 = 0;
         for slot in &self.slots {
             let limit = if slot.flags & LINE != 0 { bytes } else { fields };
             if slot.from > slot.to || slot.to > limit || slot.run as usize >= self.runs.len() {
                 return Err(RecordError("an event outside of the batch"));
             }
-        }
-        if !levels.is_empty() {
-            self.check_depth()?;
-        }
-        Ok(())
-    }
-
-    /// Objects must not hold themselves, and not lie deeper than is ever written.
-    fn check_depth(&self) -> Result<(), RecordError> {
-        // 0: not visited, 1: on the way, otherwise: height + 1.
-        let mut height = vec![0_u8; self.fields.len()];
-        for at in 0..self.fields.len() {
-            self.height(at, &mut height, 0)?;
-        }
-        Ok(())
-    }
-
-    fn height(&self, at: usize, heights: &mut [u8], depth: usize) -> Result<u8, RecordError> {
-        if depth > crate::DEPTH_MAX + 1 || heights[at] == 1 {
-            return Err(RecordError("fields nested in a circle or too deep"));
-        }
-        if heights[at] > 1 {
-            return Ok(heights[at]);
-        }
-        let field = self.fields[at];
-        let mut height = 2;
-        if matches!(field.kind, Kind::Object | Kind::Array) {
-            heights[at] = 1;
-            for child in field.range() {
-                height = height.max(self.height(child, heights, depth + 1)?.saturating_add(1));
+            if slot.flags & LINE == 0 {
+                let (from, to) = (slot.from as usize, slot.to as usize);
+                let own =
+                    if is_flat { u64::from(slot.to - slot.from) } else { tree.range(from..to, 0)?.fields };
+                reached = reached.saturating_add(own);
             }
         }
-        heights[at] = height;
-        Ok(height)
+        if reached > u64::from(fields) {
+            return Err(RecordError("fields that are in several places"));
+        }
+        Ok(())
+    }
+}
+
+/// What is known of the fields that were looked at.
+struct Tree<'b> {
+    batch: &'b Batch,
+    seen: Vec<Seen>,
+}
+
+/// What a field holds, itself included; nothing: it was not looked at.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    fields: u64,
+    height: usize,
+    is_open: bool,
+}
+
+impl Tree<'_> {
+    fn range(&mut self, range: std::ops::Range<usize>, depth: usize) -> Result<Seen, RecordError> {
+        let mut all = Seen::default();
+        for at in range {
+            let own = self.field(at, depth)?;
+            all.fields = all.fields.saturating_add(own.fields);
+            all.height = all.height.max(own.height);
+        }
+        Ok(all)
+    }
+
+    fn field(&mut self, at: usize, depth: usize) -> Result<Seen, RecordError> {
+        let seen = self.seen[at];
+        // A field seen before may now lie deeper than it did.
+        if seen.is_open || depth + seen.height > DEPTH_MAX + 1 {
+            return Err(RecordError("fields nested in a circle or too deep"));
+        }
+        if seen.fields > 0 {
+            return Ok(seen);
+        }
+        let field = self.batch.fields[at];
+        let mut own = Seen { fields: 1, height: 1, is_open: false };
+        if matches!(field.kind, Kind::Object | Kind::Array) {
+            self.seen[at].is_open = true;
+            let inner = self.range(field.range(), depth + 1)?;
+            own.fields = own.fields.saturating_add(inner.fields);
+            own.height += inner.height;
+        }
+        self.seen[at] = own;
+        Ok(own)
     }
 }
 
@@ -222,9 +249,15 @@ fn encode_common(common: &Common, out: &mut Vec<u8>) {
 
 fn decode_common(origin: Origin, from: &mut Reader<'_>) -> Result<Arc<Common>, RecordError> {
     let count = from.u32()?;
+    if count as usize > FIELDS_MAX {
+        return Err(RecordError("an origin with too many fields"));
+    }
     let mut fields = Vec::new();
     for _ in 0..count {
         let path = from.text()?.to_owned();
+        if path.split('.').count() > DEPTH_MAX {
+            return Err(RecordError("an origin's field that is too deep"));
+        }
         let value = match from.array::<1>()?[0] {
             0 => CommonValue::Str(from.text()?.to_owned()),
             1 => CommonValue::Int(from.i64()?),
@@ -292,5 +325,70 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<&'a str, RecordError> {
         let count = self.u32()? as usize;
         std::str::from_utf8(self.take(count)?).map_err(|_| RecordError("text that is not UTF-8"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Span;
+
+    /// A record of one event with these fields, of which the last `top` are outermost.
+    fn record(fields: &[(Kind, Span)], top: usize) -> Vec<u8> {
+        let mut batch = Batch::new();
+        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.push_line(Span::default(), 0);
+        batch.fields = fields.iter().map(|(kind, span)| Field::spanning(0, *kind, *span)).collect();
+        batch.slots[0] =
+            Slot { flags: 0, from: (fields.len() - top) as u32, to: fields.len() as u32, ..batch.slots[0] };
+        let mut out = Vec::new();
+        batch.encode(&mut out);
+        out
+    }
+
+    #[track_caller]
+    fn check(fields: &[(Kind, Span)], top: usize, expected: Result<(), &'static str>) {
+        let result = Batch::new().decode(&record(fields, top));
+        assert_eq!(result, expected.map_err(RecordError));
+    }
+
+    #[test]
+    fn objects_are_trees() {
+        let leaf = (Kind::Null, Span::default());
+        let object = |from, to| (Kind::Object, Span { from, to });
+        check(&[leaf, object(0, 1)], 1, Ok(()));
+        check(&[leaf, object(0, 1), object(0, 1)], 1, Ok(()));
+        check(&[leaf, object(0, 3)], 1, Err("a field outside of the batch"));
+        check(&[object(0, 1)], 1, Err("fields nested in a circle or too deep"));
+        check(&[object(1, 2), object(0, 1)], 1, Err("fields nested in a circle or too deep"));
+        check(&[leaf, object(0, 1), object(0, 1)], 2, Err("fields that are in several places"));
+        // Each object holds the one before it: known from below, they are too deep all the same.
+        let chain = |depth: u32| -> Vec<_> {
+            std::iter::once(leaf).chain((0..depth).map(|n| object(n, n + 1))).collect()
+        };
+        check(&chain(DEPTH_MAX as u32), 1, Ok(()));
+        check(&chain(100), 1, Err("fields nested in a circle or too deep"));
+        check(&chain(1_000_000), 1, Err("fields nested in a circle or too deep"));
+        // Two objects that both hold the two before them would write 2^60 leaves.
+        let doubled = (0..60).flat_map(|n| [object(2 * n, 2 * n + 2); 2]);
+        let doubled: Vec<_> = [leaf, leaf].into_iter().chain(doubled).collect();
+        check(&doubled, 2, Err("fields that are in several places"));
+    }
+
+    #[test]
+    fn origins_have_few_fields_and_none_deep() {
+        let decoded = |fields: Vec<(String, CommonValue)>| {
+            let mut batch = Batch::new();
+            batch.begin_run(Common::new(Origin::default(), fields), 0);
+            let mut out = Vec::new();
+            batch.encode(&mut out);
+            Batch::new().decode(&out)
+        };
+        let fields = |count: usize| (0..count).map(|n| (format!("f{n}"), CommonValue::Int(1))).collect();
+        let deep = |depth: usize| vec![(vec!["a"; depth].join("."), CommonValue::Int(1))];
+        assert_eq!(decoded(fields(FIELDS_MAX)), Ok(()));
+        assert_eq!(decoded(fields(FIELDS_MAX + 1)), Err(RecordError("an origin with too many fields")));
+        assert_eq!(decoded(deep(DEPTH_MAX)), Ok(()));
+        assert_eq!(decoded(deep(DEPTH_MAX + 1)), Err(RecordError("an origin's field that is too deep")));
     }
 }

@@ -181,6 +181,42 @@ fn set_remove_rename() {
 }
 
 #[test]
+fn the_time_is_no_field() {
+    let mut batch = empty();
+    batch.push_json(br#"{"message":"[1]","o":{"x":1},"t":"2026-11-21T00:00:00Z"}"#, 0).unwrap();
+    let path = |text: &str| Path::parse(text).unwrap();
+    let before = written(&batch, 0);
+    let mut event = batch.event_mut(0);
+    assert_eq!(event.set(&path("@timestamp.x"), 1), Err(event::SetError::NotAnObject));
+    assert_eq!(event.rename(&path("o"), &path("@timestamp.o")), Err(event::SetError::NotAnObject));
+    assert_eq!(event.rename(&path("o"), &path("@timestamp")), Err(event::SetError::NotATime));
+    let span = event.text(&path("message")).unwrap();
+    assert_eq!(event.set_json(&path("@timestamp"), span), Ok(Err(event::SetError::NotATime)));
+    drop(event);
+    assert_eq!(written(&batch, 0), before);
+    assert!(batch.event_mut(0).rename(&path("t"), &path("@timestamp")).unwrap());
+    assert_eq!(batch.view(0).time(), 1_795_219_200_000_000_000);
+}
+
+#[test]
+fn what_cannot_be_moved_stays() {
+    let mut batch = empty();
+    batch.push_json(br#"{"a":{"b":1},"n":5}"#, 0).unwrap();
+    let path = |text: &str| Path::parse(text).unwrap();
+    assert!(batch.event_mut(0).rename(&path("a.b"), &path("n.b")).is_err());
+    assert_eq!(written(&batch, 0), json!({"a": {"b": 1}, "n": 5}));
+    // Moved into itself again and again it would lie too deep to be written.
+    let deep = vec!["d"; 40].join(".");
+    assert!(batch.event_mut(0).rename(&path("a"), &path(&format!("x.{deep}"))).unwrap());
+    let moved = batch.event_mut(0).rename(&path("x"), &path(&format!("y.{deep}")));
+    assert_eq!(moved, Err(event::SetError::TooDeep));
+    assert!(batch.view(0).get(&path(&format!("x.{deep}.b"))).is_some());
+    let mut record = Vec::new();
+    batch.encode(&mut record);
+    Batch::new().decode(&record).unwrap();
+}
+
+#[test]
 fn what_an_origin_has_in_common() {
     let common = || {
         let fields = [

@@ -18,8 +18,9 @@ enum Node {
     Path(Path),
     Literal(Literal),
     Not(Box<Node>),
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
+    /// Two or more. A list, since a long chain as a tree would be as deep as it is long.
+    And(Vec<Node>),
+    Or(Vec<Node>),
     Compare(Comparison, Box<Node>, Box<Node>),
     Call(Function, Vec<Node>),
 }
@@ -127,8 +128,15 @@ fn eval<'a>(node: &'a Node, event: &'a impl Look) -> Option<Value<'a>> {
             Literal::Regex(_) => return None,
         },
         Node::Not(inner) => Value::Bool(!truth(inner)?),
-        Node::And(left, right) => Value::Bool(truth(left)? && truth(right)?),
-        Node::Or(left, right) => Value::Bool(truth(left) == Some(true) || truth(right) == Some(true)),
+        Node::And(all) => {
+            for node in all {
+                if !truth(node)? {
+                    return Some(Value::Bool(false));
+                }
+            }
+            Value::Bool(true)
+        }
+        Node::Or(any) => Value::Bool(any.iter().any(|node| truth(node) == Some(true))),
         Node::Compare(comparison, left, right) => {
             let left = eval(left, event).unwrap_or(Value::Null);
             let right = eval(right, event).unwrap_or(Value::Null);
@@ -226,19 +234,21 @@ impl<'t> Parser<'t> {
     }
 
     fn or(&mut self) -> Result<Node, ConditionError> {
-        let mut left = self.and()?;
+        let first = self.and()?;
+        let mut any = vec![first];
         while self.eat("||") {
-            left = Node::Or(Box::new(left), Box::new(self.and()?));
+            any.push(self.and()?);
         }
-        Ok(left)
+        Ok(if any.len() == 1 { any.remove(0) } else { Node::Or(any) })
     }
 
     fn and(&mut self) -> Result<Node, ConditionError> {
-        let mut left = self.comparison()?;
+        let first = self.comparison()?;
+        let mut all = vec![first];
         while self.eat("&&") {
-            left = Node::And(Box::new(left), Box::new(self.comparison()?));
+            all.push(self.comparison()?);
         }
-        Ok(left)
+        Ok(if all.len() == 1 { all.remove(0) } else { Node::And(all) })
     }
 
     fn comparison(&mut self) -> Result<Node, ConditionError> {
@@ -297,6 +307,9 @@ impl<'t> Parser<'t> {
             quoted ^= c == '"';
             !(quoted || c.is_alphanumeric() || "_@.\"[]".contains(c))
         });
+        if quoted {
+            return Err(self.wrong("a name without its closing \""));
+        }
         let text = &self.rest()[..end.unwrap_or(self.rest().len())];
         let path = Path::parse(text)
             .map_err(|error| ConditionError { at: from + 1 + error.at, reason: error.reason.to_owned() })?;
@@ -441,6 +454,10 @@ mod tests {
         check(".\"x-y\" == 1", true);
         check("length(.a.b) == 5", true);
         check(".missing > 1 || .ok", true);
+        check(".ok && .a && .ok", false);
+        check("false && .a || .ok && true", true);
+        check(&vec!["!(.ok)"; 100_000].join("||"), false);
+        check(&vec![".ok"; 100_000].join(" && "), true);
     }
 
     #[test]
@@ -455,6 +472,8 @@ mod tests {
         check("status > 1", 0);
         check("(.a", 3);
         check("\"abc", 0);
+        check(".\"a", 1);
+        check("(.a\" == 1) || .b", 2);
         check("match(.a, r'(')", 10);
         check("exists(.a, .b)", 0);
         check(&"(".repeat(1000), 64);

@@ -5,6 +5,7 @@
 //! behind them are saved.
 
 use crate::QueueError;
+use crate::record::SEQUENCE_MAX;
 use disk::Disk;
 use disk::journal::{Journal, Opened};
 use std::collections::BTreeMap;
@@ -125,7 +126,10 @@ fn apply(mut bytes: &[u8], saved: &mut BTreeMap<String, u64>) {
     while let Some((len, rest)) = bytes.split_first_chunk::<2>() {
         let Some((name, rest)) = rest.split_at_checked(u16::from_le_bytes(*len) as usize) else { return };
         let Some((cursor, rest)) = rest.split_first_chunk::<8>() else { return };
-        saved.insert(String::from_utf8_lossy(name).into_owned(), u64::from_le_bytes(*cursor));
+        let cursor = u64::from_le_bytes(*cursor);
+        if cursor <= SEQUENCE_MAX {
+            saved.insert(String::from_utf8_lossy(name).into_owned(), cursor);
+        }
         bytes = rest;
     }
 }

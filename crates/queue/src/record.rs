@@ -20,6 +20,9 @@ const FIXED: usize = 56;
 /// What must be read to know how long a record is.
 pub(crate) const HEAD_LEN: usize = FRAME + FIXED;
 const POSITION: usize = 44;
+/// No sequence is greater, so that counting on from one cannot overflow: a greater one is damage,
+/// even where its checksum fits.
+pub(crate) const SEQUENCE_MAX: u64 = 1 << 62;
 /// No record is larger: a length beyond it is damage.
 pub(crate) const RECORD_MAX: usize = 1 << 30;
 
@@ -104,6 +107,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
     if crc32c(content) != sum || content[0] != VERSION {
         return None;
     }
+    let sequence = u64_at(content, 8)?;
+    if sequence > SEQUENCE_MAX {
+        return None;
+    }
     let positions = u32_at(content, 48)? as usize;
     let body = u32_at(content, 52)? as usize;
     if FIXED + positions.checked_mul(POSITION)?.checked_add(body)? != length {
@@ -118,13 +125,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
         codec: content[1],
         positions: heads.chunks_exact(POSITION).filter_map(position).collect(),
     };
-    Some(Found {
-        sequence: u64_at(content, 8)?,
-        header,
-        body,
-        durable: u64_at(content, 40)?,
-        len: FRAME + length,
-    })
+    Some(Found { sequence, header, body, durable: u64_at(content, 40)?, len: FRAME + length })
 }
 
 /// What the head alone says, before the checksum is known to fit.
@@ -192,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back(header in header(), sequence: u64, body: Vec<u8>) {
+        fn there_and_back(header in header(), sequence in 0..=SEQUENCE_MAX, body: Vec<u8>) {
             let mut bytes = Vec::new();
             encode_head(sequence, 7, &header, &body, &mut bytes);
             bytes.extend_from_slice(&body);
@@ -210,6 +211,13 @@ mod tests {
             bytes.extend_from_slice(&body);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
+            prop_assert!(decode(&bytes).is_none());
+        }
+
+        #[test]
+        fn sequences_have_an_end(header in header(), sequence in SEQUENCE_MAX + 1..=u64::MAX) {
+            let mut bytes = Vec::new();
+            encode_head(sequence, 0, &header, &[], &mut bytes);
             prop_assert!(decode(&bytes).is_none());
         }
 

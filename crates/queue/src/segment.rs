@@ -6,7 +6,7 @@
 //! `damaged/`; what a power cut left of records that were never confirmed is cut.
 
 use crate::QueueError;
-use crate::record::{self, Found, MAGIC, Positions};
+use crate::record::{self, Found, MAGIC, Positions, SEQUENCE_MAX};
 use disk::Disk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -124,7 +124,8 @@ pub(crate) fn file_name(sequence: u64) -> String {
 
 /// The sequence that a file is named by.
 pub(crate) fn named(path: &Path) -> u64 {
-    path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).unwrap_or(0)
+    let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+    number.filter(|number| *number <= SEQUENCE_MAX).unwrap_or(0)
 }
 
 /// The segment files of a folder, oldest first.

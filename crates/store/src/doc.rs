@@ -5,6 +5,7 @@
 
 use crate::index::{COLUMN_BYTES_MAX, Fields};
 use crate::mapping::{FieldType, Mapping};
+use crate::query::Value as Held;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::fmt::Write;
@@ -16,13 +17,53 @@ use tantivy::{DateTime, TantivyDocument};
 /// The field that names the values of an event that did not fit, as in Elasticsearch.
 const IGNORED: &str = "_ignored";
 
+/// What names and text of one source may take in memory. Each value has its whole dotted name, so
+/// a short source can have endless ones; what stands behind this much is found by words alone.
+const ARENA_BYTES_MAX: usize = 64 << 20;
+
+/// What an index holds of a document beside its source.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Indexed {
+    /// The text whose words are found: all values of `message`, with blanks between them.
+    pub message: Option<String>,
+    /// Its `@timestamp`, in nanoseconds UTC.
+    pub time: Option<i64>,
+    /// The other values with the dotted names of their fields, in the order of the source. Values
+    /// of `_ignored` name the fields of those that do not fit their type.
+    pub values: Vec<(String, Held)>,
+}
+
+/// What an index with these types of fields holds of a document, a JSON object. Fields that are
+/// new get their types; what is damaged is indexed up to the damage.
+pub fn indexed(mapping: &mut Mapping, source: &[u8]) -> Indexed {
+    let mut reader = SourceReader::default();
+    let Some(source) = reader.read(mapping, source) else { return Indexed::default() };
+    let values = reader.leaves.iter().map(|leaf| {
+        let value = match &leaf.value {
+            Stored::Text(text) => Held::Str(reader.text(source, text).to_owned()),
+            Stored::Int(value) => Held::Int(*value),
+            Stored::Float(value) => Held::Float(*value),
+            Stored::Bool(value) => Held::Bool(*value),
+            Stored::Date(value) => Held::Time(*value),
+        };
+        (reader.arena[leaf.name.clone()].to_owned(), value)
+    });
+    Indexed {
+        values: values.collect(),
+        message: reader.message(source).map(str::to_owned),
+        time: reader.time,
+    }
+}
+
 /// Reads sources, one after the other.
 #[derive(Default)]
 pub(crate) struct SourceReader {
     /// Names of fields and text that does not stand in the source as it is.
     arena: String,
     leaves: Vec<Leaf>,
-    message: Option<Text>,
+    message: Option<Message>,
+    /// The message where it is not one text of the source.
+    joined: String,
     time: Option<i64>,
 }
 
@@ -37,6 +78,12 @@ struct Leaf {
 enum Text {
     Source(Range<usize>),
     Arena(Range<usize>),
+}
+
+/// Where the message stands.
+enum Message {
+    Source(Range<usize>),
+    Joined,
 }
 
 enum Stored {
@@ -57,20 +104,34 @@ impl SourceReader {
         mapping: &mut Mapping,
         source: &[u8],
     ) -> Option<i64> {
+        let source = self.read(mapping, source)?;
+        if let Some(message) = self.message(source) {
+            entry.add_text(fields.message, message);
+        }
+        self.add_leaves(entry, fields.columns, source, false);
+        self.add_leaves(entry, fields.texts, source, true);
+        self.time
+    }
+
+    /// Takes a source apart and gives it back as text; none when it is not UTF-8.
+    fn read<'s>(&mut self, mapping: &mut Mapping, source: &'s [u8]) -> Option<&'s str> {
         self.arena.clear();
         self.leaves.clear();
+        self.joined.clear();
         (self.message, self.time) = (None, None);
         let source = std::str::from_utf8(source).ok()?;
         let name = 0..0;
         let walk = Walk { reader: self, mapping, source, name, depth: 0, is_root: true };
         // What is damaged behind its beginning is indexed up to there.
         let _ = walk.deserialize(&mut serde_json::Deserializer::from_str(source));
-        if let Some(message) = &self.message {
-            entry.add_text(fields.message, self.text(source, message));
-        }
-        self.add_leaves(entry, fields.columns, source, false);
-        self.add_leaves(entry, fields.texts, source, true);
-        self.time
+        Some(source)
+    }
+
+    fn message<'a>(&'a self, source: &'a str) -> Option<&'a str> {
+        Some(match self.message.as_ref()? {
+            Message::Source(range) => &source[range.clone()],
+            Message::Joined => &self.joined,
+        })
     }
 
     fn add_leaves(&self, entry: &mut TantivyDocument, field: Field, source: &str, in_texts: bool) {
@@ -161,8 +222,12 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let is_deep = self.depth > event::DEPTH_MAX;
         loop {
+            let is_beyond = self.depth > event::DEPTH_MAX || self.reader.arena.len() > ARENA_BYTES_MAX;
+            if is_beyond {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(());
+            }
             let from = self.reader.arena.len();
             if !self.is_root {
                 self.reader.arena.extend_from_within(self.name.clone());
@@ -170,10 +235,6 @@ impl<'de> Visitor<'de> for Walk<'_> {
             }
             if map.next_key_seed(Key(&mut self.reader.arena))?.is_none() {
                 return Ok(());
-            }
-            if is_deep {
-                map.next_value::<IgnoredAny>()?;
-                continue;
             }
             map.next_value_seed(Walk {
                 name: from..self.reader.arena.len(),
@@ -278,7 +339,7 @@ impl Walk<'_> {
             }
             "message" => {
                 mapping.learn("message", FieldType::Text);
-                reader.message(&value, place, self.source);
+                reader.add_message(&value, place, self.source);
                 return;
             }
             _ => {}
@@ -314,21 +375,18 @@ impl Walk<'_> {
 }
 
 impl SourceReader {
-    fn message(&mut self, value: &Scalar<'_>, place: Option<Text>, source: &str) {
-        if self.message.is_none()
-            && let Some(place) = place
-        {
-            self.message = Some(place);
-            return;
+    fn add_message(&mut self, value: &Scalar<'_>, place: Option<Text>, source: &str) {
+        match (self.message.take(), place) {
+            (None, Some(Text::Source(range))) => {
+                self.message = Some(Message::Source(range));
+                return;
+            }
+            (None, _) => {}
+            (Some(Message::Source(range)), _) => self.joined.extend([&source[range], " "]),
+            (Some(Message::Joined), _) => self.joined.push(' '),
         }
-        let before = self.message.take().map(|before| self.text(source, &before).to_owned());
-        let from = self.arena.len();
-        if let Some(before) = before {
-            self.arena.push_str(&before);
-            self.arena.push(' ');
-        }
-        let _ = write!(self.arena, "{value}");
-        self.message = Some(Text::Arena(from..self.arena.len()));
+        let _ = write!(self.joined, "{value}");
+        self.message = Some(Message::Joined);
     }
 }
 
@@ -454,29 +512,44 @@ mod tests {
 
     #[test]
     fn a_source_becomes_flat_leaves() {
-        let mut reader = SourceReader::default();
         let mut mapping = Mapping::default();
         mapping.learn("n", FieldType::Long);
         let source = r#"{"@timestamp":"1970-01-01T00:00:02Z","message":"a","b":{"c":[1,2],"d\n":"x\ty"},"n":"no","e":{},"f":null,"message":"é"}"#;
-        let mut entry = TantivyDocument::new();
-        let (_, fields) = crate::index::schema();
-        let time = reader.fill(&mut entry, &fields, &mut mapping, source.as_bytes());
-        assert_eq!(time, Some(2_000_000_000));
-        let leaves: Vec<String> = reader
-            .leaves
-            .iter()
-            .map(|leaf| {
-                let value = match &leaf.value {
-                    Stored::Text(text) => reader.text(source, text).to_owned(),
-                    Stored::Int(value) => value.to_string(),
-                    _ => panic!("nothing else stands there"),
-                };
-                format!("{}={value}", &reader.arena[leaf.name.clone()])
-            })
-            .collect();
-        assert_eq!(leaves, ["b.c=1", "b.c=2", "b.d\n=x\ty", "_ignored=n"]);
-        assert_eq!(reader.text(source, reader.message.as_ref().unwrap()), "a é");
+        let found = indexed(&mut mapping, source.as_bytes());
+        assert_eq!(found.time, Some(2_000_000_000));
+        let values: Vec<String> =
+            found.values.iter().map(|(name, value)| format!("{name}={}", value.text())).collect();
+        assert_eq!(values, ["b.c=1", "b.c=2", "b.d\n=x\ty", "_ignored=n"]);
+        assert_eq!(found.message.as_deref(), Some("a é"));
         let fields: Vec<&str> = mapping.0.keys().map(String::as_str).collect();
         assert_eq!(fields, ["@timestamp", "b.c", "b.d\n", "message", "n"]);
+    }
+
+    #[test]
+    fn messages_are_joined() {
+        #[track_caller]
+        fn check(source: &str, message: Option<&str>) {
+            assert_eq!(indexed(&mut Mapping::default(), source.as_bytes()).message.as_deref(), message);
+        }
+        check("{}", None);
+        check(r#"{"message":"a"}"#, Some("a"));
+        check(r#"{"message":"a\nb"}"#, Some("a\nb"));
+        check(r#"{"message":5}"#, Some("5"));
+        check(r#"{"message":["a",1.0,true,null,"é\t"]}"#, Some("a 1.0 true é\t"));
+        check(r#"{"message":["a\n"],"x":"y\n","message":"b","message":{"message":"c"}}"#, Some("a\n b"));
+    }
+
+    #[test]
+    fn a_small_source_takes_little_memory() {
+        let mut reader = SourceReader::default();
+        let mut held = |source: &str| {
+            reader.read(&mut Mapping::default(), source.as_bytes()).expect("text");
+            reader.arena.capacity() + reader.joined.capacity()
+        };
+        let many = |part: &str| vec![part; 100_000].join(",");
+        assert!(held(&format!("{{\"message\":[{}]}}", many("\"a\""))) < 1 << 20);
+        assert!(held(&format!("{{{}}}", many("\"message\":\"a\""))) < 4 << 20);
+        let name = "k".repeat(10_000);
+        assert!(held(&format!("{{\"{name}\":[{}]}}", many("{\"a\":1}"))) < 4 * ARENA_BYTES_MAX);
     }
 }

@@ -15,6 +15,7 @@ mod query;
 mod search;
 mod store;
 
+pub use doc::{Indexed, indexed};
 pub use mapping::{FieldType, Mapping};
 pub use query::{Query, SortKey, Value};
 pub use search::SortValue;

@@ -215,26 +215,31 @@ fn slices<'p>(paths: &'p [Vec<&'p str>]) -> Vec<&'p [&'p str]> {
     paths.iter().map(Vec::as_slice).collect()
 }
 
-/// What is left of the paths below a member; an empty one means the member itself.
+/// What is left of the paths below a member; an empty one means the member itself. Each stands
+/// there once: `**.**.**` leads everywhere in more ways than can be tried.
 fn step<'p>(paths: &[&'p [&'p str]], name: &str) -> Vec<&'p [&'p str]> {
     let mut below: Vec<&'p [&'p str]> = Vec::new();
+    let mut add = |path: &'p [&'p str]| {
+        if !below.contains(&path) {
+            below.push(path);
+        }
+    };
     for path in paths {
         let Some((first, rest)) = path.split_first() else { continue };
         if *first == "**" {
-            below.push(path);
+            add(path);
             if let Some((next, behind)) = rest.split_first()
                 && glob(next, name)
             {
-                below.push(behind);
+                add(behind);
             }
             if rest.is_empty() {
-                below.push(rest);
+                add(rest);
             }
         } else if glob(first, name) {
-            below.push(rest);
+            add(rest);
         }
     }
-    below.dedup();
     below
 }
 
@@ -312,5 +317,17 @@ mod tests {
         check("-hits", json!({"took": 1}));
         check("hits.hits,-**._source", json!({"hits": {"hits": [{"_id": "1"}, {"_id": "2"}]}}));
         check("none", json!({}));
+    }
+
+    #[test]
+    fn paths_of_many_stars_end() {
+        let mut answer = json!(1);
+        for _ in 0..60 {
+            answer = json!({ "a": answer });
+        }
+        let stars = "**.".repeat(40);
+        assert_eq!(filter_path(answer.clone(), &format!("{stars}zz")), json!({}));
+        assert_eq!(filter_path(answer.clone(), &format!("{stars}a")), answer);
+        assert_eq!(filter_path(answer.clone(), &format!("-{stars}zz")), answer);
     }
 }

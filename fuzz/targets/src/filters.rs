@@ -1,0 +1,252 @@
+//! Filters: an event stays an event, and two engines for one pattern agree.
+
+use crate::chunk;
+use crate::event::{empty, written};
+use event::{Batch, Span};
+use filters::{Filter, FilterConfig, Outcome};
+use serde_json::{Map, Value as Json, json};
+
+/// The clock that comes in: 2026-11-18 11:06:40.
+const NOW: i64 = 1_795_000_000_000_000_000;
+
+fn config(config: Json) -> Option<Filter> {
+    let config: FilterConfig = serde_json::from_value(config).expect("options of a filter");
+    config.build().ok()
+}
+
+/// A batch of one event, a line of these bytes.
+fn line(text: &[u8]) -> Batch {
+    let mut batch = empty();
+    batch.bytes_mut().extend_from_slice(text);
+    batch.push_line(Span::new(0, text.len()), 0);
+    batch
+}
+
+/// What a filter makes of a line: the event, as far as serde_json reads it, its time and what the
+/// filter says.
+fn applied(filter: &mut Filter, text: &[u8]) -> (Option<Map<String, Json>>, i64, Outcome) {
+    let mut batch = line(text);
+    let outcome = filter.apply(&mut batch.event_mut(0), NOW);
+    (written(&batch, 0), batch.view(0).time(), outcome)
+}
+
+/// Whatever the line, nothing fails, the event is JSON and has a message.
+pub fn auto(data: &[u8]) {
+    let mut filter = config(json!({"auto": {}})).expect("a filter without options");
+    let (event, _, outcome) = applied(&mut filter, data);
+    assert_eq!(outcome, Outcome::OK);
+    assert!(event.as_ref().is_none_or(|event| event.contains_key("message")), "{event:?}");
+    // What is recognised is recognised the same by a filter that has seen other lines.
+    assert_eq!(applied(&mut filter, data).0, event);
+    // A line that the store reads back as JSON can be recognised as it was.
+    let mut batch = line(data);
+    filter.apply(&mut batch.event_mut(0), NOW);
+    let mut record = Vec::new();
+    batch.encode(&mut record);
+    let mut again = Batch::new();
+    again.decode(&record).expect("what was encoded is decoded");
+    assert_eq!(written(&again, 0), event);
+}
+
+/// The fields are those that serde_json finds in the text, beside the text or in its place.
+pub fn json(data: &[u8]) {
+    let mut data = data;
+    let how = chunk::byte(&mut data);
+    let target = how & 1 != 0;
+    let mut options = Map::new();
+    if target {
+        options.insert("target".to_owned(), "x.y".into());
+    }
+    options.insert("remove_source".to_owned(), (how & 2 != 0).into());
+    let mut filter = config(json!({ "json": options })).expect("a filter");
+    let (event, _, outcome) = applied(&mut filter, data);
+    let Some(event) = event else { return };
+    let text = String::from_utf8_lossy(data).into_owned();
+    let mut expected = Map::from_iter([("message".to_owned(), Json::from(text))]);
+    if !outcome.ok {
+        assert_eq!(event, expected, "what failed changed nothing");
+    }
+    let Ok(value) = serde_json::from_slice::<Json>(data) else { return };
+    let own_names =
+        |object: &Map<String, Json>| object.keys().any(|name| name.starts_with('@') || name == "_@timestamp");
+    if !outcome.ok {
+        let shallow = data.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() < 60;
+        let takes = target || value.is_object();
+        assert!(!takes || !shallow || data.len() > 4_000, "{value} was refused");
+        return;
+    }
+    if how & 2 != 0 {
+        expected.shift_remove("message");
+    }
+    if target {
+        expected.insert("x".to_owned(), json!({ "y": value }));
+    } else if let Json::Object(object) = value {
+        if own_names(&object) {
+            return;
+        }
+        expected.extend(object);
+    }
+    assert_eq!(event, expected);
+}
+
+/// The pairs of plain `key=value` words are fields; whatever the text, every field comes of it.
+pub fn kv(data: &[u8]) {
+    let mut data = data;
+    let options = [
+        json!({}),
+        json!({"target": "t"}),
+        json!({"field_split": "&?", "prefix": "p_"}),
+        json!({"value_split": ":", "field_split": ",; "}),
+    ];
+    let which = usize::from(chunk::byte(&mut data)) % options.len();
+    let mut filter = config(json!({ "kv": options[which] })).expect("a filter");
+    let (event, _, outcome) = applied(&mut filter, data);
+    let Some(event) = event else { return };
+    let text = String::from_utf8_lossy(data);
+    if which == 0 && !text.contains(['"', '\u{FFFD}']) {
+        let pairs =
+            text.split(' ').filter_map(|word| word.split_once('=')).filter(|(key, _)| !key.is_empty());
+        let mut expected = Map::from_iter([("message".to_owned(), Json::from(&*text))]);
+        let (mut any, mut takes) = (false, true);
+        for (key, value) in pairs {
+            any = true;
+            if key == "@timestamp" {
+                takes &= event::time::parse_rfc3339(value.as_bytes()).is_some();
+            } else if expected.contains_key(key) || expected.len() < event::FIELDS_MAX {
+                expected.insert(key.to_owned(), value.into());
+            } else {
+                takes = false;
+            }
+        }
+        expected.shift_remove("@metadata");
+        let mut event = event.clone();
+        event.shift_remove("@metadata");
+        assert_eq!(event, expected);
+        assert_eq!(outcome.ok, any && takes);
+    }
+    if !outcome.ok && !data.contains(if which == 3 { &b':' } else { &b'=' }) {
+        assert_eq!(event.len(), 1, "no pair, no field");
+    }
+}
+
+/// The scanner and the regex find the same: the first line is a pattern, the others are texts.
+pub fn grok(data: &[u8]) {
+    let mut data = data;
+    let Ok(pattern) = std::str::from_utf8(chunk::line(&mut data)) else { return };
+    let Some(mut own) = config(json!({"grok": {"patterns": [pattern], "target": "t"}})) else { return };
+    // What looks ahead is left to the regex, and this looks at nothing.
+    let Some(mut regex) = config(json!({"grok": {"patterns": [format!("(?=){pattern}")], "target": "t"}}))
+    else {
+        return;
+    };
+    for text in data.split(|byte| *byte == b'\n').take(8) {
+        agree(&mut own, &mut regex, text, pattern);
+    }
+}
+
+#[track_caller]
+fn agree(own: &mut Filter, regex: &mut Filter, text: &[u8], pattern: &str) {
+    let (found, _, outcome) = applied(own, text);
+    let (expected, _, by_regex) = applied(regex, text);
+    // One of them may have given up.
+    if outcome.reason.is_none() && by_regex.reason.is_none() {
+        assert_eq!(outcome, by_regex, "{pattern}");
+        assert_eq!(found, expected, "{pattern}");
+    }
+}
+
+const PATTERNS: [&str; 14] = [
+    "%{COMBINEDAPACHELOG}",
+    "^%{COMMONAPACHELOG}",
+    "%{NGINXACCESS}$",
+    "%{SYSLOGLINE}",
+    "%{SYSLOGBASE} %{GREEDYDATA:m}",
+    "%{TIMESTAMP_ISO8601:t} %{LOGLEVEL:l} %{GREEDYDATA:m}",
+    "\\[%{HTTPDATE:d}\\] %{QS:q} %{GREEDYDATA:r}",
+    "%{NOTSPACE:a} %{DATA:b} \\[%{DATA:c}\\] \"%{DATA:d}\" %{NUMBER:e} %{NOTSPACE:f}%{DATA:g}$",
+    "%{IP:a}:%{POSINT:b} %{HOSTNAME:c} %{UUID:d}",
+    "^%{INT:a} %{DATA:b}$",
+    "%{NUMBER:a:int} %{NUMBER:b:float}(?: %{WORD:c})?",
+    "(?:%{IPORHOST:a}|%{QUOTEDSTRING:b}) *%{URIPATHPARAM:c}",
+    "%{MONTH:a} %{MONTHDAY:b} %{TIME:c} %{USER:d}@%{HOSTPORT:e}",
+    "%{DATA:a}=%{DATA:b}=x",
+];
+
+/// The same for patterns that people use: the first byte chooses one.
+pub fn grok_text(data: &[u8]) {
+    use std::cell::RefCell;
+    thread_local! {
+        /// Building takes much longer than matching.
+        static BUILT: RefCell<Vec<(Filter, Filter)>> = RefCell::new(
+            PATTERNS.iter().map(|pattern| {
+                let build = |pattern: String| config(json!({"grok": {"patterns": [pattern]}})).expect("a known pattern");
+                (build((*pattern).to_owned()), build(format!("(?=){pattern}")))
+            }).collect(),
+        );
+    }
+    let mut data = data;
+    let which = usize::from(chunk::byte(&mut data)) % PATTERNS.len();
+    BUILT.with_borrow_mut(|built| {
+        let (own, regex) = &mut built[which];
+        agree(own, regex, data, PATTERNS[which]);
+    });
+}
+
+/// Any format is a format or an error, and any text a time or none; what chrono writes by a
+/// format that says all of a time is read as this time again.
+pub fn date(data: &[u8]) {
+    let mut data = data;
+    let Ok(format) = std::str::from_utf8(chunk::line(&mut data)) else { return };
+    let zone = ["UTC", "Europe/Berlin", "-14:00"][usize::from(chunk::byte(&mut data)) % 3];
+    let options = json!({"source": "message", "formats": [format], "timezone": zone});
+    let Some(mut filter) = config(json!({ "date": options })) else { return };
+    let mut read = |text: &[u8]| {
+        let (_, time, outcome) = applied(&mut filter, text);
+        outcome.ok.then_some(time)
+    };
+    let Some(time) = read(data) else { return };
+    if !says_all(format) || zone != "UTC" {
+        return;
+    }
+    let printed = chrono::DateTime::from_timestamp_nanos(time).format(format).to_string();
+    // Digits beside digits may be read otherwise, and then do not fit.
+    if let Some(again) = read(printed.as_bytes()) {
+        assert_eq!(again, time, "{format}: {printed}");
+    }
+}
+
+/// Whether a format of `strptime` has all parts of a time, and only such as mean the same to
+/// chrono's writing.
+fn says_all(format: &str) -> bool {
+    let mut letters = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            continue;
+        }
+        match chars.next() {
+            Some('.') if chars.next() == Some('f') => letters.push('f'),
+            Some('%') => {}
+            Some(letter) if "YmdejHMSbBaATFRfz".contains(letter) => letters.push(letter),
+            _ => return false,
+        }
+    }
+    let has = |any: &str| letters.contains(|c| any.contains(c));
+    let date = has("F") || has("Y") && (has("j") || has("mbB") && has("de"));
+    date && (has("T") && has("f") || has("H") && has("M") && has("S") && has("f"))
+}
+
+/// Options of filters in any combination, as a config gives them, over a line: what cannot be
+/// built says so, and what can leaves an event.
+pub fn any(data: &[u8]) {
+    let mut data = data;
+    let Ok(config) = serde_json::from_slice::<FilterConfig>(chunk::line(&mut data)) else { return };
+    let Ok(mut filter) = config.build() else { return };
+    let mut batch = line(data);
+    // Filters behind others see objects; a text that is none is one event only.
+    let _ = batch.push_json(data, 1);
+    for index in 0..batch.len() {
+        filter.apply(&mut batch.event_mut(index), NOW);
+        written(&batch, index);
+    }
+}
