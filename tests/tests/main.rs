@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod http;
+mod kafka;
 mod pond;
 mod services;
 mod tidy;

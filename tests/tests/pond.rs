@@ -169,6 +169,35 @@ impl Pond {
         assert_eq!(ledger["pipelines"][0]["read"], read, "{ledger:#}");
     }
 
+    /// Waits until the program ends by itself, and fails when it ends badly.
+    pub(crate) fn wait_end(&mut self) {
+        let mut child = self.child.take().expect("a running program");
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if Instant::now() > until {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("it did not end; it said:\n{}", self.said());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(status.success(), "it ended with {status} and said:\n{}", self.said());
+    }
+
+    /// The dead letters of a stopped pond, as `dead-letters show` prints them.
+    pub(crate) fn dead_letters(&self) -> Vec<String> {
+        let output = Command::new(binary())
+            .args(["dead-letters", "show", "--data-dir"])
+            .arg(self.data())
+            .output()
+            .expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
     /// Sends SIGKILL and waits for the end.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -85,6 +85,32 @@ impl TlsConfig {
     }
 }
 
+/// What went wrong with TLS, and what to do about it.
+pub(crate) fn explain(error: &Error) -> String {
+    use rustls::AlertDescription as Alert;
+    let advice = match error {
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::ApplicationVerificationFailure,
+        ) => "; set tls.ca to the certificate of who made the server's",
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "; use a name that its certificate has, or set tls.verification to certificate",
+        Error::AlertReceived(
+            Alert::CertificateUnknown
+            | Alert::BadCertificate
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::CertificateExpired
+            | Alert::HandshakeFailure,
+        ) => "; the server does not take our certificate: see tls.cert and tls.key",
+        Error::InvalidMessage(_) => "; the server does not seem to speak TLS on this port",
+        _ => "",
+    };
+    format!("TLS: {error}{advice}")
+}
+
 fn wrong(path: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }

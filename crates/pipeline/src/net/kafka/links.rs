@@ -3,6 +3,7 @@
 //! Only looking up names and connecting, which may block, have a thread of their own meanwhile.
 
 use super::options::Cluster;
+use crate::net::tls;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -142,7 +143,7 @@ impl<T> Links<T> {
                 let pause = BACKOFF.after(failures, &mut self.chance);
                 self.rests.insert(broker, (failures, Instant::now() + pause));
                 if error.ends_with(CLOSED) {
-                    error.push_str(" before it answered: does it want TLS, or none?");
+                    error.push_str(" before it answered: does it want TLS?");
                 }
             }
             let waiting = link.waiting.into_iter().map(|(_, tag)| tag);
@@ -185,7 +186,13 @@ impl<T> Link<T> {
             return Ok(());
         };
         let named = |error: io::Error| format!("the broker {}:{}: {error}", address.host, address.port);
-        let wrong = |error: ConnectionError| error.to_string();
+        let wrong = |error: ConnectionError| match error {
+            // How an alert of TLS begins (RFC 8446, section 5.1).
+            ConnectionError::Frame { broker, bytes, .. } if bytes >> 16 == 0x1503 => {
+                format!("{broker} answers with TLS: does it want TLS?")
+            }
+            error => error.to_string(),
+        };
         loop {
             let mut progress = socket.write(connection).map_err(named)?;
             progress |= socket.read(connection).map_err(named)?;
@@ -313,7 +320,7 @@ impl Socket {
                 Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, CLOSED)),
                 Ok(_) => {
                     progress = true;
-                    tls.process_new_packets().map_err(io::Error::other)?;
+                    tls.process_new_packets().map_err(|error| io::Error::other(tls::explain(&error)))?;
                 }
                 Err(error) if is_for_later(&error) => {}
                 Err(error) => return Err(error),
