@@ -1,6 +1,7 @@
 //! Options of a cluster, the same for inputs and outputs.
 
 use crate::net::tls::TlsConfig;
+use crate::plan::Secret;
 use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -35,8 +36,8 @@ pub struct SaslConfig {
     #[serde(default)]
     pub user: String,
     /// The password.
-    #[serde(default)]
-    pub password: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
     /// For OAUTHBEARER: a file that holds the token; it is read for each session.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
@@ -95,7 +96,8 @@ impl ClusterConfig {
 impl SaslConfig {
     /// What to prove our identity with, new for each session.
     pub(crate) fn credentials(&self) -> Result<Credentials, String> {
-        let (user, password) = (self.user.clone(), self.password.clone());
+        let user = self.user.clone();
+        let password = self.password.as_ref().map_or("", Secret::expose).to_owned();
         let hash = match self.mechanism {
             SaslMechanism::Plain => return Ok(Credentials::Plain { user, password }),
             SaslMechanism::OauthBearer => {
@@ -163,12 +165,7 @@ mod tests {
     fn what_is_missing_is_named() {
         let with = |mechanism| ClusterConfig {
             brokers: vec!["a:1".into()],
-            sasl: Some(SaslConfig {
-                mechanism,
-                user: String::new(),
-                password: String::new(),
-                token_file: None,
-            }),
+            sasl: Some(SaslConfig { mechanism, user: String::new(), password: None, token_file: None }),
             ..ClusterConfig::default()
         };
         for (config, expected) in [
