@@ -1,9 +1,11 @@
 //! What is compiled once and run over an event: templates and conditions.
 
 mod condition;
+mod index;
 mod template;
 
 pub use condition::{Condition, ConditionError};
+pub use index::{IndexName, IndexNameError, NameError};
 pub use template::{Missing, Template, TemplateError};
 
 use event::{Event, Path, Value, View};

@@ -1,5 +1,14 @@
 //! Elasticsearch's `_bulk`: a body of one JSON object a line, an action and then its
 //! document, and an answer with an item for each action.
+//!
+//! A server reads bodies (`decode`) and writes answers (`encode_response`); a shipper writes
+//! bodies by [`Line`] and reads answers by [`Answer`].
+
+mod answer;
+mod line;
+
+pub use answer::{Answer, AnswerError, Outcome, Verdict, judge, read_error};
+pub use line::Line;
 
 use serde_json::{Map, Value, json};
 use std::fmt;

@@ -1,4 +1,7 @@
 //! Connections to servers.
 
+pub mod endpoint;
+pub(crate) mod hosts;
+pub(crate) mod http;
 pub mod kafka;
 pub mod tls;
