@@ -1,7 +1,8 @@
 //! The plan in words.
 
 use pipeline::inputs::InputConfig;
-use pipeline::outputs::{self, OutputConfig};
+use pipeline::net::endpoint::Endpoint;
+use pipeline::outputs::{self, OutputConfig, elasticsearch};
 use pipeline::plan::{Durability, FilterStep, InputPart, OutputPart, Pipeline, Plan, Step};
 use std::fmt::Write;
 
@@ -119,6 +120,21 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
     }
 }
 
+/// Which index or data stream, and where.
+fn elasticsearch_words(config: &elasticsearch::Config) -> String {
+    let hosts: Vec<String> = config
+        .endpoints
+        .iter()
+        // As it is shown, without the password.
+        .map(|text| Endpoint::parse(text).map_or_else(|_| "?".to_owned(), |endpoint| endpoint.to_string()))
+        .collect();
+    let place = match &config.data_stream {
+        Some(stream) => format!("data stream {}-{}-{}", stream.kind, stream.dataset, stream.namespace),
+        None => format!("index {}", config.index),
+    };
+    format!("{}, {place}", hosts.join(", "))
+}
+
 fn output(part: &OutputPart) -> String {
     match &part.when {
         Some(when) => format!("{}, when {when}", output_words(&part.output)),
@@ -131,6 +147,7 @@ pub(crate) fn output_words(config: &OutputConfig) -> String {
     match config {
         OutputConfig::Blackhole(_) => "nowhere".to_owned(),
         OutputConfig::Console(_) => "standard output".to_owned(),
+        OutputConfig::Elasticsearch(config) => elasticsearch_words(config),
         OutputConfig::File(config) => config.path.clone(),
         OutputConfig::Kafka(config) => format!("Kafka, topic {}", config.topic),
         OutputConfig::Store(config) => format!("the store, index {}", config.index),

@@ -44,7 +44,7 @@ impl IndexName {
         let template = Template::parse(text).map_err(IndexNameError::Template)?;
         let fixed = |text: &str| {
             let mut name = text.as_bytes().to_vec();
-            make_valid(&mut name, 0).map(|()| name).map_err(IndexNameError::Name)
+            check_index_name(&mut name, 0).map(|()| name).map_err(IndexNameError::Name)
         };
         if template.is_constant() {
             fixed(text)?;
@@ -56,7 +56,7 @@ impl IndexName {
     pub fn render(&self, event: &impl Look, out: &mut Vec<u8>) -> Result<(), NameError> {
         let from = out.len();
         match self.template.render_at(event, event.moment(), out) {
-            Ok(()) => make_valid(out, from),
+            Ok(()) => check_index_name(out, from),
             Err(missing) => {
                 out.truncate(from);
                 let fallback = self.fallback.as_ref().ok_or(NameError::Missing(missing))?;
@@ -86,8 +86,8 @@ impl fmt::Display for IndexNameError {
 }
 impl std::error::Error for IndexNameError {}
 
-/// Makes `out[from..]` lower case and checks it.
-fn make_valid(out: &mut Vec<u8>, from: usize) -> Result<(), NameError> {
+/// Makes `out[from..]` lower case, and checks that it may name an index or be a part of a name.
+pub fn check_index_name(out: &mut Vec<u8>, from: usize) -> Result<(), NameError> {
     if out[from..].is_ascii() {
         out[from..].make_ascii_lowercase();
     } else {

@@ -5,7 +5,7 @@ mod index;
 mod template;
 
 pub use condition::{Condition, ConditionError};
-pub use index::{IndexName, IndexNameError, NameError};
+pub use index::{IndexName, IndexNameError, NameError, check_index_name};
 pub use template::{Missing, Template, TemplateError};
 
 use event::{Event, Path, Value, View};

@@ -84,6 +84,7 @@ impl Reader<'_> {
         let built = match output {
             OutputConfig::File(config) => config.build().err(),
             OutputConfig::Console(config) => config.build().err(),
+            OutputConfig::Elasticsearch(config) => config.check().err(),
             OutputConfig::Store(config) => {
                 Template::parse(&config.index).err().map(|error| format!("option \"index\": {error}"))
             }

@@ -21,6 +21,9 @@ fn every_component_and_option_is_described() {
         de::names_of::<inputs::stdin::Config>(),
         de::names_of::<outputs::blackhole::Config>(),
         de::names_of::<outputs::console::Config>(),
+        de::names_of::<outputs::elasticsearch::Config>(),
+        de::names_of::<outputs::elasticsearch::DataStream>(),
+        de::names_of::<outputs::elasticsearch::Auth>(),
         de::names_of::<outputs::file::Config>(),
         de::names_of::<outputs::kafka::Config>(),
         de::names_of::<outputs::kafka::Acks>(),
@@ -43,6 +46,7 @@ fn every_component_and_option_is_described() {
         de::names_of::<filters::rename::Config>(),
         de::names_of::<filters::set::Config>(),
         de::names_of::<plan::QueueOptions>(),
+        de::names_of::<net::tls::TlsConfig>(),
     ];
     for name in components.into_iter().flatten() {
         assert!(

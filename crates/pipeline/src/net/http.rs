@@ -5,7 +5,7 @@
 //! before anything of the request was sent. A name is looked up for every new connection, so
 //! that a server that moved is found.
 
-use super::endpoint::Endpoint;
+use super::{endpoint::Endpoint, tls};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -144,7 +144,7 @@ impl Host {
             match &self.tls {
                 Some((connector, name)) => {
                     let stream = connector.connect(name.clone(), stream).await;
-                    handshake(stream.map_err(|error| format!("no TLS: {error}"))?).await
+                    handshake(stream.map_err(|error| tls_words(&error))?).await
                 }
                 None => handshake(stream).await,
             }
@@ -166,11 +166,21 @@ async fn handshake(
     Ok(sender)
 }
 
+/// Why there is no TLS, with what to do where it is known.
+fn tls_words(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    inner.map_or_else(|| format!("no TLS: {error}"), tls::explain)
+}
+
 /// An error and what it came of.
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
+        // With TLS 1.3 a server refuses our certificate only when it is sent to.
+        if let Some(inner) = error.downcast_ref::<rustls::Error>() {
+            return tls::explain(inner);
+        }
         text.push_str(": ");
         text.push_str(&error.to_string());
         source = error.source();

@@ -2,6 +2,7 @@
 
 pub mod blackhole;
 pub mod console;
+pub mod elasticsearch;
 mod encode;
 pub mod file;
 pub mod kafka;
@@ -124,6 +125,8 @@ pub enum OutputConfig {
     Blackhole(blackhole::Config),
     /// Writes to standard output.
     Console(console::Config),
+    /// Elasticsearch, OpenSearch, and whoever else takes `_bulk`.
+    Elasticsearch(Box<elasticsearch::Config>),
     /// Writes files.
     File(file::Config),
     /// Writes to topics of Kafka.
@@ -138,6 +141,7 @@ impl OutputConfig {
         Ok(match self {
             OutputConfig::Blackhole(_) => Box::new(blackhole::Blackhole),
             OutputConfig::Console(config) => Box::new(config.build()?),
+            OutputConfig::Elasticsearch(config) => Box::new(config.build()?),
             OutputConfig::File(config) => Box::new(config.build()?),
             OutputConfig::Kafka(config) => Box::new(config.build()?),
             OutputConfig::Store(config) => {

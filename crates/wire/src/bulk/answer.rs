@@ -57,10 +57,9 @@ impl<'a> Answer<'a> {
         .map_err(|error| wrong(error.to_string()))?;
         match (errors, items) {
             (None, None) => Err(wrong("it has neither [errors] nor [items]")),
-            (errors, items) => Ok(Self {
-                has_errors: errors.unwrap_or(true),
-                items: items.unwrap_or(Cow::Borrowed("[]")),
-            }),
+            (errors, items) => {
+                Ok(Self { has_errors: errors.unwrap_or(true), items: items.unwrap_or(Cow::Borrowed("[]")) })
+            }
         }
     }
 

@@ -33,11 +33,8 @@ impl Line<'_> {
             Kind::Delete => b"{\"delete\":{\"_index\":",
         });
         write_str(self.index, out);
-        let texts: [(&[u8], _); 3] = [
-            (b",\"_id\":", self.id),
-            (b",\"routing\":", self.routing),
-            (b",\"pipeline\":", self.pipeline),
-        ];
+        let texts: [(&[u8], _); 3] =
+            [(b",\"_id\":", self.id), (b",\"routing\":", self.routing), (b",\"pipeline\":", self.pipeline)];
         for (name, text) in texts {
             if let Some(text) = text {
                 out.extend_from_slice(name);

@@ -1,0 +1,708 @@
+//! Output `elasticsearch`: Elasticsearch 7 and 8, OpenSearch, and whoever else takes `_bulk`.
+//!
+//! Events are written into bodies as they come; several bodies are under way at once. An
+//! event counts as delivered when the server said so of its action. What passes (no server, 5xx,
+//! 429, a password that is wrong) is tried again for ever, the single actions that failed and
+//! no others, and is told as the output's trouble; what never passes (400) is refused with the
+//! server's reason. `flow` keeps the order of actions on one id, `shape` makes actions of
+//! events, `client` sends bodies, `conflict` renames fields that do not fit.
+//!
+//! A body is sent at once when none is under way, else when it is full or `linger` old: single
+//! events do not wait, and many events fill large bodies by themselves.
+
+mod client;
+mod conflict;
+mod flow;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use super::{Delivery, Letter, Output, OutputError, Refused, WRITE_WAIT_MAX};
+use crate::net::endpoint::Endpoint;
+use crate::net::hosts::{Hosts, Pick};
+use crate::net::http::{Answer, HttpError};
+use crate::net::tls::TlsConfig;
+use crate::plan::Secret;
+use crate::units::{Bytes, Time};
+use client::{Client, SendError};
+use flow::{Body, Fate, Flow, Outgoing};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use shape::Shape;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use wire::bulk::{self, Verdict, judge};
+
+/// Options of the output `elasticsearch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The servers: `https://user:password@host:9200/path`. They take turns.
+    pub endpoints: Vec<String>,
+    /// What they speak.
+    pub api_version: ApiVersion,
+    /// The index; fields and times may stand in it.
+    pub index: String,
+    /// The index of events that lack a field of `index`; none: they are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index_fallback: Option<String>,
+    /// A data stream in place of an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_stream: Option<DataStream>,
+    /// `index`, `create`, `update` or `delete`, or a template that gives one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The id: `event`, which is the same whenever an event is sent again, or a template; none:
+    /// the server makes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether an update stores a document that is not there yet.
+    pub upsert: bool,
+    /// What decides about the shard, a template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing: Option<String>,
+    /// The ingest pipeline, a template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// Parameters of every request, such as VictoriaLogs' `_msg_field`; a list is joined by commas.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, QueryValue>,
+    /// Headers of every request.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Secret>,
+    /// Who we are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Options of TLS, for endpoints with `https`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// How hard requests are compressed, 1 to 9; 0: not at all.
+    pub gzip_level: u32,
+    /// A body is full at this size.
+    pub bulk_bytes_max: Bytes,
+    /// A larger document is refused.
+    pub document_bytes_max: Bytes,
+    /// How many requests are under way at most.
+    pub in_flight_max: usize,
+    /// How long an event waits for others to share its request while one is under way.
+    pub linger: Time,
+    /// How long a connection may take.
+    pub connect_timeout: Time,
+    /// How long a request may take, the connection included.
+    pub request_timeout: Time,
+    /// The longest pause between two tries.
+    pub retry_pause_max: Time,
+    /// On a conflict with the mapping, the field is stored as text under its name and this
+    /// suffix; none: the event is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict_suffix: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            api_version: ApiVersion::Auto,
+            index: "logs-%Y.%m.%d".to_owned(),
+            index_fallback: None,
+            data_stream: None,
+            action: None,
+            id: None,
+            upsert: false,
+            routing: None,
+            pipeline: None,
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            auth: None,
+            tls: None,
+            gzip_level: 1,
+            bulk_bytes_max: Bytes(4 << 20),
+            document_bytes_max: Bytes(10 << 20),
+            in_flight_max: 4,
+            linger: Time(Duration::from_millis(200)),
+            connect_timeout: Time(Duration::from_secs(5)),
+            request_timeout: Time(Duration::from_secs(90)),
+            retry_pause_max: Time(Duration::from_secs(30)),
+            conflict_suffix: None,
+        }
+    }
+}
+
+/// What servers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiVersion {
+    /// Each is asked first what it is.
+    #[default]
+    Auto,
+    /// Elasticsearch 7, without asking.
+    V7,
+    /// Elasticsearch 8 or what speaks like it, without asking.
+    V8,
+    /// OpenSearch, without asking.
+    Opensearch,
+}
+
+/// A data stream, `TYPE-DATASET-NAMESPACE`. Each part may be a template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataStream {
+    /// Such as `logs`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where the events are from.
+    pub dataset: String,
+    /// Whose they are.
+    pub namespace: String,
+    /// Whether an event's own fields `data_stream.*` come first.
+    pub auto_routing: bool,
+    /// Whether these fields are set as they were used.
+    pub sync_fields: bool,
+}
+
+impl Default for DataStream {
+    fn default() -> Self {
+        Self {
+            kind: "logs".to_owned(),
+            dataset: "generic".to_owned(),
+            namespace: "default".to_owned(),
+            auto_routing: true,
+            sync_fields: true,
+        }
+    }
+}
+
+/// How the output says who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// A user and a password.
+    Basic(Basic),
+    /// `id:key`, or both in base64 as Elasticsearch shows them.
+    ApiKey(Secret),
+    /// A token.
+    Bearer(Secret),
+}
+
+/// A user and a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Basic {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// The value of a parameter, a list joined by commas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct QueryValue(pub String);
+
+impl<'de> Deserialize<'de> for QueryValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = QueryValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, a number, a boolean or a list of texts")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<QueryValue, E> {
+                Ok(QueryValue(value.to_owned()))
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<QueryValue, E> {
+                Ok(QueryValue(value.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<QueryValue, E> {
+                Ok(QueryValue(value.to_string()))
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<QueryValue, E> {
+                Ok(QueryValue(value.to_string()))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<QueryValue, A::Error> {
+                let mut texts: Vec<String> = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(QueryValue(texts.join(",")))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+const AT_ONCE_MAX: usize = 64;
+/// The first pause after a request failed.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Bodies do not become smaller than this, whatever the server says.
+const BULK_BYTES_MIN: usize = 16 << 10;
+/// How many fields of one event are renamed at most.
+const RENAMES_MAX: u8 = 8;
+/// So much of an answer is repeated in an alarm.
+const WORDS_MAX: usize = 300;
+
+impl Config {
+    /// Checks the options without looking at files; an error names the option.
+    pub fn check(&self) -> Result<(), String> {
+        self.parsed_endpoints()?;
+        Shape::new(self)?;
+        if !(1..=AT_ONCE_MAX).contains(&self.in_flight_max) {
+            return Err(format!("option \"in_flight_max\": expected 1 to {AT_ONCE_MAX}"));
+        }
+        if self.gzip_level > 9 {
+            return Err("option \"gzip_level\": expected 0 to 9".to_owned());
+        }
+        if self.bulk_bytes_max.0 == 0 {
+            return Err("option \"bulk_bytes_max\": expected more than 0".to_owned());
+        }
+        if self.conflict_suffix.as_ref().is_some_and(String::is_empty) {
+            return Err("option \"conflict_suffix\": expected text, such as _text".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The output that these options describe; reads the files of `tls`.
+    pub fn build(&self) -> Result<Elasticsearch, String> {
+        self.check()?;
+        let client = Arc::new(Client::new(self)?);
+        let (sender, receiver) = channel();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(4)
+            .thread_name("net:bulk")
+            .enable_all()
+            .build()
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok(Elasticsearch {
+            shape: Shape::new(self)?,
+            flow: Flow::new(),
+            hosts: Hosts::new(client.hosts()),
+            client,
+            runtime: Some(runtime),
+            sender,
+            receiver,
+            bulk_bytes: usize::try_from(self.bulk_bytes_max.0).unwrap_or(usize::MAX),
+            linger: self.linger.0,
+            in_flight_max: self.in_flight_max,
+            window: self.in_flight_max,
+            pause_max: self.retry_pause_max.0.max(PAUSE_FIRST),
+            conflict_suffix: self.conflict_suffix.clone(),
+            letters: Vec::new(),
+            trouble: None,
+            told: 0,
+        })
+    }
+
+    fn parsed_endpoints(&self) -> Result<Vec<Endpoint>, String> {
+        if self.endpoints.is_empty() {
+            return Err("\"endpoints\" is missing: at least one, such as http://127.0.0.1:9200".to_owned());
+        }
+        let parse =
+            |text: &String| Endpoint::parse(text).map_err(|error| format!("option \"endpoints\": {error}"));
+        self.endpoints.iter().map(parse).collect()
+    }
+}
+
+/// The output.
+pub struct Elasticsearch {
+    shape: Shape,
+    flow: Flow,
+    hosts: Hosts,
+    client: Arc<Client>,
+    /// There until the drop.
+    runtime: Option<Runtime>,
+    sender: Sender<Done>,
+    receiver: Receiver<Done>,
+    /// A body is full at this size; smaller than the option once a server found one too large.
+    bulk_bytes: usize,
+    linger: Duration,
+    in_flight_max: usize,
+    /// How many requests may be under way now: one after a failure, more with each success.
+    window: usize,
+    pause_max: Duration,
+    conflict_suffix: Option<String>,
+    letters: Vec<Letter>,
+    /// What keeps the server from taking events, while it does.
+    trouble: Option<String>,
+    /// What was said to be settled last.
+    told: u64,
+}
+
+/// A request that ended.
+struct Done {
+    number: u64,
+    host: usize,
+    result: Result<Answer, SendError>,
+}
+
+/// Tells the end of a request, even if its task ends without any.
+struct Teller {
+    sender: Sender<Done>,
+    done: Option<Done>,
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            // Nobody listens once the output is gone.
+            let _ = self.sender.send(done);
+        }
+    }
+}
+
+impl Output for Elasticsearch {
+    fn write(&mut self, delivery: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError> {
+        let until = Instant::now() + WRITE_WAIT_MAX;
+        self.turn();
+        while !self.has_room() {
+            if !self.wait(until) {
+                return Err(OutputError::Full);
+            }
+        }
+        let now = Instant::now();
+        for (sequence, event) in delivery.events() {
+            if let Err(reason) = self.shape.put(&event, sequence, now, &mut self.flow) {
+                refused.push(Refused { sequence, reason });
+            }
+            if self.flow.building_bytes() >= self.bulk_bytes {
+                self.flow.seal(now);
+                self.send(now);
+            }
+        }
+        self.turn();
+        Ok(())
+    }
+
+    fn settled(&mut self, idle: bool, refused: &mut Vec<Letter>) -> Result<u64, OutputError> {
+        self.turn();
+        if idle && self.flow.under_way() > 0 {
+            self.wait(Instant::now() + WRITE_WAIT_MAX);
+        }
+        refused.append(&mut self.letters);
+        let settled = self.flow.oldest().unwrap_or(u64::MAX);
+        match &self.trouble {
+            // What is settled all the same is said first.
+            Some(trouble) if settled == self.told => Err(OutputError::Server(trouble.clone())),
+            _ => {
+                self.told = settled;
+                Ok(settled)
+            }
+        }
+    }
+}
+
+impl Elasticsearch {
+    /// Takes what was answered, and sends what may be sent.
+    fn turn(&mut self) {
+        while let Ok(done) = self.receiver.try_recv() {
+            self.done(done);
+        }
+        self.send(Instant::now());
+    }
+
+    /// Waits for an answer, or for the time at which something may be sent; says whether there
+    /// was any of these before `until`.
+    fn wait(&mut self, until: Instant) -> bool {
+        let now = Instant::now();
+        let next = match self.flow.under_way() < self.window {
+            true => self.flow.next_ready().filter(|next| *next > now),
+            false => None,
+        };
+        let wake = next.map_or(until, |next| next.min(until));
+        match self.receiver.recv_timeout(wake.saturating_duration_since(now)) {
+            Ok(done) => self.done(done),
+            Err(RecvTimeoutError::Timeout) if wake < until => {}
+            Err(_) => return false,
+        }
+        self.turn();
+        true
+    }
+
+    /// As many bodies as may be under way and one more to be filled, and no pile of actions that
+    /// wait for one id.
+    fn has_room(&self) -> bool {
+        let (all, behind) = self.flow.bytes();
+        all <= self.bulk_bytes.saturating_mul(self.in_flight_max + 1) && behind <= self.bulk_bytes
+    }
+
+    fn send(&mut self, now: Instant) {
+        while self.flow.under_way() < self.window {
+            let outgoing = match self.flow.send(now) {
+                Some(outgoing) => outgoing,
+                None if self.is_due(now) => {
+                    self.flow.seal(now);
+                    continue;
+                }
+                None => return,
+            };
+            match self.hosts.pick(now) {
+                Pick::Host(host) => self.start(outgoing, host),
+                Pick::Wait(until) => {
+                    self.flow.unsend(outgoing.number, until);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the body that is being built is to be sent.
+    fn is_due(&self, now: Instant) -> bool {
+        let Some(begun) = self.flow.begun() else { return false };
+        let is_quiet = self.flow.under_way() == 0 && self.trouble.is_none();
+        is_quiet || self.flow.building_bytes() >= self.bulk_bytes || begun + self.linger <= now
+    }
+
+    fn start(&self, Outgoing { number, body }: Outgoing, host: usize) {
+        let Some(runtime) = &self.runtime else { return };
+        let client = self.client.clone();
+        let given_up = HttpError::Lost("the request was given up".to_owned()).into();
+        let done = Done { number, host, result: Err(given_up) };
+        let mut teller = Teller { sender: self.sender.clone(), done: Some(done) };
+        runtime.spawn(async move {
+            let result = client.bulk(host, body).await;
+            if let Some(done) = &mut teller.done {
+                done.result = result;
+            }
+        });
+    }
+
+    /// A request ended.
+    fn done(&mut self, Done { number, host, result }: Done) {
+        let now = Instant::now();
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                let is_uncertain = matches!(&error, SendError::Http(HttpError::Lost(_)));
+                self.hosts.failed(host, now, fastrand::f64());
+                let text = match &error {
+                    SendError::Unfit(reason) => format!("{}: {reason}", self.client.name(host)),
+                    SendError::Http(error) => {
+                        format!("cannot reach {}: {error}; it is tried again", self.client.name(host))
+                    }
+                };
+                // Another host may take it at once.
+                self.flow.again(number, now, is_uncertain);
+                if self.hosts.are_all_gone() {
+                    self.window = 1;
+                    self.trouble = Some(text);
+                } else {
+                    tracing::debug!(error = text, "a host is left alone for a while");
+                }
+                return;
+            }
+        };
+        match answer.status {
+            200..=299 => {
+                self.hosts.answered(host);
+                self.taken(number, host, &answer, now);
+            }
+            413 => {
+                self.hosts.answered(host);
+                self.too_large(number, host, &answer, now);
+            }
+            400 if is_about_the_body(&answer.body) => {
+                self.hosts.answered(host);
+                self.bisect(number, &words_of(&answer), now);
+            }
+            status => {
+                if status >= 500 {
+                    self.hosts.failed(host, now, fastrand::f64());
+                } else {
+                    self.hosts.answered(host);
+                }
+                let pause =
+                    self.pause(number).max(answer.retry_after.unwrap_or_default().min(self.pause_max));
+                self.flow.again(number, now + pause, false);
+                self.window = 1;
+                let (name, words) = (self.client.name(host), words_of(&answer));
+                self.trouble = Some(format!("{name} answers {words}; {}", advice(status)));
+            }
+        }
+    }
+
+    /// The server looked at each action.
+    fn taken(&mut self, number: u64, host: usize, answer: &Answer, now: Instant) {
+        let Some(body) = self.flow.body(number) else { return };
+        let read = match bulk::Answer::read(&answer.body) {
+            Ok(read) if !read.has_errors => None,
+            Ok(read) => Some(self.fates(number, &body, &read)),
+            Err(error) => Some(Err(error.to_string())),
+        };
+        drop(body);
+        match read {
+            None => {
+                self.flow.delivered(number, now);
+                self.is_well();
+            }
+            Some(Ok((fates, None))) => {
+                self.flow.answered(number, &fates, now, now);
+                self.is_well();
+            }
+            Some(Ok((fates, Some(words)))) => {
+                let retry_at = now + self.pause(number);
+                self.flow.answered(number, &fates, now, retry_at);
+                self.window = (self.window / 2).max(1);
+                let name = self.client.name(host);
+                self.trouble = Some(format!("{name} puts off actions, {words}; they are tried again"));
+            }
+            Some(Err(error)) => {
+                let pause = self.pause(number);
+                self.flow.again(number, now + pause, true);
+                self.window = 1;
+                let name = self.client.name(host);
+                self.trouble = Some(format!(
+                    "{name} answers what is not an answer to _bulk ({error}); see whether the endpoint is right"
+                ));
+            }
+        }
+    }
+
+    fn is_well(&mut self) {
+        self.trouble = None;
+        self.window = (self.window + 1).min(self.in_flight_max);
+    }
+
+    /// What becomes of each action, and why those that are put off are; refusals are kept.
+    fn fates(
+        &mut self,
+        number: u64,
+        body: &Body,
+        answer: &bulk::Answer<'_>,
+    ) -> Result<(Vec<Fate>, Option<String>), String> {
+        let is_again = self.shape.has_event_ids() || self.flow.is_uncertain(number);
+        let (mut fates, mut letters, mut put_off) =
+            (Vec::with_capacity(body.actions.len()), Vec::new(), None);
+        let mut count = 0;
+        let suffix = self.conflict_suffix.as_deref();
+        answer
+            .items(|item| {
+                count += 1;
+                let Some(action) = body.actions.get(fates.len()) else { return };
+                let words = || format!("{} {}: {}", item.status, item.kind, item.reason);
+                let fate = match judge(action.kind, &item) {
+                    Verdict::Delivered => Fate::Delivered,
+                    // It came with a try whose answer was lost, or before a crash.
+                    Verdict::Exists if is_again => Fate::Delivered,
+                    Verdict::Retry => {
+                        put_off.get_or_insert_with(words);
+                        Fate::Retry
+                    }
+                    Verdict::Exists | Verdict::Refused => {
+                        let changed = suffix
+                            .filter(|_| item.status == 400 && action.renames < RENAMES_MAX)
+                            .and_then(|suffix| {
+                                conflict::renamed(body.event(action), conflict::field(&item.reason)?, suffix)
+                            });
+                        changed.map_or_else(
+                            || {
+                                letters.push(letter(body, action, words()));
+                                Fate::Refused
+                            },
+                            Fate::Changed,
+                        )
+                    }
+                };
+                fates.push(fate);
+            })
+            .map_err(|error| error.to_string())?;
+        if count != body.actions.len() {
+            return Err(format!("it has {count} items for {} actions", body.actions.len()));
+        }
+        self.letters.append(&mut letters);
+        Ok((fates, put_off))
+    }
+
+    /// The request is larger than the server takes, or a proxy before it.
+    fn too_large(&mut self, number: u64, host: usize, answer: &Answer, now: Instant) {
+        let Some(body) = self.flow.body(number) else { return };
+        if body.actions.len() > 1 {
+            let smaller = (body.text.len() / 2).max(BULK_BYTES_MIN);
+            if smaller < self.bulk_bytes {
+                let (name, bytes) = (self.client.name(host), body.text.len());
+                tracing::warn!(host = name, bytes, smaller, "a server finds a request too large");
+                self.bulk_bytes = smaller;
+            }
+        }
+        drop(body);
+        self.bisect(number, &words_of(answer), now);
+    }
+
+    /// Something in the body is refused as a whole: halves are tried, down to the one event.
+    fn bisect(&mut self, number: u64, words: &str, now: Instant) {
+        let Some(body) = self.flow.body(number) else { return };
+        self.trouble = None;
+        match body.actions.as_slice() {
+            [action] => {
+                self.letters.push(letter(&body, action, words.to_owned()));
+                drop(body);
+                self.flow.answered(number, &[Fate::Refused], now, now);
+            }
+            _ => {
+                drop(body);
+                self.flow.split(number, now);
+            }
+        }
+    }
+
+    /// The pause before the next try: longer each time, and never the same for two of us.
+    fn pause(&self, number: u64) -> Duration {
+        let longest = PAUSE_FIRST.saturating_mul(1 << self.flow.attempts(number).min(16)).min(self.pause_max);
+        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+impl Drop for Elasticsearch {
+    fn drop(&mut self) {
+        // What is under way is given again by the queue.
+        if let Some(runtime) = mem::take(&mut self.runtime) {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn letter(body: &Body, action: &flow::Action, reason: String) -> Letter {
+    let event = String::from_utf8_lossy(body.event(action)).into_owned();
+    Letter { sequence: action.sequence, reason, event }
+}
+
+/// Whether a 400 is the server's word on what is in the body, as of an id that is too long, and
+/// not on the request: a parameter that it does not know, or a proxy that wants TLS.
+fn is_about_the_body(answer: &[u8]) -> bool {
+    let Ok(answer) = serde_json::from_slice::<serde_json::Value>(answer) else { return false };
+    let reason = answer["error"]["reason"].as_str().unwrap_or_default();
+    answer["error"]["type"].is_string() && !reason.contains("unrecognized parameter")
+}
+
+/// The status and the reason of an answer, for people.
+fn words_of(answer: &Answer) -> String {
+    let text = String::from_utf8_lossy(&answer.body);
+    let error = serde_json::from_slice::<serde_json::Value>(&answer.body).ok();
+    let error = error.as_ref().map(|body| &body["error"]).filter(|error| error.is_object());
+    let reason = match error.and_then(|error| bulk::read_error(&error.to_string()).map(own)) {
+        Some((kind, reason)) => format!("{kind}: {reason}"),
+        None => text.split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    let reason: String = reason.chars().take(WORDS_MAX).collect();
+    if reason.is_empty() { answer.status.to_string() } else { format!("{} ({reason})", answer.status) }
+}
+
+fn own((kind, reason): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)) -> (String, String) {
+    (kind.into_owned(), reason.into_owned())
+}
+
+/// What to do about a status that is not the events' fault.
+fn advice(status: u16) -> &'static str {
+    match status {
+        401 => "see the option \"auth\"; it is tried again",
+        403 => "give this user the right to write; it is tried again",
+        404 | 405 => "there is no _bulk: see the path of the endpoint; it is tried again",
+        429 => "it is slowed down and tried again",
+        300..=399 => "name the address that it leads to in \"endpoints\"; it is tried again",
+        400 => "see \"query\", \"headers\" and the endpoint; it is tried again",
+        _ => "it is tried again",
+    }
+}
