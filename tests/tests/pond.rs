@@ -108,6 +108,11 @@ impl Pond {
         self.address = said;
     }
 
+    /// `HOST:PORT` of the API.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Everything that the program printed so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().expect("a lock").clone()

@@ -46,7 +46,6 @@ fn every_component_and_option_is_described() {
         de::names_of::<filters::rename::Config>(),
         de::names_of::<filters::set::Config>(),
         de::names_of::<plan::QueueOptions>(),
-        de::names_of::<net::tls::TlsConfig>(),
     ];
     for name in components.into_iter().flatten() {
         assert!(

@@ -502,7 +502,7 @@ mod tests {
             let mut step = |flow: &mut Flow, sent: &mut Vec<Outgoing>, what: u8, seed: u8| {
                 match what {
                     0 | 1 => {
-                        let key = (seed % 3 != 0).then_some(u128::from(seed % 4));
+                        let key = (!seed.is_multiple_of(3)).then_some(u128::from(seed % 4));
                         put(flow, sequence, key, now);
                         sequence += 1;
                     }

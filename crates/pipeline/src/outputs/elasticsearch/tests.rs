@@ -40,12 +40,15 @@ enum Reply {
     Fails(Vec<usize>, u16, Value),
 }
 
+/// Why an item fails, if it does: a status and an error.
+type Judge = Box<dyn FnMut(&Value) -> Option<(u16, Value)> + Send>;
+
 #[derive(Default)]
 struct State {
     /// What is done with the next requests; well when there is nothing.
     script: VecDeque<Reply>,
-    /// Decides about each item instead, by its document: a status, if it fails.
-    judge: Option<Box<dyn FnMut(&Value) -> Option<(u16, Value)> + Send>>,
+    /// Decides about each item instead, by its document.
+    judge: Option<Judge>,
     bytes_max: Option<usize>,
     /// Documents by index and id.
     docs: HashMap<(String, String), Value>,
@@ -684,11 +687,11 @@ fn options_that_are_wrong_are_named() {
         (json!({"endpoints": ["es"], "bulk_bytes_max": 0}), "option \"bulk_bytes_max\""),
         (json!({"endpoints": ["es"], "conflict_suffix": ""}), "option \"conflict_suffix\""),
         (json!({"endpoints": ["es"], "headers": {"a b": "c"}}), "option \"headers\""),
-        (json!({"endpoints": ["https://es"], "tls": {"cert": "/no/such"}}), "option \"tls\": \"cert\" and \"key\" belong together"),
         (
-            json!({"endpoints": ["https://es"], "tls": {"ca": "/no/such"}}),
-            "option \"tls\": /no/such",
+            json!({"endpoints": ["https://es"], "tls": {"cert": "/no/such"}}),
+            "option \"tls\": \"cert\" and \"key\" belong together",
         ),
+        (json!({"endpoints": ["https://es"], "tls": {"ca": "/no/such"}}), "option \"tls\": /no/such"),
     ] {
         let config: Config = serde_json::from_value(options.clone()).unwrap();
         let error = config.build().err().unwrap_or_default();

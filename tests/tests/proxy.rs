@@ -1,0 +1,130 @@
+//! A TCP proxy before a server, which does harm when it is told to.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// What is done with connections, those that are there already included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Everything goes through.
+    Pass,
+    /// Connections are closed as soon as anything comes.
+    Cut,
+    /// Requests go through, and the connection is closed when the answer comes.
+    LoseAnswers,
+    /// The server is not asked: each request is answered with this status.
+    Answer(u16),
+    /// Everything goes through, each piece of up to 64 KiB so much later.
+    Delay(Duration),
+}
+
+/// The proxy; its threads end with the process.
+pub(crate) struct Proxy {
+    address: String,
+    mode: Arc<Mutex<Mode>>,
+}
+
+impl Proxy {
+    /// Listens on a free port, for the server at `HOST:PORT`.
+    pub(crate) fn start(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let mode = Arc::new(Mutex::new(Mode::Pass));
+        let (shared, server) = (mode.clone(), server.to_owned());
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (mode, server) = (shared.clone(), server.clone());
+                // Whatever goes wrong with a connection ends this connection.
+                thread::spawn(move || drop(serve(client, &server, &mode)));
+            }
+        });
+        Self { address, mode }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        *self.mode.lock().expect("a lock") = mode;
+    }
+}
+
+fn serve(client: TcpStream, server: &str, mode: &Arc<Mutex<Mode>>) -> io::Result<()> {
+    let server = TcpStream::connect(server)?;
+    let (from_server, to_client, answers) = (server.try_clone()?, client.try_clone()?, mode.clone());
+    let back = thread::spawn(move || carry(from_server, to_client, &answers, true));
+    let result = carry(client, server, mode, false);
+    let _ = back.join();
+    result
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, mode: &Mutex<Mode>, is_answer: bool) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let result = loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(count) => count,
+            Err(error) => break Err(error),
+        };
+        let now = mode.lock().expect("a lock").clone();
+        match now {
+            Mode::Cut => break Ok(()),
+            Mode::LoseAnswers if is_answer => break Ok(()),
+            Mode::Answer(status) if !is_answer => {
+                // The rest of the request is not read: the connection cannot be used again.
+                let body = "{\"error\":\"by the proxy\"}";
+                let length = body.len();
+                write!(
+                    from,
+                    "HTTP/1.1 {status} Told\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                )?;
+                from.shutdown(Shutdown::Write)?;
+                // Closed at once with bytes unread, the answer would be lost by a reset.
+                from.set_read_timeout(Some(Duration::from_secs(1)))?;
+                while from.read(&mut buffer).is_ok_and(|count| count > 0) {}
+                break Ok(());
+            }
+            Mode::Delay(pause) => thread::sleep(pause),
+            _ => {}
+        }
+        if let Err(error) = to.write_all(&buffer[..count]) {
+            break Err(error);
+        }
+    };
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+    result
+}
+
+#[test]
+fn harm_is_done_when_it_is_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let echo = listener.local_addr().expect("an address").to_string();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut buffer = [0; 64];
+            while let Ok(count @ 1..) = client.read(&mut buffer) {
+                let _ = client.write_all(&buffer[..count]);
+            }
+        }
+    });
+    let proxy = Proxy::start(&echo);
+    let ask = |mode: Mode| {
+        proxy.set(mode);
+        let mut stream = TcpStream::connect(proxy.address()).expect("the proxy");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        stream.write_all(b"hello").expect("a socket");
+        let mut answer = [0; 12];
+        let count = stream.read(&mut answer).unwrap_or(0);
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    };
+    assert_eq!(ask(Mode::Pass), "hello");
+    assert_eq!(ask(Mode::Cut), "");
+    assert_eq!(ask(Mode::LoseAnswers), "");
+    assert_eq!(ask(Mode::Answer(503)), "HTTP/1.1 503");
+    assert_eq!(ask(Mode::Delay(Duration::from_millis(5))), "hello");
+}
