@@ -12,6 +12,7 @@ mod many_files;
 mod measure;
 mod pond;
 mod rows;
+mod sink;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use crate::corpus;
 use crate::latency;
 use crate::measure::{self, Cost, cpu_of};
+use crate::sink::Sink;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ struct Row {
     budget: f64,
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 11] = [
     Row {
         name: "file → blackhole",
         corpus: "plain",
@@ -64,6 +65,20 @@ const ROWS: [Row; 9] = [
         lines: 2_000_000,
         config: "queue: none\nfilters: [{grok: {patterns: ['%{COMBINEDAPACHELOG}']}}]\noutputs: {o: {file: {path: OUT}}}",
         budget: 1.0,
+    },
+    Row {
+        name: "file → bulk",
+        corpus: "plain",
+        lines: 2_000_000,
+        config: "queue: none\noutputs: {o: {elasticsearch: {endpoints: [SINK], gzip_level: 0}}}",
+        budget: 0.9,
+    },
+    Row {
+        name: "file → bulk, gzip",
+        corpus: "plain",
+        lines: 2_000_000,
+        config: "queue: none\noutputs: {o: {elasticsearch: {endpoints: [SINK], gzip_level: 1}}}",
+        budget: 2.0,
     },
     Row {
         name: "file → queue → blackhole",
@@ -254,10 +269,12 @@ fn run_pipeline(
     let work = tempfile::tempdir_in(folder)?;
     let out = work.path().join("out");
     let config = work.path().join("logpond.yaml");
+    let sink = if row.config.contains("SINK") { Some(Sink::start()?) } else { None };
+    let address = sink.as_ref().map_or("", Sink::address);
     let text = format!(
         "workers: {workers}\ninputs: {{i: {{file: {{paths: [{}]}}}}}}\n{}\n",
         folder.join(corpus).display(),
-        row.config.replace("OUT", &out.display().to_string())
+        row.config.replace("OUT", &out.display().to_string()).replace("SINK", &format!("'{address}'"))
     );
     fs::write(&config, text)?;
     let own = std::env::current_exe()?;
@@ -271,7 +288,11 @@ fn run_pipeline(
     command.args(["--log-level", "error", "run", "--until-idle", "-c"]).arg(&config);
     command.arg("--data-dir").arg(work.path().join("data"));
     let cost = measure::run(command)?;
-    let arrived = if out.exists() { Some(count_lines(&out)?) } else { None };
+    let arrived = match sink {
+        Some(sink) => sink.events(),
+        None if out.exists() => Some(count_lines(&out)?),
+        None => None,
+    };
     Ok((cost, arrived))
 }
 

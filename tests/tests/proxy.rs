@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -24,7 +25,13 @@ pub(crate) enum Mode {
 /// The proxy; its threads end with the process.
 pub(crate) struct Proxy {
     address: String,
-    mode: Arc<Mutex<Mode>>,
+    state: Arc<State>,
+}
+
+struct State {
+    mode: Mutex<Mode>,
+    /// How often harm was done in this mode.
+    done: AtomicU64,
 }
 
 impl Proxy {
@@ -32,16 +39,16 @@ impl Proxy {
     pub(crate) fn start(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let mode = Arc::new(Mutex::new(Mode::Pass));
-        let (shared, server) = (mode.clone(), server.to_owned());
+        let state = Arc::new(State { mode: Mutex::new(Mode::Pass), done: AtomicU64::new(0) });
+        let (shared, server) = (state.clone(), server.to_owned());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (mode, server) = (shared.clone(), server.clone());
+                let (state, server) = (shared.clone(), server.clone());
                 // Whatever goes wrong with a connection ends this connection.
-                thread::spawn(move || drop(serve(client, &server, &mode)));
+                thread::spawn(move || drop(serve(client, &server, &state)));
             }
         });
-        Self { address, mode }
+        Self { address, state }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -49,20 +56,27 @@ impl Proxy {
     }
 
     pub(crate) fn set(&self, mode: Mode) {
-        *self.mode.lock().expect("a lock") = mode;
+        let mut now = self.state.mode.lock().expect("a lock");
+        *now = mode;
+        self.state.done.store(0, Ordering::SeqCst);
+    }
+
+    /// How often harm was done since the mode was set.
+    pub(crate) fn done(&self) -> u64 {
+        self.state.done.load(Ordering::SeqCst)
     }
 }
 
-fn serve(client: TcpStream, server: &str, mode: &Arc<Mutex<Mode>>) -> io::Result<()> {
+fn serve(client: TcpStream, server: &str, state: &Arc<State>) -> io::Result<()> {
     let server = TcpStream::connect(server)?;
-    let (from_server, to_client, answers) = (server.try_clone()?, client.try_clone()?, mode.clone());
+    let (from_server, to_client, answers) = (server.try_clone()?, client.try_clone()?, state.clone());
     let back = thread::spawn(move || carry(from_server, to_client, &answers, true));
-    let result = carry(client, server, mode, false);
+    let result = carry(client, server, state, false);
     let _ = back.join();
     result
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, mode: &Mutex<Mode>, is_answer: bool) -> io::Result<()> {
+fn carry(mut from: TcpStream, mut to: TcpStream, state: &State, is_answer: bool) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let result = loop {
         let count = match from.read(&mut buffer) {
@@ -70,7 +84,14 @@ fn carry(mut from: TcpStream, mut to: TcpStream, mode: &Mutex<Mode>, is_answer: 
             Ok(count) => count,
             Err(error) => break Err(error),
         };
-        let now = mode.lock().expect("a lock").clone();
+        let now = state.mode.lock().expect("a lock").clone();
+        let is_harm = match now {
+            Mode::Pass => false,
+            Mode::LoseAnswers => is_answer,
+            Mode::Answer(_) => !is_answer,
+            Mode::Cut | Mode::Delay(_) => true,
+        };
+        state.done.fetch_add(u64::from(is_harm), Ordering::SeqCst);
         match now {
             Mode::Cut => break Ok(()),
             Mode::LoseAnswers if is_answer => break Ok(()),

@@ -16,6 +16,7 @@ use hyper::header::{
 use hyper::{Method, Request};
 use serde_json::Value;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What sends bodies to hosts.
@@ -33,6 +34,8 @@ struct Node {
     host: Host,
     authorization: Option<HeaderValue>,
     known: Mutex<Known>,
+    /// Whether it takes bodies without compression only.
+    is_plain: AtomicBool,
 }
 
 /// What is known of a host.
@@ -78,7 +81,12 @@ impl Client {
             let timeouts = (config.connect_timeout.0, config.request_timeout.0);
             let host = Host::new(endpoint, tls.as_ref(), timeouts.0, timeouts.1)
                 .map_err(|error| format!("option \"endpoints\": {error}"))?;
-            hosts.push(Node { host, authorization, known: Mutex::default() });
+            hosts.push(Node {
+                host,
+                authorization,
+                known: Mutex::default(),
+                is_plain: AtomicBool::new(false),
+            });
         }
         Ok(Self {
             hosts,
@@ -99,6 +107,15 @@ impl Client {
         self.hosts[host].host.endpoint.to_string()
     }
 
+    /// From now on bodies go to the host as they are; whether they did not before.
+    pub(super) fn stop_compressing(&self, host: usize) -> bool {
+        let was_plain = self.gzip_level == 0 || self.hosts[host].is_plain.swap(true, Relaxed);
+        if !was_plain {
+            tracing::info!(host = self.name(host), "a server takes no gzip: bodies go as they are");
+        }
+        !was_plain
+    }
+
     /// Sends a body once.
     pub(super) async fn bulk(&self, host: usize, body: Arc<Body>) -> Result<Answer, SendError> {
         let node = &self.hosts[host];
@@ -113,7 +130,7 @@ impl Client {
         if self.asks_version {
             self.know(node).await?;
         }
-        let level = self.gzip_level;
+        let level = if node.is_plain.load(Relaxed) { 0 } else { self.gzip_level };
         let bytes = match level {
             0 => Bytes::from_owner(Text(body)),
             // Megabytes are compressed: other requests go on meanwhile.

@@ -242,6 +242,9 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const BULK_BYTES_MIN: usize = 16 << 10;
 /// How many fields of one event are renamed at most.
 const RENAMES_MAX: u8 = 8;
+/// So many events in a row are refused by requests of their own; if there are more, it is not the
+/// events that are wrong but the server, or what we ask of it.
+const SPOILT_MAX: u32 = 16;
 /// So much of an answer is repeated in an alarm.
 const WORDS_MAX: usize = 300;
 
@@ -293,6 +296,7 @@ impl Config {
             conflict_suffix: self.conflict_suffix.clone(),
             letters: Vec::new(),
             trouble: None,
+            spoilt: 0,
             told: 0,
         })
     }
@@ -328,6 +332,8 @@ pub struct Elasticsearch {
     letters: Vec<Letter>,
     /// What keeps the server from taking events, while it does.
     trouble: Option<String>,
+    /// How many events were refused by requests of their own since a request was taken.
+    spoilt: u32,
     /// What was said to be settled last.
     told: u64,
 }
@@ -504,9 +510,16 @@ impl Elasticsearch {
                 self.hosts.answered(host);
                 self.too_large(number, host, &answer, now);
             }
-            400 if is_about_the_body(&answer.body) => {
+            400 if self.spoilt < SPOILT_MAX && is_about_the_body(&answer.body) => {
                 self.hosts.answered(host);
+                let is_single = self.flow.body(number).is_some_and(|body| body.actions.len() == 1);
+                self.spoilt += u32::from(is_single);
                 self.bisect(number, &words_of(&answer), now);
+            }
+            // It does not take gzip: from now on it gets bodies as they are.
+            415 if self.client.stop_compressing(host) => {
+                self.hosts.answered(host);
+                self.flow.again(number, now, false);
             }
             status => {
                 if status >= 500 {
@@ -563,6 +576,7 @@ impl Elasticsearch {
 
     fn is_well(&mut self) {
         self.trouble = None;
+        self.spoilt = 0;
         self.window = (self.window + 1).min(self.in_flight_max);
     }
 

@@ -47,6 +47,8 @@ type Judge = Box<dyn FnMut(&Value) -> Option<(u16, Value)> + Send>;
 struct State {
     /// What is done with the next requests; well when there is nothing.
     script: VecDeque<Reply>,
+    /// What is done with every request.
+    always: Option<Reply>,
     /// Decides about each item instead, by its document.
     judge: Option<Judge>,
     bytes_max: Option<usize>,
@@ -170,7 +172,7 @@ async fn answer(
         state.requests.push((path, headers, body.len()));
         state.at_once += 1;
         state.most_at_once = state.most_at_once.max(state.at_once);
-        state.script.pop_front().unwrap_or(Reply::Well)
+        state.always.clone().or_else(|| state.script.pop_front()).unwrap_or(Reply::Well)
     };
     // Some time, so that requests meet.
     tokio::time::sleep(Duration::from_millis(3)).await;
@@ -553,6 +555,37 @@ fn an_event_that_spoils_its_request_is_found() {
     assert_eq!(fake.stored(), [0, 2, 3]);
     assert_eq!(trial.letters.iter().map(|letter| letter.sequence).collect::<Vec<_>>(), [1]);
     assert_eq!(trial.letters[0].reason, "400 (action_request_validation_exception: id is too long)");
+}
+
+#[test]
+fn a_server_that_refuses_every_request_is_not_fed_the_whole_queue() {
+    let fake = Fake::start();
+    let never = json!({"error": {"type": "illegal_argument_exception", "reason": "not today"}}).to_string();
+    fake.state().always = Some(Reply::Says(400, never));
+    let mut trial = Trial::new(&[&fake.address], json!({}));
+    trial.give(numbered(0..200));
+    trial.wait_trouble("answers 400 (illegal_argument_exception: not today)");
+    let refused = trial.letters.len();
+    assert!(refused <= 16, "{refused} events were given up");
+    fake.state().always = None;
+    trial.drain();
+    assert_eq!(fake.stored().len() + trial.letters.len(), 200);
+    assert_eq!(trial.letters.len(), refused);
+}
+
+#[test]
+fn a_server_without_gzip_gets_bodies_as_they_are() {
+    let fake = Fake::start();
+    fake.script([Reply::Says(415, String::new())]);
+    let mut trial = Trial::new(&[&fake.address], json!({}));
+    trial.give(numbered(0..2));
+    trial.drain();
+    assert_eq!(fake.stored(), [0, 1]);
+    assert!(trial.troubles.is_empty());
+    let state = fake.state();
+    let packed: Vec<_> =
+        state.requests.iter().map(|(_, headers, _)| headers.contains_key("content-encoding")).collect();
+    assert_eq!(packed, [true, false]);
 }
 
 #[test]
