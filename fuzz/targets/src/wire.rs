@@ -93,6 +93,11 @@ fn plainly(data: &[u8]) -> Option<Vec<Plain<'_>>> {
 
 /// An answer that is read is written so that reading it gives the same.
 pub fn bulk_response(data: &[u8]) {
+    if let Ok(answer) = bulk::Answer::read(data) {
+        let _ = answer.items(|item| {
+            let _ = bulk::judge(Kind::Index, &item);
+        });
+    }
     let Ok(response) = bulk::decode_response(data) else { return };
     let mut body = Vec::new();
     bulk::encode_response(&response, &mut body);
