@@ -78,7 +78,7 @@ const ROWS: [Row; 11] = [
         corpus: "plain",
         lines: 2_000_000,
         config: "queue: none\noutputs: {o: {elasticsearch: {endpoints: [SINK], gzip_level: 1}}}",
-        budget: 2.0,
+        budget: 2.5,
     },
     Row {
         name: "file → queue → blackhole",

@@ -165,7 +165,10 @@ mod tests {
     use crate::bulk::{Done, Item, Refusal, Response, encode_response};
     use proptest::prelude::*;
 
-    fn read(body: &str) -> Result<(bool, Vec<(u16, String, String)>), AnswerError> {
+    /// The status, the type and the reason of an item.
+    type Read = (u16, String, String);
+
+    fn read(body: &str) -> Result<(bool, Vec<Read>), AnswerError> {
         let answer = Answer::read(body.as_bytes())?;
         let mut items = Vec::new();
         answer.items(|item| items.push((item.status, item.kind.into_owned(), item.reason.into_owned())))?;
