@@ -47,8 +47,16 @@ impl Reader<'_> {
     }
 
     pub(super) fn check_input(&mut self, input: &InputConfig, options: &Node, path: &str) {
-        if let InputConfig::File(config) = input {
-            self.check_file_input(config, options, path);
+        match input {
+            InputConfig::File(config) => self.check_file_input(config, options, path),
+            InputConfig::Kafka(config) => {
+                if let Err(error) = config.check() {
+                    let place = options.get(error.option).unwrap_or(options).place;
+                    let message = hidden_below(options, format!("input \"kafka\": {error}"));
+                    self.wrong(place, &join(path, error.option), message);
+                }
+            }
+            InputConfig::Generate(_) | InputConfig::Journal(_) | InputConfig::Stdin(_) => {}
         }
     }
 

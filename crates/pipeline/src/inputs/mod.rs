@@ -3,6 +3,7 @@
 pub mod file;
 pub mod generate;
 pub mod journal;
+pub mod kafka;
 pub mod stdin;
 
 use crate::registry::Registry;
@@ -93,6 +94,8 @@ pub enum InputConfig {
     Generate(generate::Config),
     /// Follows the systemd journal.
     Journal(journal::Config),
+    /// Reads topics of Kafka.
+    Kafka(kafka::Config),
     /// Reads standard input.
     Stdin(stdin::Config),
 }
@@ -104,6 +107,7 @@ impl InputConfig {
             InputConfig::File(config) => Box::new(config.build(context)?),
             InputConfig::Generate(config) => Box::new(config.build(context)?),
             InputConfig::Journal(config) => Box::new(config.build(context)?),
+            InputConfig::Kafka(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
         })
     }

@@ -3,6 +3,9 @@
 
 mod links;
 mod options;
+mod request;
 
 pub(crate) use links::{Happened, Links, Send};
+pub(crate) use options::Cluster;
 pub use options::{ClusterConfig, SaslConfig, SaslMechanism};
+pub(crate) use request::send_kind;

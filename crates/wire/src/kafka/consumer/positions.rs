@@ -199,6 +199,18 @@ pub enum FetchEvent {
         /// Its stay.
         lease: Lease,
     },
+    /// What came from the position on is not even the head of a batch. It is tried again, and
+    /// again the same may come: the log of the leader is damaged.
+    Unreadable {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its stay.
+        lease: Lease,
+        /// The position.
+        offset: i64,
+        /// How many bytes came.
+        bytes: usize,
+    },
     /// Reading failed; it is tried again.
     Refused {
         /// The partition.
@@ -716,6 +728,9 @@ impl Positions {
             }
         }
         if position.offset == from {
+            position.not_before = Some(now + self.config.backoff.max);
+            let bytes = records.len();
+            self.events.push_back(FetchEvent::Unreadable { partition: at, lease, offset: from, bytes });
             return;
         }
         position.credit = position.credit.saturating_sub(records.len() as i64);
