@@ -4,6 +4,7 @@ mod crash;
 mod faults;
 mod http;
 mod kafka;
+mod kafka_input;
 mod pond;
 mod services;
 mod tidy;

@@ -120,6 +120,8 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
             let topics: Vec<String> = config.topics.iter().cloned().chain(pattern).collect();
             format!("Kafka, topics {}, as group {}", topics.join(", "), config.group)
         }
+        InputConfig::KafkaLag(config) if config.groups.is_empty() => "the lag of Kafka's groups".to_owned(),
+        InputConfig::KafkaLag(config) => format!("the lag of Kafka's groups {}", config.groups.join(", ")),
         InputConfig::Stdin(_) => "standard input".to_owned(),
     }
 }

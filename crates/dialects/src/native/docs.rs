@@ -26,6 +26,7 @@ fn every_component_and_option_is_described() {
         de::names_of::<inputs::kafka::Codec>(),
         de::names_of::<inputs::kafka::Timestamp>(),
         de::names_of::<inputs::kafka::Metadata>(),
+        de::names_of::<inputs::kafka_lag::Config>(),
         de::names_of::<inputs::stdin::Config>(),
         de::names_of::<outputs::blackhole::Config>(),
         de::names_of::<outputs::console::Config>(),

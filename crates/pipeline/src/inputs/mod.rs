@@ -4,6 +4,7 @@ pub mod file;
 pub mod generate;
 pub mod journal;
 pub mod kafka;
+pub mod kafka_lag;
 pub mod stdin;
 
 use crate::registry::Registry;
@@ -95,7 +96,9 @@ pub enum InputConfig {
     /// Follows the systemd journal.
     Journal(journal::Config),
     /// Reads topics of Kafka.
-    Kafka(kafka::Config),
+    Kafka(Box<kafka::Config>),
+    /// Measures how far groups of Kafka are behind.
+    KafkaLag(Box<kafka_lag::Config>),
     /// Reads standard input.
     Stdin(stdin::Config),
 }
@@ -108,6 +111,7 @@ impl InputConfig {
             InputConfig::Generate(config) => Box::new(config.build(context)?),
             InputConfig::Journal(config) => Box::new(config.build(context)?),
             InputConfig::Kafka(config) => Box::new(config.build(context)?),
+            InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
         })
     }

@@ -6,8 +6,10 @@
 
 use super::exchange::{Exchange, Held, Place, Portion, State};
 use crate::net::kafka::{Cluster, Happened, Links, Send, send_kind};
+use crate::registry::Registry;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{MetadataRequest, ResponseKind, TopicName};
+use kafka_protocol::protocol::StrBytes;
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +17,9 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use wire::kafka::Backoff;
 use wire::kafka::connection::Response;
-use wire::kafka::consumer::membership::{GroupConfig, GroupEvent, Interest, KnownTopics, Membership};
+use wire::kafka::consumer::membership::{
+    Commit, GroupConfig, GroupEvent, Interest, KnownTopics, Membership, Start,
+};
 use wire::kafka::consumer::positions::{FetchConfig, FetchEvent, Fetched, Leader, Leaders, Positions};
 use wire::kafka::consumer::{Lease, Outgoing, RequestId, To, TopicPartition, Unanswered, Versions, topic};
 use wire::kafka::metadata::{Address, Metadata, Options as MetadataOptions};
@@ -40,6 +44,10 @@ pub(super) struct Options {
     pub(super) refresh: Duration,
     pub(super) group: GroupConfig,
     pub(super) fetch: FetchConfig,
+    /// The text of our own commits.
+    pub(super) token: StrBytes,
+    /// What the queue has is in it.
+    pub(super) registry: Option<Arc<Registry>>,
     /// Bytes that may wait for the pipeline.
     pub(super) buffer_bytes_max: usize,
 }
@@ -347,11 +355,7 @@ impl Driver {
                     member.positions.assign(&partitions, lease);
                 }
             }
-            GroupEvent::Starts(starts) => {
-                if let Some(member) = self.member() {
-                    starts.iter().for_each(|start| member.positions.start(start));
-                }
-            }
+            GroupEvent::Starts(starts) => starts.into_iter().for_each(|start| self.start(start)),
             GroupEvent::StartRefused { partition, error } => {
                 self.tell(format!("where to begin in {partition} cannot be asked for: {error:?}"), now);
             }
@@ -385,6 +389,42 @@ impl Driver {
                 self.begin_anew(now);
             }
         }
+    }
+
+    /// Begins where the group says, or behind what the queue has beyond that.
+    fn start(&mut self, mut start: Start) {
+        let Start { partition, lease, committed } = &mut start;
+        let mut commit = None;
+        match committed {
+            Some((offset, epoch, by)) if *by == self.options.token => {
+                let origin = self.origin(&*partition);
+                let covered = self.options.registry.as_ref().and_then(|registry| {
+                    let (to, generation) = registry.covered(origin, u64::try_from(*offset).ok()?)?;
+                    Some((i64::try_from(to).ok()?, i32::try_from(generation).ok()?))
+                });
+                if let Some((to, generation)) = covered {
+                    let (input, records) = (&self.options.input, to - *offset);
+                    tracing::info!(input, %partition, records, "the queue has more than was committed");
+                    // With the epoch the leader can tell whether its log still has what we read.
+                    (*offset, *epoch) = (to, generation);
+                    commit = Some(self.commit(partition, *lease, to, generation));
+                }
+            }
+            Some(_) => {}
+            None => {
+                if let Some(held) = self.exchange.state().held.get_mut(&*partition) {
+                    held.uncommitted = true;
+                }
+            }
+        }
+        let Some(member) = self.member() else { return };
+        member.group.commit(commit.into_iter().collect());
+        member.positions.start(&start);
+    }
+
+    fn commit(&self, partition: &TopicPartition, lease: Lease, offset: i64, leader_epoch: i32) -> Commit {
+        let metadata = self.options.token.clone();
+        Commit { partition: partition.clone(), lease, offset, leader_epoch, metadata }
     }
 
     fn revoke(&mut self, partitions: BTreeSet<TopicPartition>, until: Instant) {
@@ -458,6 +498,14 @@ impl Driver {
         if !std::mem::replace(&mut own.begun, true) {
             own.next = offset;
             offsets.begin(partition.clone(), lease, offset, epoch);
+            if std::mem::take(&mut own.uncommitted) {
+                // Else a crash before the first commit would begin by the policy once more, and
+                // with "latest" what was written meanwhile would be nobody's.
+                let commit = self.commit(partition, lease, offset, epoch);
+                if let Some(member) = self.member() {
+                    member.group.commit(vec![commit]);
+                }
+            }
             return self.give_credit(&mut state);
         }
         if offset == own.next {

@@ -64,6 +64,8 @@ pub(super) struct Held {
     pub(super) cut: u64,
     /// Bytes of its portions that are not events yet.
     pub(super) ready_bytes: usize,
+    /// The group has committed nothing there yet.
+    pub(super) uncommitted: bool,
     /// Where to read again, when that is wanted.
     pub(super) again: Option<i64>,
 }
@@ -101,9 +103,23 @@ pub(super) struct Part {
     pub(super) events: Range<usize>,
 }
 
+/// The batch came too late.
+#[derive(Debug)]
+pub(super) struct Late;
+
 impl Held {
     pub(super) fn new(lease: Lease) -> Self {
-        Self { lease, reading: true, begun: false, next: -1, turn: 0, cut: 0, ready_bytes: 0, again: None }
+        Self {
+            lease,
+            reading: true,
+            begun: false,
+            next: -1,
+            turn: 0,
+            cut: 0,
+            ready_bytes: 0,
+            uncommitted: false,
+            again: None,
+        }
     }
 }
 
@@ -148,40 +164,47 @@ impl Exchange {
 
     /// Asks for what lies from this offset on once more.
     pub(super) fn fetch_again(&self, at: &Place, offset: i64) {
-        if let Some(held) = self.state().current(at) {
-            held.again = Some(offset);
+        let mut state = self.state();
+        if state.current(at).is_some() {
+            state.read_again(&at.partition, offset);
             self.driver.wake();
         }
     }
 
-    /// Events leave as a batch. Returned is the acknowledgment, and which parts must not leave,
-    /// because their partition is no longer held or is read again.
-    pub(super) fn deliver(self: &Arc<Self>, parts: Vec<Part>) -> (Option<Share>, Vec<Part>) {
-        let (mut delivered, mut late) = (Vec::new(), Vec::new());
+    /// Events leave as a batch: returned is the acknowledgment, if they are any. An error says
+    /// that the batch must not leave, because a partition in it is no longer held or is read
+    /// again; what it held of others is read again as well.
+    pub(super) fn deliver(self: &Arc<Self>, parts: Vec<Part>) -> Result<Option<Share>, Late> {
         let mut state = self.state();
-        for part in parts {
-            if state.current(&part.at).is_none() {
-                late.push(part);
-                continue;
+        if !parts.iter().all(|part| state.current(&part.at).is_some()) {
+            for part in parts {
+                if state.current(&part.at).is_some() {
+                    state.read_again(&part.at.partition, part.offsets.start);
+                }
             }
+            self.driver.wake();
+            return Err(Late);
+        }
+        let mut delivered = Vec::new();
+        for part in parts {
             let Place { partition, lease, .. } = &part.at;
             state.offsets.delivered(partition, *lease, part.offsets.clone(), part.epoch);
             if part.events.is_empty() {
                 // Markers and what was aborted: nobody has to confirm that.
                 state.offsets.acknowledge(partition, *lease, part.offsets);
-                continue;
+            } else {
+                delivered.push((part.at, part.offsets));
             }
-            delivered.push((part.at, part.offsets));
         }
-        // What was skipped may be committed, too.
+        // What was passed over may be committed, too.
         if !state.commit_planned {
             self.driver.wake();
         }
         if delivered.is_empty() {
-            return (None, late);
+            return Ok(None);
         }
         let exchange = self.clone();
-        (Some(Share::new(move |done| exchange.settled(&delivered, done))), late)
+        Ok(Some(Share::new(move |done| exchange.settled(&delivered, done))))
     }
 
     /// What became of a batch.
@@ -233,6 +256,15 @@ impl State {
         gone.iter().for_each(|portion| self.forget_bytes(portion));
     }
 
+    /// Has the driver go back. Nothing behind is delivered before: it would look as if nothing
+    /// were in between.
+    fn read_again(&mut self, partition: &TopicPartition, offset: i64) {
+        self.throw_away(partition);
+        if let Some(held) = self.held.get_mut(partition) {
+            held.again = Some(held.again.map_or(offset, |again| again.min(offset)));
+        }
+    }
+
     fn forget_bytes(&mut self, portion: &Portion) {
         let bytes = portion.records.len();
         self.ready_bytes = self.ready_bytes.saturating_sub(bytes);
@@ -276,7 +308,7 @@ mod tests {
     }
 
     fn deliver(exchange: &Arc<Exchange>, offsets: Range<i64>) -> Share {
-        exchange.deliver(vec![part(place(LEASE, 0), offsets)]).0.expect("it counts")
+        exchange.deliver(vec![part(place(LEASE, 0), offsets)]).unwrap().expect("it counts")
     }
 
     #[test]
@@ -288,7 +320,7 @@ mod tests {
         first.done();
         assert_eq!(exchange.state().offsets.committable(&partition()), Some(20));
         let markers = Part { events: 0..0, ..part(place(LEASE, 0), 20..22) };
-        assert!(exchange.deliver(vec![markers]).0.is_none(), "nobody has to confirm markers");
+        assert!(exchange.deliver(vec![markers]).unwrap().is_none(), "nobody has to confirm markers");
         assert_eq!(exchange.state().offsets.committable(&partition()), Some(22));
     }
 
@@ -325,9 +357,29 @@ mod tests {
         assert_eq!((state.ready_bytes, state.held[&partition()].ready_bytes), (0, 0));
         drop(state);
         assert!(!exchange.is_current(&taken.at) && exchange.take().is_none());
-        let (share, late) = exchange.deliver(vec![part(taken.at, 0..10)]);
-        assert!(share.is_none() && late.len() == 1);
+        assert!(exchange.deliver(vec![part(taken.at, 0..10)]).is_err());
         assert!(exchange.state().offsets.is_drained(&partition()));
+    }
+
+    #[test]
+    fn a_batch_with_a_part_that_is_late_does_not_leave() {
+        let exchange = reading();
+        let other = Place { partition: TopicPartition::new(topic("gone"), 0), ..place(LEASE, 0) };
+        let parts = vec![part(place(LEASE, 0), 0..10), part(other, 0..10)];
+        assert!(exchange.deliver(parts).is_err());
+        assert_eq!(exchange.state().held[&partition()].again, Some(0));
+        // What comes behind it must not be taken for what comes next.
+        assert!(exchange.deliver(vec![part(place(LEASE, 0), 10..20)]).is_err());
+        assert_eq!(exchange.state().offsets.committable(&partition()), Some(0));
+    }
+
+    #[test]
+    fn nothing_is_delivered_behind_what_is_fetched_again() {
+        let exchange = reading();
+        deliver(&exchange, 0..10).done();
+        exchange.fetch_again(&place(LEASE, 0), 10);
+        assert!(exchange.deliver(vec![part(place(LEASE, 0), 20..30)]).is_err());
+        assert_eq!(exchange.state().offsets.committable(&partition()), Some(10));
     }
 
     #[test]
@@ -341,17 +393,17 @@ mod tests {
             let held = state.held.get_mut(&partition()).unwrap();
             held.cut = held.turn;
         }
-        let (now, _) = exchange.deliver(vec![part(place(LEASE, 1), 5..10)]);
+        let now = exchange.deliver(vec![part(place(LEASE, 1), 5..10)]).unwrap();
         before.done();
         assert_eq!(exchange.state().offsets.committable(&partition()), Some(5));
         now.unwrap().done();
         assert_eq!(exchange.state().offsets.committable(&partition()), Some(10));
 
-        let lost = exchange.deliver(vec![part(place(LEASE, 1), 10..20)]).0.unwrap();
+        let lost = exchange.deliver(vec![part(place(LEASE, 1), 10..20)]).unwrap().unwrap();
         let again = Lease(5);
         exchange.state().held.insert(partition(), Held { begun: true, ..Held::new(again) });
         exchange.state().offsets.begin(partition(), again, 10, -1);
-        let kept = exchange.deliver(vec![part(place(again, 0), 10..20)]).0.unwrap();
+        let kept = exchange.deliver(vec![part(place(again, 0), 10..20)]).unwrap().unwrap();
         lost.done();
         assert_eq!(exchange.state().offsets.committable(&partition()), Some(10));
         kept.done();

@@ -2,7 +2,9 @@
 //!
 //! An offset is committed when everything before it is safe: delivered, or on disk in the queue.
 //! What was read and is not safe when the program ends is read again, and as an event's id is
-//! made of cluster, topic, partition and offset it is then the same event.
+//! made of cluster, topic, partition and offset it is then the same event. What the queue has and
+//! the group does not know of, because the program was killed before the commit, is passed over,
+//! when nobody else has committed since: each commit carries a text by which its author is known.
 //!
 //! Two threads. The driver (`driver.rs`) keeps the membership alive and fetches, as far as there is
 //! credit; the input's own makes events of what waits (`unpack.rs`). So a pipeline that takes
@@ -241,8 +243,10 @@ pub struct KafkaInput {
 impl Config {
     /// The input that these options describe. Nothing is connected before it is called first.
     pub fn build(&self, context: InputContext) -> Result<KafkaInput, ConfigError> {
-        let (options, cluster) = self.options(&context.name)?;
-        let offsets = Offsets::new(self.commit_interval.0, StrBytes::default());
+        let (mut options, cluster) = self.options(&context.name)?;
+        options.token = token(&context)?;
+        options.registry = Some(context.registry.clone());
+        let offsets = Offsets::new(self.commit_interval.0, options.token.clone());
         let exchange = Exchange::new(offsets)
             .map_err(|error| ConfigError { option: "kafka", message: error.to_string() })?;
         let unpacker = Unpacker::new(self.codec, self.timestamp, &self.metadata, context.batch_bytes);
@@ -295,11 +299,8 @@ impl Config {
             tls: self.tls.clone(),
             sasl: self.sasl.clone(),
         };
-        let cluster = cluster.build().map_err(|message| {
-            let named = ["brokers", "tls", "sasl"].into_iter();
-            let option = named.into_iter().find(|name| message.contains(&format!("\"{name}\"")));
-            ConfigError { option: option.unwrap_or("brokers"), message }
-        })?;
+        let cluster =
+            cluster.build().map_err(|message| ConfigError { option: option_of(&message), message })?;
         let text = |text: &Option<String>| text.clone().map(StrBytes::from_string);
         let group = membership::GroupConfig {
             instance_id: text(&self.group_instance_id),
@@ -339,10 +340,31 @@ impl Config {
             refresh: self.refresh_interval.0,
             group,
             fetch,
+            token: StrBytes::default(),
+            registry: None,
             buffer_bytes_max: usize::try_from(self.buffer_bytes_max.0).unwrap_or(usize::MAX).max(1),
         };
         Ok((options, cluster))
     }
+}
+
+/// Which of the options of a cluster is wrong.
+pub(super) fn option_of(message: &str) -> &'static str {
+    let named = ["brokers", "tls", "sasl"].into_iter();
+    named.into_iter().find(|name| message.contains(&format!("\"{name}\""))).unwrap_or("brokers")
+}
+
+/// The text that goes with each commit: it is told by it again which commits are our own.
+fn token(context: &InputContext) -> Result<StrBytes, ConfigError> {
+    const META: &str = "kafka";
+    let registry = &context.registry;
+    let known = registry.known(&context.name).into_iter().find(|known| known.meta == META);
+    let origin = match known {
+        Some(known) => known.origin,
+        None => registry.create(&context.name, META.to_owned(), 0),
+    };
+    registry.flush().map_err(|error| ConfigError { option: "kafka", message: error.to_string() })?;
+    Ok(StrBytes::from_string(format!("logpond:{:032x}", u128::from_be_bytes(origin.id))))
 }
 
 impl Assignment {
@@ -415,15 +437,12 @@ impl KafkaInput {
                 }
             }
         }
-        let (share, late) = self.exchange.deliver(parts);
+        let delivered = self.exchange.deliver(parts);
         if let Some((at, offset)) = again {
             // Not before what stands in front of it was delivered.
             self.exchange.fetch_again(&at, offset);
         }
-        for index in late.into_iter().flat_map(|part| part.events) {
-            batch.event_mut(index).drop_event();
-        }
-        let Some(share) = share else { return false };
+        let Ok(Some(share)) = delivered else { return false };
         batch.acks.push(share);
         true
     }

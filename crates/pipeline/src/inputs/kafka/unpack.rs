@@ -674,7 +674,7 @@ mod tests {
         let mut unpacker = Unpacker::new(Codec::Raw, Timestamp::Read, &[], 1 << 20);
         let mut broken = Written::new(2, 1, Compression::None, &[b"c", b"d"]);
         *broken.0.last_mut().unwrap() ^= 1;
-        *broken.0.iter_mut().nth(70).unwrap() ^= 1;
+        broken.0[70] ^= 1;
         let bytes = BASE64.encode(&broken.0);
         let batches = [
             Written::new(0, 1, Compression::None, &[b"a", b"b"]),

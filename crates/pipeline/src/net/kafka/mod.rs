@@ -4,6 +4,7 @@
 mod links;
 mod options;
 mod request;
+pub mod survey;
 
 pub(crate) use links::{Happened, Links, Send};
 pub(crate) use options::Cluster;
