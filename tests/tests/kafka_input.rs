@@ -2,6 +2,7 @@
 
 use crate::pond::{PATIENCE, Pond, access_lines};
 use crate::services::{Kafka, kafka, kafka_4, kafka_tls_three, kcat, unique};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -358,4 +359,78 @@ fn a_member_that_nobody_takes_from_stays_in_its_group() {
     config(&pond, kafka().bootstrap(), &options, &to_file(&pond));
     run(&mut pond);
     wait_lines(&mut pond, 200_000);
+}
+
+/// Rows of a command that prints a JSON object a line.
+#[track_caller]
+fn rows(pond: &Pond, arguments: &[&str]) -> Vec<Value> {
+    let output = pond.command(arguments).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn lag_and_topics_are_told() {
+    for cluster in [kafka(), kafka_4()] {
+        let (bootstrap, topic) = (cluster.bootstrap(), unique("lagging"));
+        cluster.create_topic(&topic, 2);
+        produce(bootstrap, &topic, &["-p", "0"], &numbered(0..100));
+        let mut pond = Pond::new();
+        config(
+            &pond,
+            bootstrap,
+            &format!("topics: [{topic}], group: {topic}, client_id: here"),
+            &to_file(&pond),
+        );
+        run(&mut pond);
+        wait_lines(&mut pond, 100);
+        let lag = ["lag", "--json", "--brokers", bootstrap, "--group", &topic];
+        let held = pond.wait_for("a commit", |pond| {
+            let rows = rows(pond, &lag);
+            (rows.len() == 2 && rows[0]["committed"] == 100).then_some(rows)
+        });
+        assert!(held.iter().all(|row| row["client_id"] == "here" && row["lag"] == 0), "{held:?}");
+        assert!(pond.stop().success());
+        produce(bootstrap, &topic, &["-p", "0"], &numbered(0..7));
+        produce(bootstrap, &topic, &["-p", "1"], &numbered(0..5));
+        let left = rows(&pond, &lag);
+        let told: Vec<_> = left.iter().map(|row| (row["lag"].as_i64(), row["log_end"].as_i64())).collect();
+        assert_eq!(told, [(Some(7), Some(107)), (Some(5), Some(5))], "{left:?}");
+        assert!(
+            left.iter().all(|row| row["lag_seconds"].as_f64().is_some_and(|age| (0.0..60.0).contains(&age)))
+        );
+        assert!(left.iter().all(|row| row["member_id"].is_null()), "{left:?}");
+        let all = rows(&pond, &["lag", "--json", "--brokers", bootstrap]);
+        assert!(all.iter().filter(|row| row["group"] == topic.as_str()).eq(&left), "{all:?}");
+
+        let topics = rows(&pond, &["topics", "--json", "--brokers", bootstrap, &topic]);
+        let told: Vec<_> = topics.iter().map(|row| (&row["first"], &row["end"], &row["in_sync"])).collect();
+        assert_eq!(
+            told,
+            [
+                (&json!(0), &json!(107), &topics[0]["replicas"]),
+                (&json!(0), &json!(5), &topics[1]["replicas"])
+            ]
+        );
+
+        // The same as events.
+        let text = format!(
+            "data_dir: {}\ninputs:\n  lag: {{kafka_lag: {{brokers: [\"{bootstrap}\"], groups: [{topic}], interval: 1h}}}}\noutputs:\n  out: {{file: {{path: {}}}}}\n",
+            pond.data().display(),
+            pond.path("lag").display()
+        );
+        fs::write(pond.path("pond.yml"), text).expect("room");
+        run(&mut pond);
+        let events = pond.wait_for("two events", |pond| {
+            let text = fs::read_to_string(pond.path("lag")).ok()?;
+            (text.lines().count() == 2).then_some(text)
+        });
+        let lags: Vec<Value> = events
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["kafka"]["lag"].clone())
+            .collect();
+        assert_eq!(lags, [json!(7), json!(5)]);
+    }
 }

@@ -917,6 +917,9 @@ mod tests {
                     }
                     FetchEvent::Truncated { position, at, .. } => format!("cut {at} below {position}"),
                     FetchEvent::NoOffset { .. } => "no offset".to_owned(),
+                    FetchEvent::Unreadable { offset, bytes, .. } => {
+                        format!("{bytes} unreadable bytes at {offset}")
+                    }
                     FetchEvent::Refused { error, .. } => format!("{error:?}"),
                 });
             }
@@ -1112,6 +1115,15 @@ mod tests {
         assert_eq!(bench.fetched(near), "fetch 9 0@100 e3");
         bench.now += Duration::from_secs(301);
         assert_eq!(bench.fetched(records(&[(100, 1)])), "0 got 100..101; fetch 1 0@101 e7");
+    }
+
+    #[test]
+    fn what_is_no_batch_is_told_and_asked_for_again() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        let garbage = PartitionData::default().with_records(Some(Bytes::from_static(&[0xff; 40])));
+        assert_eq!(bench.fetched(garbage), "40 unreadable bytes at 100");
+        assert_eq!(bench.later(Duration::from_millis(100)), "", "not at once");
+        assert_eq!(bench.later(Duration::from_secs(1)), "fetch 1 0@100 e3");
     }
 
     #[test]
