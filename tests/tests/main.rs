@@ -5,6 +5,7 @@ mod elasticsearch;
 mod faults;
 mod http;
 mod kafka;
+mod kafka_input;
 mod pond;
 mod proxy;
 mod services;

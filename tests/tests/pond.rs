@@ -99,7 +99,8 @@ impl Pond {
         self.child = Some(child);
     }
 
-    fn wait_address(&mut self) {
+    /// Waits until it said where its API listens.
+    pub(crate) fn wait_address(&mut self) {
         let said = self.wait_for("the address", |pond| {
             let said = pond.said();
             let at = said.find("http://")?;

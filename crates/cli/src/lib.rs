@@ -1,5 +1,6 @@
 //! The command line: what a person types, and what they read.
 
+mod cluster;
 mod commands;
 mod host;
 mod http;
@@ -42,6 +43,10 @@ enum Command {
     Queue(commands::queue::Arguments),
     /// Look at events that an output refused
     DeadLetters(commands::dead_letters::Arguments),
+    /// The topics of a Kafka cluster
+    Topics(commands::topics::Arguments),
+    /// How far consumer groups of Kafka are behind
+    Lag(commands::lag::Arguments),
 }
 
 /// Where a pond is kept when nobody says.
@@ -77,6 +82,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ledger(arguments) => commands::ledger::run(arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
         Command::DeadLetters(arguments) => commands::dead_letters::run(arguments),
+        Command::Topics(arguments) => commands::topics::run(arguments),
+        Command::Lag(arguments) => commands::lag::run(arguments),
     };
     match result {
         Ok(code) => code,

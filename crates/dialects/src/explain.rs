@@ -116,6 +116,13 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
         }
         InputConfig::Journal(config) if config.units.is_empty() => "the systemd journal".to_owned(),
         InputConfig::Journal(config) => format!("the systemd journal of {}", config.units.join(", ")),
+        InputConfig::Kafka(config) => {
+            let pattern = config.topics_pattern.iter().map(|pattern| format!("those that match {pattern}"));
+            let topics: Vec<String> = config.topics.iter().cloned().chain(pattern).collect();
+            format!("Kafka, topics {}, as group {}", topics.join(", "), config.group)
+        }
+        InputConfig::KafkaLag(config) if config.groups.is_empty() => "the lag of Kafka's groups".to_owned(),
+        InputConfig::KafkaLag(config) => format!("the lag of Kafka's groups {}", config.groups.join(", ")),
         InputConfig::Stdin(_) => "standard input".to_owned(),
     }
 }

@@ -160,6 +160,14 @@ impl Batch {
         });
     }
 
+    /// As [`push_line`](Self::push_line), with a time of its own, in nanoseconds UTC.
+    pub fn push_line_at(&mut self, line: Span, position: u64, time: i64) {
+        self.push_line(line, position);
+        if let Some(slot) = self.slots.last_mut() {
+            slot.time = time;
+        }
+    }
+
     /// Adds an event without fields to the last run.
     pub fn push_empty(&mut self, position: u64) -> Event<'_> {
         self.push_line(Span::default(), position);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Where events come from: one file, partition or connection, whose events have an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Origin {
-    /// The origin's own random id, from the registry.
+    /// The own id: random, from the registry, or a hash of what it is everywhere (Kafka).
     pub id: [u8; 16],
     /// Counts how often the origin began anew (a file that was truncated).
     pub generation: u32,

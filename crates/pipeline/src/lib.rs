@@ -8,3 +8,4 @@ pub mod registry;
 pub mod run;
 pub mod stop;
 pub mod units;
+mod wake;

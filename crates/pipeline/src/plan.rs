@@ -207,6 +207,11 @@ pub struct Tls {
 pub struct Secret(String);
 
 impl Secret {
+    /// Keeps a text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text itself, for whoever must compare or send it.
     pub fn expose(&self) -> &str {
         &self.0

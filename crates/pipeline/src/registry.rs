@@ -28,6 +28,8 @@ pub struct Registry {
 #[derive(Default)]
 struct State {
     entries: HashMap<Id, Entry>,
+    /// What was restored of origins that are not from here: from, to and the generation.
+    foreign: HashMap<Id, BTreeMap<u64, (u64, u32)>>,
     changed: HashSet<Id>,
     removed: Vec<Id>,
     statuses: BTreeMap<String, Vec<FileStatus>>,
@@ -231,8 +233,29 @@ impl Registry {
     pub fn restore(&self, positions: impl IntoIterator<Item = Positions>) {
         let mut state = self.state();
         for range in positions {
-            state.done(range);
+            if state.entries.contains_key(&range.origin) {
+                state.done(range);
+            } else {
+                let ranges = state.foreign.entry(range.origin).or_default();
+                let end = ranges.entry(range.from).or_default();
+                *end = (*end).max((range.to, range.generation));
+            }
         }
+    }
+
+    /// How far what was [restored](Self::restore) reaches from a position on without a gap, and
+    /// the generation of what is last, for an origin that keeps its own positions elsewhere (a
+    /// partition of Kafka). It is as of the start of the program.
+    pub fn covered(&self, origin: [u8; 16], from: u64) -> Option<(u64, u32)> {
+        let state = self.state();
+        let mut reached = None;
+        for (begin, (end, generation)) in state.foreign.get(&origin)? {
+            let at = reached.map_or(from, |(at, _)| at);
+            if *begin <= at && *end > at {
+                reached = Some((*end, *generation));
+            }
+        }
+        reached
     }
 
     /// Saves what changed; returns when the disk has it.
@@ -418,6 +441,28 @@ mod tests {
         let fresh = registry.begin_generation(origin);
         late.done();
         assert_eq!(registry.watermark(fresh), 0);
+    }
+
+    #[test]
+    fn what_the_queue_has_of_foreign_origins_is_known() {
+        let registry = opened(&SimDisk::new());
+        let origin = Origin { id: [7; 16], generation: 3 };
+        let newer = Origin { generation: 4, ..origin };
+        registry.restore([range(newer, 20, 30), range(origin, 5, 10), range(origin, 10, 20)]);
+        registry.restore([range(origin, 5, 7), range(origin, 40, 50)]);
+        for (from, covered) in [
+            (0, None),
+            (4, None),
+            (5, Some((30, 4))),
+            (12, Some((30, 4))),
+            (29, Some((30, 4))),
+            (30, None),
+            (40, Some((50, 3))),
+            (60, None),
+        ] {
+            assert_eq!(registry.covered(origin.id, from), covered, "from {from}");
+        }
+        assert_eq!(registry.covered([8; 16], 5), None);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 pub(crate) mod check;
 pub(crate) mod dead_letters;
+pub(crate) mod lag;
 pub(crate) mod ledger;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod search;
+pub(crate) mod topics;
 pub(crate) mod up;

@@ -5,7 +5,7 @@ use super::{Reader, START, join};
 use crate::tree::{Node, Place};
 use expr::Template;
 use globset::GlobBuilder;
-use pipeline::inputs::{InputConfig, file};
+use pipeline::inputs::{ConfigError, InputConfig, file};
 use pipeline::outputs::OutputConfig;
 use pipeline::plan::{Durability, QueuePart};
 
@@ -47,9 +47,19 @@ impl Reader<'_> {
     }
 
     pub(super) fn check_input(&mut self, input: &InputConfig, options: &Node, path: &str) {
-        if let InputConfig::File(config) = input {
-            self.check_file_input(config, options, path);
+        match input {
+            InputConfig::File(config) => self.check_file_input(config, options, path),
+            InputConfig::Kafka(config) => self.check_built("kafka", config.check(), options, path),
+            InputConfig::KafkaLag(config) => self.check_built("kafka_lag", config.check(), options, path),
+            InputConfig::Generate(_) | InputConfig::Journal(_) | InputConfig::Stdin(_) => {}
         }
+    }
+
+    fn check_built(&mut self, kind: &str, built: Result<(), ConfigError>, options: &Node, path: &str) {
+        let Err(error) = built else { return };
+        let place = options.get(error.option).unwrap_or(options).place;
+        let message = hidden_below(options, format!("input {kind:?}: {error}"));
+        self.wrong(place, &join(path, error.option), message);
     }
 
     fn check_file_input(&mut self, config: &file::Config, options: &Node, path: &str) {

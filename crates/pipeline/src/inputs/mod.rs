@@ -3,6 +3,8 @@
 pub mod file;
 pub mod generate;
 pub mod journal;
+pub mod kafka;
+pub mod kafka_lag;
 pub mod stdin;
 
 use crate::registry::Registry;
@@ -93,6 +95,10 @@ pub enum InputConfig {
     Generate(generate::Config),
     /// Follows the systemd journal.
     Journal(journal::Config),
+    /// Reads topics of Kafka.
+    Kafka(Box<kafka::Config>),
+    /// Measures how far groups of Kafka are behind.
+    KafkaLag(Box<kafka_lag::Config>),
     /// Reads standard input.
     Stdin(stdin::Config),
 }
@@ -104,6 +110,8 @@ impl InputConfig {
             InputConfig::File(config) => Box::new(config.build(context)?),
             InputConfig::Generate(config) => Box::new(config.build(context)?),
             InputConfig::Journal(config) => Box::new(config.build(context)?),
+            InputConfig::Kafka(config) => Box::new(config.build(context)?),
+            InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
         })
     }

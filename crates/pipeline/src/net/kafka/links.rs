@@ -4,13 +4,16 @@
 
 use super::options::Cluster;
 use crate::net::tls;
+use crate::wake::Wake;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 use wire::kafka::Backoff;
@@ -34,7 +37,7 @@ pub(crate) type Send =
     Box<dyn FnOnce(&mut Connection) -> Result<RequestId, ConnectionError> + std::marker::Send>;
 
 /// What came of requests, which are known by the caller's tags.
-pub(crate) enum Happened<T> {
+pub(crate) enum Happened<T, K = i32> {
     /// The answer.
     Answered(T, Response),
     /// It went out, and has no answer.
@@ -43,8 +46,8 @@ pub(crate) enum Happened<T> {
     Unsent(T, String),
     /// The connection to the broker is gone, and with it these requests.
     Lost {
-        /// The broker.
-        broker: i32,
+        /// The broker, as the caller names the connection.
+        broker: K,
         /// Why, with the broker's address.
         error: String,
         /// The requests.
@@ -52,13 +55,14 @@ pub(crate) enum Happened<T> {
     },
 }
 
-/// The connections.
-pub(crate) struct Links<T> {
+/// The connections, one for each `K`: a broker's number, or that and what it is for.
+pub(crate) struct Links<T, K = i32> {
     cluster: Cluster,
-    links: HashMap<i32, Link<T>>,
+    links: HashMap<K, Link<T>>,
     /// Brokers that failed: how often in a row, and when they may be tried again.
-    rests: HashMap<i32, (u32, Instant)>,
+    rests: HashMap<K, (u32, Instant)>,
     chance: fastrand::Rng,
+    wake: Option<Arc<Wake>>,
 }
 
 struct Link<T> {
@@ -84,13 +88,19 @@ struct Socket {
     is_full: bool,
 }
 
-impl<T> Links<T> {
+impl<T, K: Copy + Eq + Hash> Links<T, K> {
     pub(crate) fn new(cluster: Cluster) -> Self {
-        Self { cluster, links: HashMap::new(), rests: HashMap::new(), chance: fastrand::Rng::new() }
+        let (links, rests) = Default::default();
+        Self { cluster, links, rests, chance: fastrand::Rng::new(), wake: None }
+    }
+
+    /// Other threads can end a wait of [`turn`](Self::turn).
+    pub(crate) fn woken_by(self, wake: Arc<Wake>) -> Self {
+        Self { wake: Some(wake), ..self }
     }
 
     /// Sends a request to a broker, once there is a connection.
-    pub(crate) fn send(&mut self, broker: i32, address: &Address, send: Send, tag: T, now: Instant) {
+    pub(crate) fn send(&mut self, broker: K, address: &Address, send: Send, tag: T, now: Instant) {
         // A broker that has moved is another one.
         if self.links.get(&broker).is_some_and(|link| link.address != *address && link.is_idle()) {
             self.links.remove(&broker);
@@ -116,7 +126,7 @@ impl<T> Links<T> {
 
     /// Writes and reads what there is; when there is nothing, waits until there is, at most
     /// until then. What happened is put behind what is there.
-    pub(crate) fn turn(&mut self, until: Instant, happened: &mut Vec<Happened<T>>) {
+    pub(crate) fn turn(&mut self, until: Instant, happened: &mut Vec<Happened<T, K>>) {
         let before = happened.len();
         self.pass(happened);
         if happened.len() == before {
@@ -125,7 +135,7 @@ impl<T> Links<T> {
         }
     }
 
-    fn pass(&mut self, happened: &mut Vec<Happened<T>>) {
+    fn pass(&mut self, happened: &mut Vec<Happened<T, K>>) {
         let mut lost = Vec::new();
         for (broker, link) in &mut self.links {
             let was_ready = link.connection.is_ready();
@@ -155,7 +165,8 @@ impl<T> Links<T> {
     fn wait(&self, until: Instant) {
         let now = Instant::now();
         let mut wake = until;
-        let mut fds = Vec::with_capacity(self.links.len());
+        let mut fds = Vec::with_capacity(self.links.len() + 1);
+        fds.extend(self.wake.iter().map(|wake| PollFd::from_borrowed_fd(wake.as_fd(), PollFlags::IN)));
         for link in self.links.values() {
             match &link.state {
                 State::Resting(rest) => wake = wake.min(*rest),
@@ -171,6 +182,9 @@ impl<T> Links<T> {
         let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
         // Interrupted or not, the sockets say what there is.
         let _ = poll(&mut fds, Some(&timeout));
+        if let Some(wake) = &self.wake {
+            wake.clear();
+        }
     }
 }
 
@@ -180,7 +194,7 @@ impl<T> Link<T> {
     }
 
     /// Does what can be done without waiting.
-    fn pass(&mut self, cluster: &Cluster, happened: &mut Vec<Happened<T>>) -> Result<(), String> {
+    fn pass<K>(&mut self, cluster: &Cluster, happened: &mut Vec<Happened<T, K>>) -> Result<(), String> {
         self.connect(cluster)?;
         let Self { address, state: State::Open(socket), connection, waiting, asked } = self else {
             return Ok(());

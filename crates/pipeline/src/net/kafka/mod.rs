@@ -3,6 +3,10 @@
 
 mod links;
 mod options;
+mod request;
+pub mod survey;
 
 pub(crate) use links::{Happened, Links, Send};
+pub(crate) use options::Cluster;
 pub use options::{ClusterConfig, SaslConfig, SaslMechanism};
+pub(crate) use request::send_kind;

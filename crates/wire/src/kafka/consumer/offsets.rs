@@ -126,6 +126,21 @@ impl Offsets {
         }
     }
 
+    /// What was delivered from `to` on is taken back: it will be delivered again, or by another
+    /// member. Nothing from there on is committed before it was delivered anew.
+    pub fn withdraw(&mut self, partition: &TopicPartition, lease: Lease, to: i64) {
+        let Some(progress) = self.held(partition, lease) else { return };
+        if to >= progress.position {
+            return;
+        }
+        progress.outstanding.split_off(&to);
+        if let Some(mut last) = progress.outstanding.last_entry() {
+            *last.get_mut() = (*last.get()).min(to);
+        }
+        progress.epochs.retain(|(from, _)| *from < to);
+        progress.position = to;
+    }
+
     /// The caller is done with these offsets. Parts that were not delivered, or were
     /// acknowledged before, change nothing.
     pub fn acknowledge(
@@ -156,6 +171,11 @@ impl Offsets {
     /// Whether everything that was delivered of the partition is acknowledged.
     pub fn is_drained(&self, partition: &TopicPartition) -> bool {
         self.partitions.get(partition).is_none_or(|progress| progress.outstanding.is_empty())
+    }
+
+    /// Behind what was delivered last.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.partitions.get(partition).map(|progress| progress.position)
     }
 
     /// The offset that could be committed now.
@@ -240,6 +260,26 @@ mod tests {
         let mut offsets = Offsets::new(Duration::from_secs(5), StrBytes::from_static_str("by us"));
         offsets.begin(at(), FIRST, start, -1);
         offsets
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_outstanding_again_only_when_delivered_again() {
+        let mut offsets = reading(0);
+        offsets.delivered(&at(), FIRST, 0..10, 3);
+        offsets.delivered(&at(), FIRST, 10..20, 4);
+        offsets.delivered(&at(), FIRST, 20..30, 4);
+        offsets.acknowledge(&at(), FIRST, 20..30);
+        offsets.acknowledge(&at(), FIRST, 0..5);
+        offsets.withdraw(&at(), FIRST, 15);
+        assert_eq!(offsets.committable(&at()), Some(5));
+        offsets.acknowledge(&at(), FIRST, 5..20);
+        assert_eq!((offsets.committable(&at()), offsets.is_drained(&at())), (Some(15), true));
+        offsets.delivered(&at(), FIRST, 15..30, 4);
+        assert_eq!((offsets.committable(&at()), offsets.is_drained(&at())), (Some(15), false));
+        offsets.withdraw(&at(), FIRST, 99); // further than what was delivered
+        offsets.acknowledge(&at(), FIRST, 15..30);
+        let commits = offsets.take(&[at()]);
+        assert_eq!((commits[0].offset, commits[0].leader_epoch), (30, 4));
     }
 
     #[test]

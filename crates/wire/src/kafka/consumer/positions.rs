@@ -199,6 +199,18 @@ pub enum FetchEvent {
         /// Its stay.
         lease: Lease,
     },
+    /// What came from the position on is not even the head of a batch. It is tried again, and
+    /// again the same may come: the log of the leader is damaged.
+    Unreadable {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its stay.
+        lease: Lease,
+        /// The position.
+        offset: i64,
+        /// How many bytes came.
+        bytes: usize,
+    },
     /// Reading failed; it is tried again.
     Refused {
         /// The partition.
@@ -716,6 +728,9 @@ impl Positions {
             }
         }
         if position.offset == from {
+            position.not_before = Some(now + self.config.backoff.max);
+            let bytes = records.len();
+            self.events.push_back(FetchEvent::Unreadable { partition: at, lease, offset: from, bytes });
             return;
         }
         position.credit = position.credit.saturating_sub(records.len() as i64);
@@ -902,6 +917,9 @@ mod tests {
                     }
                     FetchEvent::Truncated { position, at, .. } => format!("cut {at} below {position}"),
                     FetchEvent::NoOffset { .. } => "no offset".to_owned(),
+                    FetchEvent::Unreadable { offset, bytes, .. } => {
+                        format!("{bytes} unreadable bytes at {offset}")
+                    }
                     FetchEvent::Refused { error, .. } => format!("{error:?}"),
                 });
             }
@@ -1097,6 +1115,15 @@ mod tests {
         assert_eq!(bench.fetched(near), "fetch 9 0@100 e3");
         bench.now += Duration::from_secs(301);
         assert_eq!(bench.fetched(records(&[(100, 1)])), "0 got 100..101; fetch 1 0@101 e7");
+    }
+
+    #[test]
+    fn what_is_no_batch_is_told_and_asked_for_again() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        let garbage = PartitionData::default().with_records(Some(Bytes::from_static(&[0xff; 40])));
+        assert_eq!(bench.fetched(garbage), "40 unreadable bytes at 100");
+        assert_eq!(bench.later(Duration::from_millis(100)), "", "not at once");
+        assert_eq!(bench.later(Duration::from_secs(1)), "fetch 1 0@100 e3");
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod reader;
 mod varint;
 mod writer;
 
-pub use reader::{Batch, Damage, Headers, Limits, Reason, Record, RecordSet, Records};
+pub use reader::{Batch, Damage, Headers, Limits, Paused, Reason, Record, RecordSet, Records};
 pub use writer::{BatchWriter, Producer, Stamp, restamp};
 
 /// Bytes in front of the records of a batch of format 2.

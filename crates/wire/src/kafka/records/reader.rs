@@ -78,11 +78,14 @@ impl<'b> Record<'b> {
         Self { offset, timestamp, key, value, headers: &[0] }
     }
 
+    /// The bytes of all headers, for [`Headers::read`].
+    pub fn headers_bytes(&self) -> &'b [u8] {
+        self.headers
+    }
+
     /// The headers, in their order; a name may come more than once.
     pub fn headers(&self) -> Headers<'b> {
-        let mut rest = self.headers;
-        let left = varint::take(&mut rest).unwrap_or(0);
-        Headers { rest, left }
+        Headers::read(self.headers)
     }
 
     /// Takes a record of format 2 off the front of `bytes`, and looks into all of it.
@@ -114,6 +117,15 @@ impl<'b> Record<'b> {
 pub struct Headers<'b> {
     rest: &'b [u8],
     left: i64,
+}
+
+impl<'b> Headers<'b> {
+    /// Reads what [`Record::headers_bytes`] gave.
+    pub fn read(bytes: &'b [u8]) -> Self {
+        let mut rest = bytes;
+        let left = varint::take(&mut rest).unwrap_or(0);
+        Self { rest, left }
+    }
 }
 
 impl<'b> Iterator for Headers<'b> {
@@ -186,6 +198,34 @@ pub struct Records<'b> {
 pub(super) enum Layout {
     Batch { left: i32, base_offset: i64, base_timestamp: i64, append_time: Option<i64> },
     Messages(Inner),
+}
+
+/// Where the reading of a batch stopped, without the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Paused {
+    left_bytes: usize,
+    layout: Layout,
+    offsets: (i64, i64),
+}
+
+impl<'b> Records<'b> {
+    /// The bytes of the records that are still to come; keys, values and headers lie in them.
+    pub fn bytes(&self) -> &'b [u8] {
+        self.rest
+    }
+
+    /// Remembers where reading is, for [`Paused::resume`].
+    pub fn pause(&self) -> Paused {
+        Paused { left_bytes: self.rest.len(), layout: self.layout, offsets: self.offsets }
+    }
+}
+
+impl Paused {
+    /// Goes on in the same bytes, which may have moved and may lack what was read before.
+    pub fn resume(self, bytes: &[u8]) -> Records<'_> {
+        let rest = &bytes[bytes.len().saturating_sub(self.left_bytes)..];
+        Records { rest, layout: self.layout, offsets: self.offsets }
+    }
 }
 
 impl<'b> Iterator for Records<'b> {
