@@ -1,10 +1,11 @@
 //! What all routes share: arguments, bodies, answers, and the way to the store.
 
 use super::EsError;
+pub(crate) use super::body::Body;
+use super::body::BodyRoom;
 use super::source::filter_path;
 use crate::server::{Ingest, Status};
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,14 +14,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Searches that run at once; others wait.
 const SEARCHES_MAX: usize = 4;
-/// Memory for all bodies that are being worked on, in KiB; others wait.
-const BODIES_KIB: usize = 256 << 10;
-/// A body whose length is not announced counts as so many KiB.
-const BODY_KIB: u64 = 8 << 10;
 /// No search is waited for longer.
 pub(crate) const SEARCH_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -30,8 +27,7 @@ pub(crate) struct Api {
     pub(crate) ingest: Option<Arc<dyn Ingest>>,
     pub(crate) status: Arc<dyn Status>,
     searches: Arc<Semaphore>,
-    /// Room for bodies, in KiB.
-    bodies: Arc<Semaphore>,
+    pub(super) bodies: BodyRoom,
 }
 
 pub(crate) type Answer = Result<Response, EsError>;
@@ -43,7 +39,7 @@ impl Api {
             ingest,
             status,
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
-            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            bodies: BodyRoom::default(),
         }
     }
 
@@ -155,64 +151,6 @@ impl Arguments {
             })
         };
         self.get(name).map(read).transpose()
-    }
-}
-
-/// A body that is not compressed and not too large, and its share of the memory for bodies.
-#[derive(Debug)]
-pub(crate) struct Body(
-    pub(crate) Bytes,
-    #[expect(dead_code, reason = "held, not read: letting it go gives the memory back")]
-    pub(crate)  Option<OwnedSemaphorePermit>,
-);
-
-impl FromRequest<Api> for Body {
-    type Rejection = EsError;
-
-    async fn from_request(request: Request, api: &Api) -> Result<Self, EsError> {
-        if let Some(coding) = request.headers().get(header::CONTENT_ENCODING)
-            && coding != "identity"
-        {
-            let coding = String::from_utf8_lossy(coding.as_bytes()).into_owned();
-            return Err(EsError::new(
-                415,
-                "illegal_argument_exception",
-                format!(
-                    "a body with the encoding [{coding}] is not supported; send it without compression (Filebeat: compression_level: 0)"
-                ),
-            ));
-        }
-        let from_address = Query::<HashMap<String, String>>::try_from_uri(request.uri())
-            .ok()
-            .and_then(|Query(mut arguments)| arguments.remove("source"));
-        let announced = request.headers().get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-        let kib = announced.map_or(if chunked { BODY_KIB } else { 1 }, |bytes| bytes / 1024 + 1);
-        let kib = u32::try_from(kib.min(super::BODY_MAX as u64 / 1024 + 1)).unwrap_or(u32::MAX);
-        let share = tokio::time::timeout(SEARCH_TIME_MAX, api.bodies.clone().acquire_many_owned(kib)).await;
-        let share = share.ok().and_then(Result::ok).ok_or_else(|| {
-            EsError::new(
-                429,
-                "es_rejected_execution_exception",
-                "too many bytes are being worked on; try again",
-            )
-        })?;
-        let body = Bytes::from_request(request, api).await.map_err(|error| {
-            let status = error.status().as_u16();
-            let kind =
-                if status == 413 { "content_too_long_exception" } else { "illegal_argument_exception" };
-            EsError::new(status, kind, format!("{}; at most {} bytes", error.body_text(), super::BODY_MAX))
-        })?;
-        let body = if body.is_empty() { from_address.map_or(body, Bytes::from) } else { body };
-        Ok(Body(body, Some(share)))
-    }
-}
-
-impl Body {
-    /// The body as JSON; nothing is an empty object.
-    pub(crate) fn json(&self) -> Result<Value, EsError> {
-        read_json(&self.0)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod aggs;
 mod api;
+mod body;
 mod cat;
 mod cluster;
 pub mod context;

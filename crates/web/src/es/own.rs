@@ -81,7 +81,7 @@ pub(crate) async fn tail(State(api): State<Api>, arguments: Arguments) -> Answer
     }
     let bytes = axum::body::Bytes::from(body.to_string());
     let shown = arguments.0.into_iter().filter(|(name, _)| name == "pretty" || name == "filter_path");
-    search(State(api), Arguments(shown.collect()), Body(bytes, None)).await
+    search(State(api), Arguments(shown.collect()), Body::made(bytes)).await
 }
 
 fn run(store: &Store, body: &Value) -> Result<super::search::Found, EsError> {
