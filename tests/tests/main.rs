@@ -8,6 +8,7 @@ mod kafka;
 mod kafka_input;
 mod pond;
 mod proxy;
+mod scenarios;
 mod services;
 mod tidy;
 mod up;

@@ -99,10 +99,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, state: &State, is_answer: bool)
                 // The rest of the request is not read: the connection cannot be used again.
                 let body = "{\"error\":\"by the proxy\"}";
                 let length = body.len();
-                write!(
-                    from,
+                let answer = format!(
                     "HTTP/1.1 {status} Told\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-                )?;
+                );
+                from.write_all(answer.as_bytes())?;
                 from.shutdown(Shutdown::Write)?;
                 // Closed at once with bytes unread, the answer would be lost by a reset.
                 from.set_read_timeout(Some(Duration::from_secs(1)))?;

@@ -119,8 +119,8 @@ impl Files<'_> {
 
 /// Whether what stands below a key of that name must not be shown.
 pub(crate) fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "credential"];
+    const WORDS: [&str; 9] =
+        ["password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "credential", "jaas"];
     let name = name.to_ascii_lowercase();
     name == "users" || WORDS.iter().any(|word| name.contains(word))
 }

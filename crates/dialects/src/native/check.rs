@@ -2,10 +2,12 @@
 
 use super::part::hidden_below;
 use super::{Reader, START, join};
+use crate::problem::nearest;
 use crate::tree::{Node, Place};
 use expr::Template;
 use globset::GlobBuilder;
 use pipeline::inputs::{ConfigError, InputConfig, file};
+use pipeline::net::kafka::properties::{self, Finding};
 use pipeline::outputs::OutputConfig;
 use pipeline::plan::{Durability, QueuePart};
 
@@ -49,7 +51,11 @@ impl Reader<'_> {
     pub(super) fn check_input(&mut self, input: &InputConfig, options: &Node, path: &str) {
         match input {
             InputConfig::File(config) => self.check_file_input(config, options, path),
-            InputConfig::Kafka(config) => self.check_built("kafka", config.check(), options, path),
+            InputConfig::Kafka(config) => {
+                if self.check_properties(config.findings(), options, path) {
+                    self.check_built("kafka", config.check(), options, path);
+                }
+            }
             InputConfig::KafkaLag(config) => self.check_built("kafka_lag", config.check(), options, path),
             InputConfig::Generate(_) | InputConfig::Journal(_) | InputConfig::Stdin(_) => {}
         }
@@ -60,6 +66,28 @@ impl Reader<'_> {
         let place = options.get(error.option).unwrap_or(options).place;
         let message = hidden_below(options, format!("input {kind:?}: {error}"));
         self.wrong(place, &join(path, error.option), message);
+    }
+
+    /// Properties of other Kafka clients; false when nothing can run with them.
+    fn check_properties(&mut self, findings: Vec<Finding>, options: &Node, path: &str) -> bool {
+        let mut is_good = true;
+        for Finding { property, is_wrong, message } in findings {
+            let node = options.get("properties").unwrap_or(options);
+            let node = node.get(&property).unwrap_or(node);
+            let hint = match nearest(&property, &properties::names()) {
+                Some(known) if is_wrong && known != property => format!("; did you mean {known:?}?"),
+                _ => String::new(),
+            };
+            let message = hidden_below(options, format!("property {property:?}: {message}{hint}"));
+            let path = join(path, &format!("properties.{property}"));
+            if is_wrong {
+                self.wrong(node.place, &path, message);
+            } else {
+                self.warn(node.place, &path, message);
+            }
+            is_good &= !is_wrong;
+        }
+        is_good
     }
 
     fn check_file_input(&mut self, config: &file::Config, options: &Node, path: &str) {
@@ -98,7 +126,10 @@ impl Reader<'_> {
             OutputConfig::Store(config) => {
                 Template::parse(&config.index).err().map(|error| format!("option \"index\": {error}"))
             }
-            OutputConfig::Kafka(config) => config.build().err(),
+            OutputConfig::Kafka(config) => {
+                let is_good = self.check_properties(config.findings(), options, path);
+                if is_good { config.build().err() } else { None }
+            }
             OutputConfig::Blackhole(_) => None,
         };
         if let Some(message) = built {

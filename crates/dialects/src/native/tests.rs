@@ -46,6 +46,36 @@ fn all_problems_of_all_files_are_told() {
 }
 
 #[test]
+fn properties_of_other_kafka_clients() {
+    let head = "inputs: {a: stdin}\noutputs:\n  k:\n    kafka:\n      brokers: [a:1]\n      topic: t\n      properties:\n";
+    bad(
+        &[&format!(
+            "{head}        linger.ms: soon\n        compresion.type: lz4\n        sasl.jaas.config: 'x geheim'\n        ssl.ca.location: /ca.pem\n"
+        )],
+        &[
+            "a.yaml:8:9: property \"security.protocol\": it is missing",
+            "a.yaml:8:20: property \"linger.ms\": \"soon\" is no number of milliseconds",
+            "a.yaml:9:26: property \"compresion.type\": neither librdkafka nor Java's client has it, or not as far as is known here; did you mean \"compression.type\"?",
+            "a.yaml:10:27: property \"sasl.jaas.config\": only PlainLoginModule and ScramLoginModule are understood",
+        ],
+    );
+    let good = format!(
+        "{head}        retries: 3\n        message.max.bytes: 2.097152e+06\n        enable.idempotence: true\n"
+    );
+    let config = text(&good).unwrap();
+    let warned: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].starts_with("c.yaml:8:18: property \"retries\": it has no effect: what fails"),
+        "{warned:?}"
+    );
+    let secret = format!(
+        "{head}        sasl.jaas.config: 'a.PlainLoginModule required username=\"u\" password=\"geheim\";'\n        security.protocol: SASL_PLAINTEXT\n"
+    );
+    assert!(!crate::print(&text(&secret).unwrap().plan).contains("geheim"));
+}
+
+#[test]
 fn patterns_and_formats_of_times() {
     let filters =
         "filters:\n  - grok: {patterns: '%{WORD:a}'}\n  - date: {source: a, formats: [ISO8601, 'dd/MMM']}\n";

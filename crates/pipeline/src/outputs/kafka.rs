@@ -9,7 +9,8 @@
 
 use super::encode::{Codec, Encoder};
 use super::{Delivery, Letter, Output, OutputError, Refused, WRITE_WAIT_MAX};
-use crate::net::kafka::{ClusterConfig, Happened, Links, SaslConfig};
+use crate::net::kafka::properties::{self, Finding};
+use crate::net::kafka::{ClusterConfig, Happened, Links, Properties, SaslConfig};
 use crate::net::tls::TlsConfig;
 use crate::units::{Bytes, Time};
 use event::View;
@@ -71,6 +72,9 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// How we log in, when it is there.
     pub sasl: Option<SaslConfig>,
+    /// Properties as librdkafka and Java's client have them, put over the other options.
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    pub properties: Properties,
 }
 
 /// When an event counts as delivered.
@@ -164,6 +168,7 @@ impl Default for Config {
             client_id: None,
             tls: None,
             sasl: None,
+            properties: Properties::default(),
         }
     }
 }
@@ -176,19 +181,17 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 impl Config {
     /// The output that these options describe.
     pub fn build(&self) -> Result<KafkaOutput, String> {
+        if !self.properties.is_empty() {
+            let (config, findings) = self.properties.over_output(self);
+            return properties::wrong(&findings).map_or_else(|| config.build(), Err);
+        }
         if self.topic.is_empty() {
             return Err("\"topic\" is missing: the topic to write to".to_owned());
         }
         let template = |option: &str, text: &str| {
             Template::parse(text).map_err(|error| format!("option \"{option}\": {error}"))
         };
-        let cluster = ClusterConfig {
-            brokers: self.brokers.clone(),
-            client_id: self.client_id.clone(),
-            tls: self.tls.clone(),
-            sasl: self.sasl.clone(),
-        };
-        let cluster = cluster.build()?;
+        let cluster = self.cluster().build()?;
         let headers = self.headers.iter();
         let headers = headers.map(|(name, text)| Ok((name.clone(), template("headers", text)?)));
         let options = self.producer();
@@ -217,6 +220,20 @@ impl Config {
             scratch: Scratch::default(),
             happened: Vec::new(),
         })
+    }
+
+    /// What is to be said of the properties.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.properties.over_output(self).1
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterConfig {
+        ClusterConfig {
+            brokers: self.brokers.clone(),
+            client_id: self.client_id.clone(),
+            tls: self.tls.clone(),
+            sasl: self.sasl.clone(),
+        }
     }
 
     fn producer(&self) -> producer::Options {

@@ -17,7 +17,8 @@ mod exchange;
 mod unpack;
 
 use super::{ConfigError, Input, InputContext, InputError, Next};
-use crate::net::kafka::{Cluster, ClusterConfig, SaslConfig};
+use crate::net::kafka::properties::{self, Finding};
+use crate::net::kafka::{Cluster, ClusterConfig, Properties, SaslConfig};
 use crate::net::tls::TlsConfig;
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
@@ -101,6 +102,9 @@ pub struct Config {
     /// How we log in, when it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sasl: Option<SaslConfig>,
+    /// Properties as librdkafka and Java's client have them, put over the other options.
+    #[serde(skip_serializing_if = "Properties::is_empty")]
+    pub properties: Properties,
 }
 
 /// How the members of a group share the partitions.
@@ -225,6 +229,7 @@ impl Default for Config {
             client_id: None,
             tls: None,
             sasl: None,
+            properties: Properties::default(),
         }
     }
 }
@@ -243,6 +248,9 @@ pub struct KafkaInput {
 impl Config {
     /// The input that these options describe. Nothing is connected before it is called first.
     pub fn build(&self, context: InputContext) -> Result<KafkaInput, ConfigError> {
+        if !self.properties.is_empty() {
+            return self.with_properties()?.build(context);
+        }
         let (mut options, cluster) = self.options(&context.name)?;
         options.token = token(&context)?;
         options.registry = Some(context.registry.clone());
@@ -262,7 +270,30 @@ impl Config {
 
     /// What is wrong with the options, if anything.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.properties.is_empty() {
+            return self.with_properties()?.check();
+        }
         self.options("").map(drop)
+    }
+
+    /// What is to be said of the properties.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.properties.over_input(self).1
+    }
+
+    fn with_properties(&self) -> Result<Self, ConfigError> {
+        let (config, findings) = self.properties.over_input(self);
+        let wrong = |message| Err(ConfigError { option: "properties", message });
+        properties::wrong(&findings).map_or(Ok(config), wrong)
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterConfig {
+        ClusterConfig {
+            brokers: self.brokers.clone(),
+            client_id: self.client_id.clone(),
+            tls: self.tls.clone(),
+            sasl: self.sasl.clone(),
+        }
     }
 
     fn options(&self, input: &str) -> Result<(Options, Cluster), ConfigError> {
@@ -293,14 +324,8 @@ impl Config {
             let whole = Regex::new(&format!("^(?:{pattern})$"));
             whole.map_err(|error| ConfigError { option: "topics_pattern", message: error.to_string() })
         });
-        let cluster = ClusterConfig {
-            brokers: self.brokers.clone(),
-            client_id: self.client_id.clone(),
-            tls: self.tls.clone(),
-            sasl: self.sasl.clone(),
-        };
-        let cluster =
-            cluster.build().map_err(|message| ConfigError { option: option_of(&message), message })?;
+        let cluster = self.cluster().build();
+        let cluster = cluster.map_err(|message| ConfigError { option: option_of(&message), message })?;
         let text = |text: &Option<String>| text.clone().map(StrBytes::from_string);
         let group = membership::GroupConfig {
             instance_id: text(&self.group_instance_id),

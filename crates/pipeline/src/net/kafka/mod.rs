@@ -3,10 +3,12 @@
 
 mod links;
 mod options;
+pub mod properties;
 mod request;
 pub mod survey;
 
 pub(crate) use links::{Happened, Links, Send};
 pub(crate) use options::Cluster;
 pub use options::{ClusterConfig, SaslConfig, SaslMechanism};
+pub use properties::Properties;
 pub(crate) use request::send_kind;

@@ -16,7 +16,8 @@ const PORT: u16 = 9092;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClusterConfig {
-    /// Some of the brokers, as `host:port`: they tell of the others.
+    /// Some of the brokers, as `host:port`, also several with commas between them: they tell of
+    /// the others.
     pub brokers: Vec<String>,
     /// What the brokers' logs and quotas call us.
     pub client_id: Option<String>,
@@ -73,7 +74,9 @@ impl ClusterConfig {
         if self.brokers.is_empty() {
             return Err("\"brokers\" is missing: at least one broker, as host:port".to_owned());
         }
-        let servers = self.brokers.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
+        // A variable of the environment may hold them all.
+        let brokers = self.brokers.iter().flat_map(|list| list.split(',')).map(str::trim);
+        let servers = brokers.map(address).collect::<Result<_, _>>()?;
         if let Some(sasl) = &self.sasl {
             let lacks = match sasl.mechanism {
                 SaslMechanism::OauthBearer => sasl.token_file.is_none().then_some("\"token_file\""),
