@@ -39,6 +39,9 @@ fn produce(bootstrap: &str, topic: &str, settings: &[&str], lines: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Lines go to partitions by chance each, not a whole batch to one.
+const SPREAD: [&str; 2] = ["-X", "sticky.partitioning.linger.ms=0"];
+
 /// A config that writes the messages of a topic, or with `store` also the events, and its start.
 fn config(pond: &Pond, bootstrap: &str, options: &str, rest: &str) {
     let brokers: Vec<String> = bootstrap.split(',').map(|broker| format!("\"{broker}\"")).collect();
@@ -199,24 +202,24 @@ fn two_ponds_and_kcat_share_a_topic_while_members_come_and_go() {
         config(pond, kafka().bootstrap(), &options, &to_file(pond));
     }
     run(&mut ponds[0]);
-    produce(kafka().bootstrap(), &topic, &[], &numbered(0..LINES / 4));
+    produce(kafka().bootstrap(), &topic, &SPREAD, &numbered(0..LINES / 4));
     wait_lines(&mut ponds[0], LINES / 4);
     // The second one gets its part, and both read.
     run(&mut ponds[1]);
     ponds[1].wait_for("partitions", |pond| pond.said().contains("partitions came").then_some(()));
-    produce(kafka().bootstrap(), &topic, &[], &numbered(LINES / 4..LINES / 2));
+    produce(kafka().bootstrap(), &topic, &SPREAD, &numbered(LINES / 4..LINES / 2));
     ponds[1].wait_for("lines", |pond| (!written(pond).is_empty()).then_some(()));
     let joined = ponds[1].said().matches("partitions came").count();
     let other = Kcat::join(kafka().bootstrap(), &topic, &topic);
     ponds[1].wait_for("another assignment", |pond| {
         (pond.said().matches("partitions came").count() > joined).then_some(())
     });
-    produce(kafka().bootstrap(), &topic, &[], &numbered(LINES / 2..LINES * 3 / 4));
+    produce(kafka().bootstrap(), &topic, &SPREAD, &numbered(LINES / 2..LINES * 3 / 4));
     other.wait_for_lines();
     let others = other.end();
     // A member dies without a word.
     ponds[0].kill();
-    produce(kafka().bootstrap(), &topic, &[], &numbered(LINES * 3 / 4..LINES));
+    produce(kafka().bootstrap(), &topic, &SPREAD, &numbered(LINES * 3 / 4..LINES));
     let all = |ponds: &[Pond; 2]| counted(ponds.iter().flat_map(written).chain(others.iter().cloned()));
     let until = Instant::now() + PATIENCE;
     while (all(&ponds).len() as u64) < LINES {
