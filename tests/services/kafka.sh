@@ -1,4 +1,5 @@
-# Kafka in KRaft mode: every node is broker and controller. Settings: brokers, client_auth, heap.
+# Kafka in KRaft mode: every node is broker and controller. Settings: brokers, client_auth, session_ms (without
+# a heartbeat after which a broker counts as dead), heap.
 #
 # Each node has all listeners: plain text, TLS, SASL (SCRAM-SHA-512, SCRAM-SHA-256, PLAIN), SASL over TLS, and
 # JMX over RMI. The user is `app` with the password `app-secret`. The certificates are named as in the secrets
@@ -82,6 +83,8 @@ transaction.state.log.replication.factor=$replicas
 transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=$session_ms
+broker.heartbeat.interval.ms=$((session_ms / 4))
 num.recovery.threads.per.data.dir=1
 # The default alone takes 128 MiB of the heap.
 log.cleaner.dedupe.buffer.size=4194304

@@ -4,8 +4,8 @@
 #
 #   it says   KEY=VALUE …            addresses and files, then
 #             ready                  or it says why not, and ends
-#   it takes  stop|kill|start|pause|resume N    for node N (0 where there is one only)
-#   it says   ok                     after each, when it is done (`start`: when the node answers)
+#   it takes  stop|kill|start|launch|await|pause|resume N    for node N (0 where there is one only)
+#   it says   ok                     after each, when it is done (`start`, which is `launch` and `await`: when the node answers)
 #
 # When stdin ends, because the starter closed it or because it died in whatever way, the servers are
 # killed and their directory is removed. That is why this is a process of its own: a server cannot be
@@ -18,11 +18,11 @@ declare -A pids=()
 
 run() { # NAME [KEY=VALUE...]
   name=$1; shift
-  brokers=1 client_auth=requested heap=''
+  brokers=1 client_auth=requested session_ms=9000 heap=''
   local setting node verb
   for setting; do
     case $setting in
-      brokers=[1-9] | client_auth=requested | client_auth=required | heap=*) declare -g "$setting" ;;
+      brokers=[1-9] | client_auth=requested | client_auth=required | session_ms=[1-9]* | heap=*) declare -g "$setting" ;;
       *) die "unknown setting $setting" ;;
     esac
   done
@@ -43,6 +43,8 @@ run() { # NAME [KEY=VALUE...]
       pause)  kill -STOP "${pids[$node]}" ;;
       resume) kill -CONT "${pids[$node]}" ;;
       start)  launch_anew "$node"; await "$node" ;;
+      launch) launch_anew "$node" ;;
+      await)  await "$node" ;;
       quit)   break ;;
       *)      die "unknown request $verb" ;;
     esac

@@ -3,10 +3,11 @@
 use crate::pond::{PATIENCE, Pond, access_lines};
 use crate::services::{Kafka, kafka, kafka_4, kafka_tls_three, kcat, unique};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -167,7 +168,13 @@ impl Kcat {
 
     /// As a member of a group that reads a topic.
     fn join(bootstrap: &str, group: &str, topic: &str) -> Self {
-        let member = ["-b", bootstrap, "-G", group, "-q", "-u", "-X", "auto.offset.reset=earliest"];
+        Self::join_as(bootstrap, group, topic, "%s\\n")
+    }
+
+    /// The same; what it prints of each record.
+    fn join_as(bootstrap: &str, group: &str, topic: &str, format: &str) -> Self {
+        let member =
+            ["-b", bootstrap, "-G", group, "-q", "-u", "-f", format, "-X", "auto.offset.reset=earliest"];
         let settings = ["-X", "session.timeout.ms=6000", "-X", "auto.commit.interval.ms=100", topic];
         Self::start(&[&member[..], &settings].concat())
     }
@@ -178,6 +185,12 @@ impl Kcat {
             assert!(Instant::now() < until, "kcat got no lines");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Ends it at once, without a word to anybody.
+    fn die(mut self) {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("its end");
     }
 
     /// Ends it as Ctrl+C would, and returns what it printed.
@@ -338,30 +351,122 @@ fn the_new_protocol_is_taken_where_it_is_and_new_topics_are_found() {
 }
 
 #[test]
+fn members_come_and_go_and_nothing_is_committed_before_it_is_safe() {
+    const PARTITIONS: i32 = 6;
+    const ROUNDS: u64 = 4;
+    let topic = unique("churned");
+    let bootstrap = kafka().bootstrap();
+    kafka().create_topic(&topic, PARTITIONS);
+    let options = format!(
+        "topics: [{topic}], group: {topic}, session_timeout: 6s, heartbeat_interval: 500ms, commit_interval: 100ms"
+    );
+    let mut ponds = [Pond::new(), Pond::new()];
+    for pond in &ponds {
+        let text = "{text: '%{kafka.partition} %{kafka.offset} %{message}'}";
+        let output =
+            format!("outputs:\n  out: {{file: {{path: {}, codec: {text}}}}}\n", pond.path("out").display());
+        config(pond, bootstrap, &options, &output);
+    }
+    // Records come all the while.
+    let ended = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (topic, ended) = (topic.clone(), ended.clone());
+        move || {
+            let mut written = 0;
+            while !ended.load(Ordering::SeqCst) {
+                produce(bootstrap, &topic, &[], &numbered(written..written + 200));
+                written += 200;
+            }
+            written
+        }
+    });
+    run(&mut ponds[0]);
+    let mut others: Vec<String> = Vec::new();
+    for round in 0..ROUNDS {
+        let guest = Kcat::join_as(bootstrap, &topic, &topic, "%p %o %s\\n");
+        guest.wait_for_lines();
+        // As members go and come, and while both of ours are there.
+        check_committed(&ponds, &topic, &others, &guest);
+        run(&mut ponds[1]);
+        ponds[1].wait_for("partitions", |pond| pond.said().contains("partitions came").then_some(()));
+        check_committed(&ponds, &topic, &others, &guest);
+        others.extend(guest.end());
+        let before = written(&ponds[1]).len();
+        ponds[1].wait_for("records", |pond| (written(pond).len() > before).then_some(()));
+        // Now one says goodbye, now it dies without a word.
+        if round % 2 == 0 {
+            assert!(ponds[1].stop().success(), "{}", ponds[1].said());
+        } else {
+            ponds[1].kill();
+        }
+    }
+    ended.store(true, Ordering::SeqCst);
+    let total: u64 = writer.join().expect("the writer");
+    let message = |line: &String| line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
+    let wanted: BTreeSet<String> = (0..total).map(|n| format!("line {n}")).collect();
+    let [stayed, came] = &mut ponds;
+    let counts = stayed.wait_for("all lines", |stayed| {
+        let all = [stayed, came].into_iter().flat_map(written).chain(others.iter().cloned());
+        let counts = counted(all.map(|line| message(&line)));
+        wanted.iter().all(|line| counts.contains_key(line)).then_some(counts)
+    });
+    assert_eq!(counts.len() as u64, total, "a line that nobody wrote");
+    let repeated: u64 = counts.values().map(|count| count - 1).sum();
+    println!("{repeated} of {total} lines were read more than once");
+    assert!(ponds[0].stop().success(), "{}", ponds[0].said());
+}
+
+/// Every record before a committed offset has been written by one of the members.
+#[track_caller]
+fn check_committed(ponds: &[Pond; 2], group: &str, others: &[String], guest: &Kcat) {
+    let lag = ["lag", "--json", "--brokers", kafka().bootstrap(), "--group", group];
+    let committed = rows(&ponds[0], &lag);
+    let now = guest.lines.lock().expect("a lock").clone();
+    let mut safe: BTreeSet<(i64, i64)> = BTreeSet::new();
+    for line in ponds.iter().flat_map(written).chain(others.iter().cloned()).chain(now) {
+        let mut words = line.split(' ').map_while(|word| word.parse().ok());
+        safe.extend(words.next().zip(words.next()));
+    }
+    for row in committed {
+        let Some(end) = row["committed"].as_i64() else { continue };
+        let partition = row["partition"].as_i64().expect("a number");
+        let missing: Vec<i64> = (0..end).filter(|offset| !safe.contains(&(partition, *offset))).collect();
+        assert!(missing.is_empty(), "partition {partition}: {end} is committed, and not safe is {missing:?}");
+    }
+}
+
+#[test]
 fn a_member_that_nobody_takes_from_stays_in_its_group() {
     let (topic, group) = (unique("stuck"), unique("stuck-group"));
     kafka().create_topic(&topic, 2);
     produce(kafka().bootstrap(), &topic, &[], &access_lines(0..200_000));
     let mut pond = Pond::new();
     let options = format!(
-        "topics: [{topic}], group: {group}, session_timeout: 6s, heartbeat_interval: 1s, buffer_bytes_max: 1MiB, fetch_bytes_max: 1MiB"
+        "topics: [{topic}], group: {group}, session_timeout: 6s, heartbeat_interval: 1s, rebalance_timeout: 2s, buffer_bytes_max: 1MiB, fetch_bytes_max: 1MiB"
     );
     // Nobody listens there, and no queue takes what cannot be written.
     let stuck = "memory_limit: 16MiB\noutputs:\n  out: {kafka: {brokers: [\"127.0.0.1:1\"], topic: t, memory_bytes_max: 1MiB}}\n";
     config(&pond, kafka().bootstrap(), &options, stuck);
     run(&mut pond);
-    pond.wait_for("partitions", |pond| pond.said().contains("partitions came").then_some(()));
-    // Twice as long as a member without heartbeats lives.
-    std::thread::sleep(Duration::from_secs(12));
+    let came = |pond: &Pond| pond.said().matches("partitions came").count();
+    pond.wait_for("partitions", |pond| (came(pond) > 0).then_some(()));
+    // Another member that dies now is thrown out when its session is over. Ours is as old, and is
+    // then still there to take over.
+    let neighbour = Kcat::join(kafka().bootstrap(), &group, &topic);
+    neighbour.wait_for_lines();
+    pond.wait_for("partitions that go", |pond| {
+        pond.said().contains("partitions are given back").then_some(())
+    });
+    let before = came(&pond);
+    neighbour.die();
+    pond.wait_for("partitions that come back", |pond| (came(pond) > before).then_some(()));
     let said = pond.said();
-    assert_eq!(said.matches("partitions came").count(), 1, "{said}");
     assert!(!said.contains("partitions were lost"), "{said}");
-    assert_eq!(committed(kafka(), &group), 0);
     pond.kill();
     // What was fetched meanwhile is still there for the next one.
     config(&pond, kafka().bootstrap(), &options, &to_file(&pond));
     run(&mut pond);
-    wait_lines(&mut pond, 200_000);
+    pond.wait_for("the end", |_| (committed(kafka(), &group) == 200_000).then_some(()));
 }
 
 /// Rows of a command that prints a JSON object a line.

@@ -3,9 +3,11 @@
 mod crash;
 mod elasticsearch;
 mod faults;
+mod fickle;
 mod http;
 mod kafka;
 mod kafka_input;
+mod nemesis;
 mod pond;
 mod proxy;
 mod scenarios;

@@ -114,6 +114,11 @@ impl Pond {
         &self.address
     }
 
+    /// The number of the running process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("a running program").id()
+    }
+
     /// Everything that the program printed so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().expect("a lock").clone()

@@ -80,6 +80,7 @@ impl Cluster {
             },
             user: self.user.clone().unwrap_or_default(),
             password: self.password.clone().map(Secret::new),
+            password_file: None,
             token_file: self.token_file.clone(),
         });
         ClusterConfig { brokers: self.brokers.clone(), client_id: None, tls: has_tls.then_some(tls), sasl }

@@ -116,6 +116,9 @@ pub enum QueueError {
     /// The disk refused.
     #[error("the queue: {0}")]
     Disk(Arc<DiskError>),
+    /// The queue is full, and is not to wait for room any more.
+    #[error("the queue is full")]
+    NoRoom,
     /// The queue was stopped.
     #[error("the queue was stopped")]
     Stopped,

@@ -84,6 +84,7 @@ impl Queue {
             syncing: false,
             hurry: false,
             blocked: 0,
+            refuses: false,
             registry: 0,
             stopped: false,
             scratch: Vec::new(),
@@ -127,7 +128,7 @@ impl Queue {
     }
 
     /// Appends a record and returns the sequence of its first event. Waits while the queue is
-    /// full. `confirmed` is called once, by another thread, when the record is as safe as the
+    /// full, until [`refuse_when_full`](Self::refuse_when_full). `confirmed` is called once, by another thread, when the record is as safe as the
     /// durability says, or with the error when it is not: then nobody gets the record, and
     /// its sequence may be given again. On an error returned from here it is never called and
     /// nothing was appended; a full disk is such an error, and trying again is right.
@@ -139,6 +140,9 @@ impl Queue {
             }
             self.purge(&mut state);
             if self.is_full(&state, header.events) {
+                if state.refuses {
+                    return Err(QueueError::NoRoom);
+                }
                 state.blocked += 1;
                 self.work.notify_one();
                 let waited = self.room.wait_timeout(state, CURSORS_EVERY);
@@ -396,6 +400,13 @@ impl Queue {
     /// How it stands.
     pub fn stats(&self) -> Stats {
         self.state().stats(self.options.bytes_max)
+    }
+
+    /// From now on an append for which there is no room is an error and does not wait, nor do
+    /// those that wait now: nobody may make room for them before the program ends.
+    pub fn refuse_when_full(&self) {
+        self.state().refuses = true;
+        self.room.notify_all();
     }
 
     /// Syncs what was appended, saves the cursors and ends. Whoever waits is told.

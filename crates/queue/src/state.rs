@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) hurry: bool,
     /// How many appends wait for room.
     pub(crate) blocked: usize,
+    /// Appends do not wait for room any more.
+    pub(crate) refuses: bool,
     /// What the saved registry covers.
     pub(crate) registry: u64,
     pub(crate) stopped: bool,

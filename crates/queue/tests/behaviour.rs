@@ -416,6 +416,30 @@ fn a_stopped_queue_lets_nobody_wait() {
 }
 
 #[test]
+fn a_full_queue_refuses_when_it_is_not_to_wait() {
+    let queue = open(&SimDisk::new(), Options { bytes_max: 500, ..options() });
+    let mut reader = queue.reader("out", Start::SavedOrBegin);
+    let writer = std::thread::spawn({
+        let queue = queue.clone();
+        move || (0..100).map(|n| queue.append(&header(n), &[n as u8; 100], nobody())).find_map(Result::err)
+    });
+    while queue.stats().bytes < 500 {
+        std::thread::yield_now();
+    }
+    queue.refuse_when_full();
+    assert!(matches!(writer.join().unwrap(), Some(QueueError::NoRoom)));
+    // What it has is still given, and where room is made it takes again.
+    let acker = reader.acker();
+    queue.flush();
+    while let Some(record) = reader.next(Duration::ZERO) {
+        acker.ack(record.sequence, record.header.events);
+    }
+    queue.registry_synced(queue.stats().head);
+    assert!(queue.append(&header(100), &[0; 100], nobody()).is_ok());
+    queue.stop();
+}
+
+#[test]
 fn a_topic_keeps_history_by_size() {
     let retention = Some(queue::Retention { age: Duration::MAX, bytes: 3_000 });
     let (queue, _) =

@@ -16,11 +16,13 @@ pub(crate) struct Options {
     pub(crate) brokers: usize,
     /// Whether the TLS listeners refuse a client without a certificate.
     pub(crate) client_auth: bool,
+    /// Milliseconds without a heartbeat after which a broker counts as dead.
+    pub(crate) session_ms: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: "kafka", brokers: 1, client_auth: false }
+        Self { name: "kafka", brokers: 1, client_auth: false, session_ms: 9_000 }
     }
 }
 
@@ -37,7 +39,11 @@ impl Kafka {
     /// Starts a cluster of its own for the caller, which may break it.
     pub(crate) fn start(options: Options) -> Result<Self, String> {
         let client_auth = if options.client_auth { "required" } else { "requested" };
-        let settings = [format!("brokers={}", options.brokers), format!("client_auth={client_auth}")];
+        let settings = [
+            format!("brokers={}", options.brokers),
+            format!("client_auth={client_auth}"),
+            format!("session_ms={}", options.session_ms),
+        ];
         Ok(Self { server: Server::start(options.name, &settings)?, name: options.name })
     }
 
@@ -96,6 +102,13 @@ impl Kafka {
     /// Starts a broker that was stopped or killed, and waits until it serves.
     pub(crate) fn start_broker(&self, n: usize) {
         self.server.start_again(n);
+    }
+
+    /// Starts all brokers, none of which runs, and waits until they serve: none does alone.
+    pub(crate) fn start_all_brokers(&self) {
+        let brokers = 0..self.bootstrap().split(',').count();
+        brokers.clone().for_each(|n| self.server.launch(n));
+        brokers.for_each(|n| self.server.wait(n));
     }
 
     /// Makes a broker hang until `resume_broker`.

@@ -90,6 +90,16 @@ impl Server {
         self.ask("start", node);
     }
 
+    /// Starts a node that was stopped or killed, and does not wait.
+    pub(crate) fn launch(&self, node: usize) {
+        self.ask("launch", node);
+    }
+
+    /// Waits until a node answers.
+    pub(crate) fn wait(&self, node: usize) {
+        self.ask("await", node);
+    }
+
     /// Makes a node hang: its connections stay, and nothing is answered.
     pub(crate) fn pause(&self, node: usize) {
         self.ask("pause", node);

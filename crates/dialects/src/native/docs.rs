@@ -33,6 +33,7 @@ fn every_component_and_option_is_described() {
         de::names_of::<outputs::elasticsearch::Config>(),
         de::names_of::<outputs::elasticsearch::DataStream>(),
         de::names_of::<outputs::elasticsearch::Auth>(),
+        de::names_of::<outputs::elasticsearch::Basic>(),
         de::names_of::<outputs::file::Config>(),
         de::names_of::<outputs::kafka::Config>(),
         de::names_of::<outputs::kafka::Acks>(),

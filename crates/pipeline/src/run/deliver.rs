@@ -221,6 +221,10 @@ impl Deliverer {
                 break;
             }
         }
+        // What arrived need not be read again.
+        if !waiting.is_empty() {
+            let _ = self.settle(&mut waiting, true, |mut acks: Acks| acks.done());
+        }
     }
 
     /// Writes the batch, again and again until the output takes it.

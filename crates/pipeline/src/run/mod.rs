@@ -170,8 +170,9 @@ impl Running {
 
     /// Waits for the inputs, drains what was read, and ends the threads.
     pub fn wait(mut self) {
+        let mut stopped = None;
         for pipeline in &mut self.pipelines {
-            pipeline.finish();
+            pipeline.finish(&mut stopped);
         }
         self.dead_letters.stop();
         if let Err(error) = self.registry.flush() {

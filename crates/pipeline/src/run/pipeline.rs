@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a pipeline is built from.
 pub(super) struct Parts<'a> {
@@ -78,6 +78,12 @@ const LANE_MAX: usize = 4;
 const RECORD_BYTES_MAX: usize = 4 << 20;
 /// How often a full disk is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
+/// How long what was read may wait for the outputs, or for room in the queue, once the program is
+/// to end. With what an input takes to say goodbye it is less than the five seconds that impatient
+/// supervisors give.
+const END_WAIT: Duration = Duration::from_secs(2);
+/// How often it is looked whether all is done.
+const END_LOOK: Duration = Duration::from_millis(10);
 
 impl Pipeline {
     /// Whether it writes to the embedded store.
@@ -202,8 +208,10 @@ impl RunningPipeline {
         join(&mut self.input_threads);
     }
 
-    /// Waits for the inputs, then lets everything drain and end.
-    pub(super) fn finish(&mut self) {
+    /// Waits for the inputs, then lets everything drain and end. `stopped` is when the request to
+    /// stop was first seen, by this pipeline or one before it.
+    pub(super) fn finish(&mut self, stopped: &mut Option<Instant>) {
+        self.give_time(stopped);
         self.join_inputs();
         self.shared.lane.close();
         join(&mut self.worker_threads);
@@ -214,14 +222,7 @@ impl RunningPipeline {
             if !self.shared.stop.is_set() {
                 self.drain(queue);
             }
-        }
-        for lane in &self.shared.lanes {
-            lane.close();
-        }
-        if self.shared.queue.is_some() {
             self.halt.set();
-        } else if self.shared.stop.is_set() {
-            self.give_lanes_time();
         }
         join(&mut self.output_threads);
         if let Some(queue) = &self.shared.queue {
@@ -238,17 +239,36 @@ impl RunningPipeline {
         }
     }
 
-    /// Without a queue an output that is down would hold up the end: it has a while, then
-    /// what it did not take is left to be read again.
-    fn give_lanes_time(&self) {
-        let until = std::time::Instant::now() + Duration::from_secs(5);
-        while std::time::Instant::now() < until {
-            if self.output_threads.iter().all(JoinHandle::is_finished) {
-                return;
+    /// An output that is down would hold up the end: what was read waits for it, or for room in the
+    /// queue before it, and the inputs wait behind that. All have a while, then what was not taken
+    /// is left to be read again.
+    fn give_time(&self, stopped: &mut Option<Instant>) {
+        let Shared { queue, lane, lanes, stop, .. } = &*self.shared;
+        let ended = |threads: &[JoinHandle<()>]| threads.iter().all(JoinHandle::is_finished);
+        let close_lanes = || lanes.iter().for_each(|lane| lane.close());
+        loop {
+            if ended(&self.input_threads) {
+                lane.close();
+                if ended(&self.worker_threads) {
+                    close_lanes();
+                    if queue.is_some() || ended(&self.output_threads) {
+                        return;
+                    }
+                }
             }
-            std::thread::sleep(Duration::from_millis(10));
+            if !stop.wait(END_LOOK) {
+                continue;
+            }
+            if stopped.get_or_insert_with(Instant::now).elapsed() >= END_WAIT {
+                match queue {
+                    Some(queue) => queue.refuse_when_full(),
+                    None => self.halt.set(),
+                }
+                lane.close();
+                return close_lanes();
+            }
+            std::thread::sleep(END_LOOK);
         }
-        self.halt.set();
     }
 
     /// The pipeline's name.
@@ -446,7 +466,7 @@ impl Shared {
             match queue.append(&header, &record, Box::new(confirmed)) {
                 Ok(_) => break,
                 Err(error) => {
-                    if !told {
+                    if !told && !matches!(error, QueueError::NoRoom) {
                         tracing::error!(%error, "the queue takes nothing; inputs wait and it is tried again");
                         told = true;
                     }

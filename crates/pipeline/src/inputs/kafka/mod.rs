@@ -194,7 +194,7 @@ pub enum Metadata {
 }
 
 /// How long what was read has to become safe when the program ends.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// A look without having been woken, in case.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -1,5 +1,6 @@
 //! Options of a cluster, the same for inputs and outputs.
 
+use crate::net::secret_file;
 use crate::net::tls::TlsConfig;
 use crate::plan::Secret;
 use rustls::ClientConfig;
@@ -39,6 +40,9 @@ pub struct SaslConfig {
     /// The password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// A file that holds the password; it is read for each session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
     /// For OAUTHBEARER: a file that holds the token; it is read for each session.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
@@ -85,6 +89,9 @@ impl ClusterConfig {
             if let Some(lacks) = lacks {
                 return Err(format!("\"sasl\": {lacks} is missing"));
             }
+            if sasl.password.is_some() && sasl.password_file.is_some() {
+                return Err("\"sasl\": \"password\" or \"password_file\", not both".to_owned());
+            }
         }
         let tls = self.tls.as_ref().map(TlsConfig::build).transpose();
         Ok(Cluster {
@@ -100,13 +107,15 @@ impl SaslConfig {
     /// What to prove our identity with, new for each session.
     pub(crate) fn credentials(&self) -> Result<Credentials, String> {
         let user = self.user.clone();
-        let password = self.password.as_ref().map_or("", Secret::expose).to_owned();
+        let password = match &self.password_file {
+            Some(path) => secret_file::read(path)?,
+            None => self.password.as_ref().map_or("", Secret::expose).to_owned(),
+        };
         let hash = match self.mechanism {
             SaslMechanism::Plain => return Ok(Credentials::Plain { user, password }),
             SaslMechanism::OauthBearer => {
                 let path = self.token_file.clone().unwrap_or_default();
-                let token = std::fs::read_to_string(&path)
-                    .map_err(|error| format!("the token {} cannot be read: {error}", path.display()))?;
+                let token = secret_file::read(&path)?;
                 return Ok(Credentials::OauthBearer {
                     token: token.trim().to_owned(),
                     extensions: Vec::new(),
@@ -166,15 +175,30 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let with = |mechanism| ClusterConfig {
+        let sasl = |sasl| ClusterConfig {
             brokers: vec!["a:1".into()],
-            sasl: Some(SaslConfig { mechanism, user: String::new(), password: None, token_file: None }),
+            sasl: Some(sasl),
             ..ClusterConfig::default()
+        };
+        let nobody = |mechanism| SaslConfig {
+            mechanism,
+            user: String::new(),
+            password: None,
+            password_file: None,
+            token_file: None,
+        };
+        let with = |mechanism| sasl(nobody(mechanism));
+        let two_passwords = SaslConfig {
+            user: "u".to_owned(),
+            password: Some(Secret::new("p".to_owned())),
+            password_file: Some("/p".into()),
+            ..nobody(SaslMechanism::Plain)
         };
         for (config, expected) in [
             (ClusterConfig::default(), "\"brokers\" is missing"),
             (with(SaslMechanism::Plain), "\"user\" is missing"),
             (with(SaslMechanism::OauthBearer), "\"token_file\" is missing"),
+            (sasl(two_passwords), "not both"),
         ] {
             let error = config.build().err().unwrap_or_default();
             assert!(error.contains(expected), "{error}");

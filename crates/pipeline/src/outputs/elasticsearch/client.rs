@@ -4,6 +4,8 @@ use super::flow::Body;
 use super::{ApiVersion, Auth, Config, QueryValue};
 use crate::net::endpoint::{Endpoint, percent_encode};
 use crate::net::http::{Answer, Host, HttpError};
+use crate::net::secret_file;
+use crate::plan::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use hyper::header::{
 use hyper::{Method, Request};
 use serde_json::Value;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +27,7 @@ pub(super) struct Client {
     hosts: Vec<Node>,
     query: String,
     headers: HeaderMap,
+    auth: Option<Auth>,
     gzip_level: u32,
     asks_version: bool,
     wants_streams: bool,
@@ -32,7 +36,7 @@ pub(super) struct Client {
 /// One host.
 struct Node {
     host: Host,
-    authorization: Option<HeaderValue>,
+    authorization: Mutex<Option<HeaderValue>>,
     known: Mutex<Known>,
     /// Whether it takes bodies without compression only.
     is_plain: AtomicBool,
@@ -83,7 +87,7 @@ impl Client {
                 .map_err(|error| format!("option \"endpoints\": {error}"))?;
             hosts.push(Node {
                 host,
-                authorization,
+                authorization: Mutex::new(authorization),
                 known: Mutex::default(),
                 is_plain: AtomicBool::new(false),
             });
@@ -92,6 +96,7 @@ impl Client {
             hosts,
             query: query(config),
             headers: headers(config)?,
+            auth: config.auth.clone(),
             gzip_level: config.gzip_level,
             asks_version: config.api_version == ApiVersion::Auto,
             wants_streams: config.data_stream.is_some(),
@@ -114,6 +119,15 @@ impl Client {
             tracing::info!(host = self.name(host), "a server takes no gzip: bodies go as they are");
         }
         !was_plain
+    }
+
+    /// The host refused who we are: a secret that stands in a file is read again, since it may
+    /// have been changed there.
+    pub(super) fn renew(&self, host: usize) -> Result<(), String> {
+        let node = &self.hosts[host];
+        let fresh = authorization(self.auth.as_ref(), &node.host.endpoint)?;
+        *node.authorization.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
     }
 
     /// Sends a body once.
@@ -161,8 +175,9 @@ impl Client {
             .header(HOST, endpoint.authority());
         let mut request =
             builder.body(Full::new(body)).map_err(|error| HttpError::Unreachable(error.to_string()))?;
-        if let Some(authorization) = &node.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        let authorization = node.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
         }
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
@@ -291,16 +306,24 @@ fn headers(config: &Config) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
+/// What tells the server who we are; reads the secret's file when there is one.
 fn authorization(auth: Option<&Auth>, endpoint: &Endpoint) -> Result<Option<HeaderValue>, String> {
     let basic = |user: &str, password: &str| format!("Basic {}", BASE64.encode(format!("{user}:{password}")));
+    // As it is shown when it is made, `id:key`, or encoded already.
+    let api_key = |key: &str| match key.contains(':') {
+        true => format!("ApiKey {}", BASE64.encode(key)),
+        false => format!("ApiKey {key}"),
+    };
+    let read = |path: &Path| secret_file::read(path).map_err(|why| format!("option \"auth\": {why}"));
     let text = match (auth, &endpoint.user) {
-        (Some(Auth::Basic(auth)), _) => basic(&auth.user, auth.password.expose()),
-        // As it is shown when it is made, `id:key`, or encoded already.
-        (Some(Auth::ApiKey(key)), _) if key.expose().contains(':') => {
-            format!("ApiKey {}", BASE64.encode(key.expose()))
-        }
-        (Some(Auth::ApiKey(key)), _) => format!("ApiKey {}", key.expose()),
+        (Some(Auth::Basic(auth)), _) => match &auth.password_file {
+            Some(path) => basic(&auth.user, &read(path)?),
+            None => basic(&auth.user, auth.password.as_ref().map_or("", Secret::expose)),
+        },
+        (Some(Auth::ApiKey(key)), _) => api_key(key.expose()),
+        (Some(Auth::ApiKeyFile(path)), _) => api_key(&read(path)?),
         (Some(Auth::Bearer(token)), _) => format!("Bearer {}", token.expose()),
+        (Some(Auth::BearerFile(path)), _) => format!("Bearer {}", read(path)?),
         (None, Some((user, password))) => basic(user, password),
         (None, None) => return Ok(None),
     };
@@ -348,6 +371,16 @@ mod tests {
         check(r#"{"auth":{"api_key":"id:key"}}"#, "es", Some("ApiKey aWQ6a2V5"));
         check(r#"{"auth":{"api_key":"aWQ6a2V5"}}"#, "es", Some("ApiKey aWQ6a2V5"));
         check(r#"{"auth":{"bearer":"t"}}"#, "es", Some("Bearer t"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let at = file.path().display();
+        for (content, options, expected) in [
+            ("p\n", format!(r#"{{"auth":{{"basic":{{"user":"u","password_file":"{at}"}}}}}}"#), "Basic dTpw"),
+            ("id:key", format!(r#"{{"auth":{{"api_key_file":"{at}"}}}}"#), "ApiKey aWQ6a2V5"),
+            ("t\n", format!(r#"{{"auth":{{"bearer_file":"{at}"}}}}"#), "Bearer t"),
+        ] {
+            std::fs::write(file.path(), content).unwrap();
+            check(&options, "es", Some(expected));
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ use shape::Shape;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -184,8 +185,12 @@ pub enum Auth {
     Basic(Basic),
     /// `id:key`, or both in base64 as Elasticsearch shows them.
     ApiKey(Secret),
+    /// A file that holds such a key; it is read again when the key is refused.
+    ApiKeyFile(PathBuf),
     /// A token.
     Bearer(Secret),
+    /// A file that holds the token; it is read again when the token is refused.
+    BearerFile(PathBuf),
 }
 
 /// A user and a password.
@@ -195,7 +200,11 @@ pub struct Basic {
     /// The user.
     pub user: String,
     /// The password.
-    pub password: Secret,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// A file that holds the password; it is read again when the password is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
 }
 
 /// The value of a parameter, a list joined by commas.
@@ -265,10 +274,15 @@ impl Config {
         if self.conflict_suffix.as_ref().is_some_and(String::is_empty) {
             return Err("option \"conflict_suffix\": expected text, such as _text".to_owned());
         }
+        if let Some(Auth::Basic(basic)) = &self.auth
+            && basic.password.is_some() == basic.password_file.is_some()
+        {
+            return Err("option \"auth\": expected \"password\" or \"password_file\"".to_owned());
+        }
         Ok(())
     }
 
-    /// The output that these options describe; reads the files of `tls`.
+    /// The output that these options describe; reads the files of `tls` and `auth`.
     pub fn build(&self) -> Result<Elasticsearch, String> {
         self.check()?;
         let client = Arc::new(Client::new(self)?);
@@ -533,6 +547,11 @@ impl Elasticsearch {
                 self.window = 1;
                 let (name, words) = (self.client.name(host), words_of(&answer));
                 self.trouble = Some(format!("{name} answers {words}; {}", advice(status)));
+                if matches!(status, 401 | 403)
+                    && let Err(error) = self.client.renew(host)
+                {
+                    self.trouble = Some(format!("{name} answers {words}, and {error}; it is tried again"));
+                }
             }
         }
     }
