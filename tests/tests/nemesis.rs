@@ -217,9 +217,13 @@ fn difference(found: &[u64], expected: &[u64]) -> String {
     )
 }
 
+/// All that the server does by chance.
+const HARM: [Harm; 6] =
+    [Harm::Cut, Harm::AnswerLost, Harm::Status(429), Harm::Status(503), Harm::Item(429), Harm::Item(503)];
+
 #[test]
 fn a_server_fails_by_chance_and_each_line_comes_once() {
-    const LINES: u64 = 10_000;
+    const LINES: u64 = 3_000;
     let server = Fickle::start();
     let mut pond = pond(&format!(
         "inputs: {{i: {{file: {{paths: [DIR/in.log]}}}}}}
@@ -230,15 +234,14 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], id: event, bulk_bytes
     ));
     server.set_moody(true);
     run(&mut pond);
-    let harm =
-        [Harm::Cut, Harm::AnswerLost, Harm::Status(429), Harm::Status(503), Harm::Item(429), Harm::Item(503)];
     let mut written = 0;
-    while written < LINES || harm.iter().any(|harm| server.harm(*harm) < 5) {
+    while written < LINES || HARM.iter().any(|harm| !server.all_harm().contains_key(harm)) {
         pond.append("in.log", &lines(written..written + 500));
         written += 500;
         // All of it arrives in spite of the harm.
         pond.wait_for("the lines", |_| (server.len() as u64 == written).then_some(()));
     }
+    println!("{written} lines in spite of {:?}", server.all_harm());
     server.set_moody(false);
     assert!(pond.stop().success(), "{}", pond.said());
     let documents = server.documents();
@@ -254,7 +257,7 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], id: event, bulk_bytes
 
 #[test]
 fn later_versions_win_whatever_fails() {
-    const LINES: u64 = 4_000;
+    const LINES: u64 = 2_000;
     const IDS: u64 = 40;
     let server = Fickle::start();
     let mut pond = pond(&format!(
@@ -265,15 +268,28 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], id: '%{{k}}', action:
         server.address()
     ));
     server.set_moody(true);
-    let text: String = (0..LINES).map(|n| format!("{{\"n\":{n},\"k\":\"k{}\"}}\n", n % IDS)).collect();
-    pond.append("in.log", &text);
+    run(&mut pond);
+    let mut written = 0;
+    while written < LINES || HARM.iter().any(|harm| !server.all_harm().contains_key(harm)) {
+        let versions = written..written + 5 * IDS;
+        let text: String = versions.map(|n| format!("{{\"n\":{n},\"k\":\"k{}\"}}\n", n % IDS)).collect();
+        pond.append("in.log", &text);
+        written += 5 * IDS;
+        let last = |versions: &Vec<Value>| versions.last().and_then(|last| last["n"].as_u64());
+        pond.wait_for("the last versions", |_| {
+            let documents = server.documents();
+            let is_last = |versions: &Vec<Value>| last(versions).is_some_and(|n| n >= written - IDS);
+            (documents.len() as u64 == IDS && documents.values().all(is_last)).then_some(())
+        });
+    }
+    println!("{written} versions in spite of {:?}", server.all_harm());
+    assert!(pond.stop().success(), "{}", pond.said());
+    // What was under way when it ended is given again, and makes nothing older of the newest.
     deliver(&mut pond);
-    assert!(server.harm(Harm::Item(429)) > 0 && server.harm(Harm::AnswerLost) > 0);
     let documents = server.documents();
     assert_eq!(documents.len() as u64, IDS);
     for (id, versions) in documents {
         let numbers: BTreeSet<u64> = versions.iter().filter_map(|version| version["n"].as_u64()).collect();
-        assert_eq!(numbers.len() as u64, LINES / IDS, "{id}: a version is missing");
         assert_eq!(versions.last().and_then(|last| last["n"].as_u64()), numbers.last().copied(), "{id}");
     }
 }
