@@ -158,19 +158,24 @@ fn opensearch_takes_actions_streams_and_refusals() {
 #[test]
 fn a_server_that_dies_and_comes_back_has_each_line_once() {
     let server = Server::start("elasticsearch", &[]).expect("Elasticsearch");
+    let proxy = Proxy::start(server.address());
     let index = unique("killed");
     let mut pond = to_server(
-        server.address(),
-        &format!("index: '{index}', id: event, bulk_bytes_max: 32KiB, linger: 20ms"),
+        proxy.address(),
+        &format!("index: '{index}', id: event, bulk_bytes_max: 32KiB, gzip_level: 0"),
     );
+    pond.append("in.log", &lines(0..6_000));
+    proxy.set(Mode::Delay(Duration::from_millis(20)));
     run(&mut pond, &[]);
-    for from in (0..4_000).step_by(500) {
-        pond.append("in.log", &lines(from..from + 500));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    // It dies when it has some of it, and more is under way.
+    let seen = pond.wait_for("the first documents", |_| {
+        let (total, _) = count(server.address(), &index);
+        (total > 0).then_some(total)
+    });
     server.kill(0);
-    pond.append("in.log", &lines(4_000..6_000));
-    let address = server.address().to_owned();
+    assert!(seen < 6_000, "it was killed too late to prove anything");
+    proxy.set(Mode::Pass);
+    let address = proxy.address().to_owned();
     pond.wait_for("the alarm", |pond| pond.said().contains(&address).then_some(()));
     server.start_again(0);
     pond.append("in.log", &lines(6_000..8_000));

@@ -435,6 +435,45 @@ fn sigterm_while_outputs_are_down_ends_soon_and_loses_nothing() {
     assert!(counts.values().all(|count| *count == 4));
 }
 
+#[test]
+fn sigterm_while_what_is_read_of_a_topic_goes_nowhere_ends_soon_and_loses_nothing() {
+    const LINES: u64 = 100_000;
+    let (topic, index, bootstrap) = (unique("waiting"), unique("waiting"), kafka().bootstrap());
+    kafka().create_topic(&topic, 2);
+    let output = kcat(&["-b", bootstrap, "-P", "-t", &topic], &lines(0..LINES));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let config = |address: &str, queue: &str| {
+        format!(
+            "inputs: {{i: {{kafka: {{brokers: {}, topics: [{topic}], group: {topic}}}}}}}
+outputs: {{e: {{elasticsearch: {{endpoints: ['http://{address}'], index: {index}, id: event}}}}}}
+memory_limit: 8MiB\nqueue: {queue}\n",
+            list(bootstrap)
+        )
+    };
+    let mut pond = pond("");
+    for queue in ["none", "{bytes_max: 4MiB}", "none"] {
+        configure(&pond, &config("127.0.0.1:1", queue));
+        let begun = Instant::now();
+        run(&mut pond);
+        pond.wait_for("word of the trouble", |pond| pond.said().contains("cannot deliver").then_some(()));
+        // The one before has said goodbye: nobody waits for the end of its session, 45 s.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", pond.said());
+        let begun = Instant::now();
+        let status = pond.stop();
+        let took = begun.elapsed();
+        println!("queue: {queue}: it ended after {took:?}");
+        assert!(status.success() && took < Duration::from_secs(5), "{took:?}: {}", pond.said());
+    }
+    configure(&pond, &config(elasticsearch().address(), "{bytes_max: 4MiB}"));
+    run(&mut pond);
+    pond.wait_for("all documents", |_| {
+        let count = count(elasticsearch(), &index);
+        assert!(count <= LINES, "{count} documents");
+        (count == LINES).then_some(())
+    });
+    assert!(pond.stop().success(), "{}", pond.said());
+}
+
 /// From a file through Kafka and another pond into Elasticsearch, while both ponds die at random
 /// moments: what is told by its id is there once.
 #[test]

@@ -33,6 +33,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 const REJOIN: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
 /// The same trouble is told again after this time.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// How long the coordinator has to hear that we go; so much earlier partitions are given back.
+const GOODBYE_WAIT: Duration = Duration::from_millis(700);
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// What the driver must know.
@@ -195,7 +197,8 @@ impl Driver {
         match &mut self.stage {
             Stage::Member(member) if now < until => {
                 if !std::mem::replace(&mut self.leaving, true) {
-                    member.group.leave(until);
+                    // Who is not told waits for the end of our session before it reads on.
+                    member.group.leave(until.checked_sub(GOODBYE_WAIT).unwrap_or(until));
                 }
             }
             // The coordinator does not answer; it will miss the heartbeats.
