@@ -73,3 +73,25 @@ pub(crate) fn json(path: &Path, lines: u64) -> io::Result<()> {
     }
     out.flush()
 }
+
+/// Messages as services write them to a topic: JSON with a time of their own, about 280 bytes.
+pub(crate) fn message(path: &Path, lines: u64) -> io::Result<()> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    for n in 0..lines {
+        writeln!(
+            out,
+            "{{\"time\":\"2026-11-21T02:{:02}:{:02}.{:03}Z\",\"level\":\"info\",\"service\":{{\"name\":\"shop\",\"version\":\"4.17.{}\"}},\"trace_id\":\"{:032x}\",\"path\":\"/api/v1/item/{n}\",\"status\":{},\"took_ms\":{}.{},\"user\":\"u{}\",\"message\":\"the item was put into the basket and the stock was updated\"}}",
+            n / 60_000 % 60,
+            n / 1_000 % 60,
+            n % 1_000,
+            random.u8(..9),
+            random.u128(..),
+            STATUSES[random.usize(..8)],
+            random.u16(..900),
+            random.u8(..10),
+            random.u16(..),
+        )?;
+    }
+    out.flush()
+}

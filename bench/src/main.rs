@@ -5,6 +5,7 @@
 //! allocator that counts, so that allocations per event are those of the whole process.
 
 mod alloc;
+mod broker;
 mod corpus;
 mod kill_loop;
 mod latency;

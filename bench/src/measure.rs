@@ -17,7 +17,13 @@ pub(crate) struct Cost {
 
 /// Runs a command under `/usr/bin/time`-like accounting: `/proc` is read while it runs, since
 /// a child's own figures are gone once it is reaped.
-pub(crate) fn run(mut command: Command) -> io::Result<Cost> {
+pub(crate) fn run(command: Command) -> io::Result<Cost> {
+    run_until(command, || false)
+}
+
+/// The same for a program that does not end by itself: it is asked to (SIGTERM) as soon as it has
+/// done enough.
+pub(crate) fn run_until(mut command: Command, mut enough: impl FnMut() -> bool) -> io::Result<Cost> {
     let begin = Instant::now();
     let before = children_cpu();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -28,11 +34,18 @@ pub(crate) fn run(mut command: Command) -> io::Result<Cost> {
         let _ = stderr.read_to_string(&mut said);
         said
     });
-    let mut rss_kib = 0;
+    let (mut rss_kib, mut wall) = (0, None);
     let status = loop {
         rss_kib = peak_rss(Path::new(&status_file)).unwrap_or(rss_kib);
         if let Some(status) = child.try_wait()? {
             break status;
+        }
+        if wall.is_none() && enough() {
+            wall = Some(begin.elapsed());
+            rustix::process::kill_process(
+                rustix::process::Pid::from_child(&child),
+                rustix::process::Signal::TERM,
+            )?;
         }
         std::thread::sleep(Duration::from_millis(20));
     };
@@ -42,7 +55,12 @@ pub(crate) fn run(mut command: Command) -> io::Result<Cost> {
     }
     let allocations =
         said.rsplit("allocations=").next().and_then(|rest| rest.lines().next()?.trim().parse().ok());
-    Ok(Cost { cpu: children_cpu() - before, wall: begin.elapsed(), rss_kib, allocations })
+    Ok(Cost {
+        cpu: children_cpu() - before,
+        wall: wall.unwrap_or_else(|| begin.elapsed()),
+        rss_kib,
+        allocations,
+    })
 }
 
 /// User and system time of all children that were reaped.

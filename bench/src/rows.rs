@@ -1,9 +1,12 @@
 //! The table: a calibration row first, then each path through the program.
 
+use crate::broker::Broker;
 use crate::corpus;
 use crate::latency;
 use crate::measure::{self, Cost, cpu_of};
 use crate::sink::Sink;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +26,7 @@ struct Row {
     budget: f64,
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 15] = [
     Row {
         name: "file → blackhole",
         corpus: "plain",
@@ -71,7 +74,7 @@ const ROWS: [Row; 11] = [
         corpus: "plain",
         lines: 2_000_000,
         config: "queue: none\noutputs: {o: {elasticsearch: {endpoints: [SINK], gzip_level: 0}}}",
-        budget: 0.9,
+        budget: 0.5,
     },
     Row {
         name: "file → bulk, gzip",
@@ -79,6 +82,34 @@ const ROWS: [Row; 11] = [
         lines: 2_000_000,
         config: "queue: none\noutputs: {o: {elasticsearch: {endpoints: [SINK], gzip_level: 1}}}",
         budget: 2.5,
+    },
+    Row {
+        name: "file → Kafka raw",
+        corpus: "access",
+        lines: 2_000_000,
+        config: "queue: none\noutputs: {o: {kafka: {brokers: [BROKER], topic: TOPIC, codec: raw}}}",
+        budget: 0.2,
+    },
+    Row {
+        name: "file → Kafka JSON",
+        corpus: "access",
+        lines: 2_000_000,
+        config: "queue: none\noutputs: {o: {kafka: {brokers: [BROKER], topic: TOPIC}}}",
+        budget: 0.4,
+    },
+    Row {
+        name: "file → Kafka JSON, lz4",
+        corpus: "access",
+        lines: 2_000_000,
+        config: "queue: none\noutputs: {o: {kafka: {brokers: [BROKER], topic: TOPIC, compression: lz4}}}",
+        budget: 0.9,
+    },
+    Row {
+        name: "Kafka → JSON → bulk",
+        corpus: "message",
+        lines: 1_000_000,
+        config: "inputs: {i: {kafka: {brokers: [BROKER], topics: [LOADED], group: TOPIC}}}\nqueue: none\nfilters: [{json: {remove_source: true}}, {date: {source: time, formats: [ISO8601]}}]\noutputs: {o: {elasticsearch: {endpoints: [SINK], gzip_level: 0}}}",
+        budget: 0.9,
     },
     Row {
         name: "file → queue → blackhole",
@@ -122,6 +153,7 @@ fn table(arguments: &[String]) -> io::Result<()> {
         ("plain", corpus::plain as fn(&Path, u64) -> io::Result<()>),
         ("json", corpus::json),
         ("access", corpus::access),
+        ("message", corpus::message),
     ] {
         let most =
             ROWS.iter().filter(|row| row.corpus == name && wanted(row.name)).map(|row| row.lines).max();
@@ -136,8 +168,10 @@ fn table(arguments: &[String]) -> io::Result<()> {
         "", "workers", "µs CPU/ev", "× base", "budget", "events/s", "RSS MiB", "alloc/ev", "lost"
     );
     let mut base = 0.0;
-    if let Some(file) =
-        ["plain", "access", "json"].iter().map(|name| folder.path().join(name)).find(|path| path.exists())
+    if let Some(file) = ["plain", "access", "json", "message"]
+        .iter()
+        .map(|name| folder.path().join(name))
+        .find(|path| path.exists())
     {
         let (lines, cost) = calibrate(&file)?;
         base = cost.cpu.as_secs_f64() * 1e6 / lines as f64;
@@ -166,13 +200,22 @@ fn table(arguments: &[String]) -> io::Result<()> {
             lines as f64 / cost.wall.as_secs_f64()
         );
     }
+    let place = Place { folder: folder.path(), broker: OnceCell::new(), loaded: RefCell::default() };
     for row in ROWS.iter().filter(|row| wanted(row.name)) {
         for workers in [1, 2] {
-            measure_row(row, workers, folder.path(), base)?;
+            measure_row(row, workers, &place, base)?;
         }
     }
+    if wanted("kcat") && folder.path().join("access").exists() {
+        kcat(&place, base)?;
+    }
     if wanted("rsyslog") {
-        rsyslog(folder.path(), base)?;
+        rsyslog(folder.path(), base, None)?;
+        if OMKAFKA.iter().any(|module| Path::new(module).exists()) {
+            rsyslog(folder.path(), base, Some(place.broker()?))?;
+        } else {
+            println!("{:<26} (its module omkafka is not installed)", "rsyslog: file → Kafka");
+        }
     }
     if wanted("start") {
         latency::start(folder.path())?;
@@ -231,7 +274,38 @@ fn write_again(from: &Path, to: &Path) -> io::Result<(u64, Cost)> {
     Ok((lines, cost))
 }
 
-fn measure_row(row: &Row, workers: u32, folder: &Path, base: f64) -> io::Result<()> {
+/// Where rows find their lines.
+struct Place<'a> {
+    folder: &'a Path,
+    /// Started for the first row that wants it.
+    broker: OnceCell<Broker>,
+    /// The topics that hold the lines of files.
+    loaded: RefCell<BTreeMap<String, String>>,
+}
+
+impl Place<'_> {
+    fn broker(&self) -> io::Result<&Broker> {
+        match self.broker.get() {
+            Some(broker) => Ok(broker),
+            None => {
+                let broker = Broker::start()?;
+                Ok(self.broker.get_or_init(|| broker))
+            }
+        }
+    }
+
+    /// The topic that holds the lines of a file.
+    fn loaded(&self, corpus: &str) -> io::Result<String> {
+        if let Some(topic) = self.loaded.borrow().get(corpus) {
+            return Ok(topic.clone());
+        }
+        let topic = self.broker()?.load(&self.folder.join(corpus))?;
+        self.loaded.borrow_mut().insert(corpus.to_owned(), topic.clone());
+        Ok(topic)
+    }
+}
+
+fn measure_row(row: &Row, workers: u32, folder: &Place<'_>, base: f64) -> io::Result<()> {
     let (warm_corpus, part_corpus) = (format!("{}-warm", row.corpus), format!("{}-part", row.corpus));
     let warm = run_pipeline(row, workers, folder, &warm_corpus, false)?;
     let (cost, arrived) = run_pipeline(row, workers, folder, row.corpus, false)?;
@@ -245,7 +319,8 @@ fn measure_row(row: &Row, workers: u32, folder: &Path, base: f64) -> io::Result<
         (Some(all), Some(warm)) => format!("{:.4}", all.saturating_sub(warm) as f64 / (PART - WARM) as f64),
         _ => "?".to_owned(),
     };
-    let lost = arrived.map_or_else(String::new, |arrived| row.lines.saturating_sub(arrived).to_string());
+    // Below zero: so many came twice.
+    let lost = arrived.map_or_else(String::new, |arrived| (row.lines as i64 - arrived as i64).to_string());
     println!(
         "{:<26} {workers:>7} {cpu:>10.3} {:>8.1} {:>8.2} {:>12.0} {:>9.0} {allocations:>9} {lost:>8}",
         row.name,
@@ -257,26 +332,39 @@ fn measure_row(row: &Row, workers: u32, folder: &Path, base: f64) -> io::Result<
     Ok(())
 }
 
-/// Runs a config over a file until all of it is delivered; the events that arrived, where they
-/// can be counted.
+/// Runs a config over a file, or over the topic that holds its lines, until all of it is delivered;
+/// the events that arrived, where they can be counted.
 fn run_pipeline(
     row: &Row,
     workers: u32,
-    folder: &Path,
+    place: &Place<'_>,
     corpus: &str,
     counting: bool,
 ) -> io::Result<(Cost, Option<u64>)> {
-    let work = tempfile::tempdir_in(folder)?;
+    let work = tempfile::tempdir_in(place.folder)?;
+    let source = place.folder.join(corpus);
     let out = work.path().join("out");
     let config = work.path().join("logpond.yaml");
     let sink = if row.config.contains("SINK") { Some(Sink::start()?) } else { None };
-    let address = sink.as_ref().map_or("", Sink::address);
-    let text = format!(
-        "workers: {workers}\ninputs: {{i: {{file: {{paths: [{}]}}}}}}\n{}\n",
-        folder.join(corpus).display(),
-        row.config.replace("OUT", &out.display().to_string()).replace("SINK", &format!("'{address}'"))
-    );
-    fs::write(&config, text)?;
+    let mut text = row.config.replace("OUT", &out.display().to_string());
+    if let Some(sink) = &sink {
+        text = text.replace("SINK", &format!("'{}'", sink.address()));
+    }
+    let reads_topic = text.contains("LOADED");
+    if reads_topic {
+        text = text.replace("LOADED", &place.loaded(corpus)?);
+    } else {
+        text = format!("inputs: {{i: {{file: {{paths: ['{}']}}}}}}\n{text}", source.display());
+    }
+    let topic = Broker::new_topic();
+    if text.contains("BROKER") {
+        let broker = place.broker()?;
+        text = text.replace("BROKER", &format!("'{}'", broker.bootstrap())).replace("TOPIC", &topic);
+        if !reads_topic {
+            broker.topic(&topic)?;
+        }
+    }
+    fs::write(&config, format!("workers: {workers}\n{text}\n"))?;
     let own = std::env::current_exe()?;
     let mut command = if counting {
         let mut command = Command::new(own);
@@ -285,15 +373,49 @@ fn run_pipeline(
     } else {
         Command::new(own.with_file_name("logpond"))
     };
-    command.args(["--log-level", "error", "run", "--until-idle", "-c"]).arg(&config);
+    command.args(["--log-level", "error", "run", "-c"]).arg(&config);
     command.arg("--data-dir").arg(work.path().join("data"));
-    let cost = measure::run(command)?;
+    let cost = match &sink {
+        // A topic has no end: it is enough when all lines came.
+        Some(sink) if reads_topic => {
+            let lines = count_lines(&source)?;
+            measure::run_until(command, || sink.events().is_none_or(|came| came >= lines))?
+        }
+        _ => {
+            command.arg("--until-idle");
+            measure::run(command)?
+        }
+    };
     let arrived = match sink {
         Some(sink) => sink.events(),
+        None if row.config.contains("TOPIC") => Some(place.broker()?.records(&topic)?),
         None if out.exists() => Some(count_lines(&out)?),
         None => None,
     };
     Ok((cost, arrived))
+}
+
+/// kcat, which is librdkafka in a tight loop, writes the same lines to a topic.
+fn kcat(place: &Place<'_>, base: f64) -> io::Result<()> {
+    const NAME: &str = "kcat: file → Kafka raw";
+    let source = place.folder.join("access");
+    let lines = count_lines(&source)?;
+    let broker = place.broker()?;
+    let topic = Broker::new_topic();
+    broker.topic(&topic)?;
+    let cost = measure::run(broker.kcat_command(&topic, &source))?;
+    let cpu = cost.cpu.as_secs_f64() * 1e6 / lines as f64;
+    println!(
+        "{NAME:<26} {:>7} {cpu:>10.3} {:>8.1} {:>8} {:>12.0} {:>9.0} {:>9} {:>8}",
+        "",
+        if base > 0.0 { cpu / base } else { 0.0 },
+        "",
+        lines as f64 / cost.wall.as_secs_f64(),
+        cost.rss_kib as f64 / 1024.0,
+        "",
+        lines as i64 - broker.records(&topic)? as i64
+    );
+    Ok(())
 }
 
 fn count_lines(path: &Path) -> io::Result<u64> {
@@ -309,23 +431,48 @@ fn count_lines(path: &Path) -> io::Result<u64> {
     }
 }
 
-/// rsyslog reads the same file and writes its lines to another, when it is installed.
-fn rsyslog(folder: &Path, base: f64) -> io::Result<()> {
+/// Where Debian and Red Hat put rsyslog's output to Kafka.
+const OMKAFKA: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/rsyslog/omkafka.so", "/usr/lib64/rsyslog/omkafka.so"];
+
+/// rsyslog reads such a file and writes its lines to another or to a topic, when it is installed.
+fn rsyslog(folder: &Path, base: f64, broker: Option<&Broker>) -> io::Result<()> {
+    let name = if broker.is_some() { "rsyslog: file → Kafka" } else { "rsyslog: file → file" };
     let Some(program) =
         ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"].map(PathBuf::from).into_iter().find(|path| path.exists())
     else {
-        println!("{:<26} (rsyslogd is not installed)", "rsyslog: file → file");
+        println!("{name:<26} (rsyslogd is not installed)");
         return Ok(());
     };
     let lines = 1_000_000;
     let work = tempfile::tempdir_in(folder)?;
     let source = work.path().join("in.log");
-    corpus::plain(&source, lines)?;
+    if broker.is_some() {
+        corpus::access(&source, lines)?
+    } else {
+        corpus::plain(&source, lines)?
+    }
     let (config, out) = (work.path().join("rsyslog.conf"), work.path().join("out"));
+    let topic = Broker::new_topic();
+    let (module, action) = match broker {
+        None => (
+            String::new(),
+            format!(
+                "action(type=\"omfile\" file=\"{}\" template=\"raw\" ioBufferSize=\"64k\")",
+                out.display()
+            ),
+        ),
+        Some(broker) => {
+            broker.topic(&topic)?;
+            let action = format!(
+                "action(type=\"omkafka\" broker=[\"{}\"] topic=\"{topic}\" template=\"value\" confParam=[\"acks=all\", \"linger.ms=5\"])",
+                broker.bootstrap()
+            );
+            ("module(load=\"omkafka\")\n".to_owned(), action)
+        }
+    };
     let text = format!(
-        "global(workDirectory=\"{0}\")\nmodule(load=\"imfile\" mode=\"inotify\")\ntemplate(name=\"raw\" type=\"string\" string=\"%msg%\\n\")\nruleset(name=\"r\") {{ action(type=\"omfile\" file=\"{1}\" template=\"raw\" ioBufferSize=\"64k\") }}\ninput(type=\"imfile\" file=\"{2}\" tag=\"b\" ruleset=\"r\")\n",
+        "global(workDirectory=\"{}\")\nmodule(load=\"imfile\" mode=\"inotify\")\n{module}template(name=\"raw\" type=\"string\" string=\"%msg%\\n\")\ntemplate(name=\"value\" type=\"string\" string=\"%msg%\")\nruleset(name=\"r\") {{ {action} }}\ninput(type=\"imfile\" file=\"{}\" tag=\"b\" ruleset=\"r\")\n",
         work.path().display(),
-        out.display(),
         source.display()
     );
     fs::write(&config, text)?;
@@ -342,7 +489,11 @@ fn rsyslog(folder: &Path, base: f64) -> io::Result<()> {
     let mut arrived = 0;
     while begun.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(50));
-        arrived = if out.exists() { count_lines(&out)? } else { 0 };
+        arrived = match broker {
+            Some(broker) => broker.records(&topic).unwrap_or(0),
+            None if out.exists() => count_lines(&out)?,
+            None => 0,
+        };
         if arrived >= lines {
             break;
         }
@@ -353,7 +504,7 @@ fn rsyslog(folder: &Path, base: f64) -> io::Result<()> {
     let _ = child.wait();
     println!(
         "{:<26} {:>7} {cpu:>10.3} {:>8.1} {:>8} {:>12.0} {:>9.0} {:>9} {:>8}",
-        "rsyslog: file → file",
+        name,
         "",
         if base > 0.0 { cpu / base } else { 0.0 },
         "",

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod event;
 pub mod expr;
 pub mod filters;
+pub mod kafka;
 pub mod native;
 pub mod store;
 pub mod web;
@@ -38,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     ("filters_grok_text", filters::grok_text),
     ("filters_json", filters::json),
     ("filters_kv", filters::kv),
+    ("kafka_connection", kafka::connection),
+    ("kafka_records", kafka::records),
     ("native", native::config),
     ("store_doc", store::doc),
     ("web_dates", web::dates),

@@ -23,7 +23,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ProduceRequest, RequestHeader, ResponseHeader, ResponseKind,
-    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes, VersionRange};
 
@@ -459,9 +459,7 @@ impl Connection {
         let response = Response { id: RequestId(id), api, version, body: frame, broker: broker() };
         match api {
             ApiKey::ApiVersions if own => self.versions_told(response, now),
-            ApiKey::SaslHandshake if own => {
-                self.handshake_done(response.decode::<SaslHandshakeRequest>()?, now)
-            }
+            ApiKey::SaslHandshake if own => self.handshake_done(&response, now),
             ApiKey::SaslAuthenticate if own => {
                 self.token_came(response.decode::<SaslAuthenticateRequest>()?, now)
             }
@@ -512,16 +510,18 @@ impl Connection {
         Ok(())
     }
 
-    fn handshake_done(&mut self, answer: SaslHandshakeResponse, now: Instant) -> Result<(), ConnectionError> {
+    fn handshake_done(&mut self, response: &Response, now: Instant) -> Result<(), ConnectionError> {
+        let (error, mechanisms) = read_handshake(&response.body)
+            .ok_or_else(|| self.decode_error(response.api, response.version, "it is cut off".to_owned()))?;
         let Some((exchange, first)) = self.exchange.take() else { return Ok(()) };
-        if answer.error_code.err() == Some(ResponseError::UnsupportedSaslMechanism) {
+        if error.err() == Some(ResponseError::UnsupportedSaslMechanism) {
             return Err(ConnectionError::Mechanism {
                 broker: self.options.broker.clone(),
                 asked: exchange.mechanism(),
-                offered: answer.mechanisms.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
+                offered: mechanisms.join(", "),
             });
         }
-        if let Some(error) = answer.error_code.err() {
+        if let Some(error) = error.err() {
             return Err(self.refused(error.to_string()));
         }
         self.exchange = Some((exchange, Vec::new()));
@@ -647,6 +647,21 @@ impl Connection {
     }
 }
 
+/// The answer to SaslHandshake, the same in its two versions: an error and the names of mechanisms.
+/// Who sends it has not proved anything yet, so no memory is reserved because it says so.
+fn read_handshake(mut body: &[u8]) -> Option<(i16, Vec<String>)> {
+    let error = body.try_get_i16().ok()?;
+    let count = body.try_get_i32().ok()?;
+    let mut mechanisms = Vec::new();
+    for _ in 0..count {
+        let length = usize::try_from(body.try_get_i16().ok()?).ok()?;
+        let (name, rest) = body.split_at_checked(length)?;
+        mechanisms.push(String::from_utf8_lossy(name).into_owned());
+        body = rest;
+    }
+    Some((error, mechanisms))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -654,7 +669,7 @@ mod tests {
     use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
     use kafka_protocol::messages::{
         ApiVersionsResponse, MetadataRequest, MetadataResponse, ProduceResponse, RequestKind,
-        produce_response::TopicProduceResponse,
+        SaslHandshakeResponse, produce_response::TopicProduceResponse,
     };
     use kafka_protocol::protocol::decode_request_header_from_buffer;
     use proptest::prelude::*;
