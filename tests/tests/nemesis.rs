@@ -1,7 +1,8 @@
 //! What happens to Kafka, to Elasticsearch, to us and to the way between, under load: nothing is
 //! lost, nothing comes twice where that is promised, and the order is kept.
 //!
-//! Lines carry numbers, and what the receiving side has is held against them.
+//! Lines carry numbers, and what the receiving side has is held against them. `./dev soak faults`
+//! does the same for longer.
 
 use crate::fickle::{Fickle, Harm};
 use crate::pond::{Pond, access_lines};
@@ -16,6 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// How long a test does harm at least.
+fn soak() -> Duration {
+    let minutes = std::env::var("LOGPOND_SOAK_MINUTES").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(60 * minutes.unwrap_or(0))
+}
 
 /// A pond with this config, in which `DIR` stands for its folder.
 fn pond(config: &str) -> Pond {
@@ -166,7 +173,11 @@ outputs: {{f: {{file: {{path: DIR/out, codec: raw}}}}}}
     run(&mut reads);
     let load = Load::start(writes.path("in.log"));
     wait_progress(&mut writes, &load, "the start");
-    for partition in 0..2 {
+    let begun = Instant::now();
+    for partition in (0..PARTITIONS as usize).cycle() {
+        if partition >= 2 && begun.elapsed() >= soak() {
+            break;
+        }
         let victim = writes.wait_for("a leader", |_| leader(kafka.bootstrap(), "t", partition));
         kafka.kill_broker(victim);
         wait_progress(&mut writes, &load, "the death of a leader");
@@ -498,7 +509,8 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], index: {index}, id: '
     ponds.iter_mut().for_each(run);
     let load = Load::start(ponds[0].path("in.log"));
     let mut random = fastrand::Rng::new();
-    for round in 0..ROUNDS {
+    let (begun, mut round) = (Instant::now(), 0);
+    while round < ROUNDS || begun.elapsed() < soak() {
         // Only a pond that has got further than before has something to lose.
         let before = count(elasticsearch(), &index);
         ponds[1].wait_for("more documents", |_| (count(elasticsearch(), &index) > before).then_some(()));
@@ -510,6 +522,7 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], index: {index}, id: '
         };
         victims.iter_mut().for_each(Pond::kill);
         victims.iter_mut().for_each(run);
+        round += 1;
     }
     let total = load.end();
     ponds[1].wait_for("all documents", |_| {
@@ -523,7 +536,7 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], index: {index}, id: '
     }
     let records = kcat(&["-b", kafka().bootstrap(), "-C", "-t", &topic, "-o", "beginning", "-e", "-q"], "");
     let records = records.stdout.iter().filter(|byte| **byte == b'\n').count() as u64;
-    println!("{total} lines, {records} records, {total} documents after {ROUNDS} kills");
+    println!("{total} lines, {records} records, {total} documents after {round} kills");
     assert!(records >= total);
 }
 
@@ -571,6 +584,7 @@ fn memory_stays_small_while_all_outputs_are_down() {
             }
             (last > 0 && since.elapsed() > Duration::from_secs(3)).then_some(())
         });
+        std::thread::sleep(soak());
         let peak = peak_kib(pond.id());
         println!("{what}: {last} lines read, {peak} KiB");
         assert!(last < 2_000_000, "{what}: the input was not held up");
