@@ -35,6 +35,7 @@ impl Access {
             mechanism: SaslMechanism::Plain,
             user: String::new(),
             password: None,
+            password_file: None,
             token_file: None,
         });
         Self {
