@@ -4,4 +4,5 @@ pub mod endpoint;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub mod kafka;
+pub mod redis;
 pub mod tls;
