@@ -62,7 +62,7 @@ pub(super) struct Decoder {
     paths: HashMap<Vec<u8>, Path>,
     message: Path,
     tags: Path,
-    id: Path,
+    redis: Path,
     channel: Path,
     host: String,
 }
@@ -86,7 +86,7 @@ impl Decoder {
             paths: HashMap::new(),
             message: Path::of(["message"]),
             tags: Path::of(["tags"]),
-            id: Path::of(["redis", "id"]),
+            redis: Path::of(["redis"]),
             channel: Path::of(["redis", "channel"]),
             host: context.host.clone(),
         }
@@ -159,7 +159,10 @@ impl Decoder {
                 set(&mut event, &Path::of([format!("_{}", path.dotted())]), New::Str(value));
             }
         }
-        set(&mut event, &self.id, New::from(id.to_string().as_str()));
+        let mut place = b"{\"key\":".to_vec();
+        event::json::write_str(key.as_bytes(), &mut place);
+        place.extend_from_slice(format!(",\"id\":\"{id}\"}}").as_bytes());
+        set(&mut event, &self.redis, New::Json(&String::from_utf8_lossy(&place)));
         drop(event);
         batch.end_run(position.saturating_add(1), 0);
     }
@@ -168,7 +171,9 @@ impl Decoder {
     fn run(&mut self, key: &str, origin: Origin, generation: Option<u32>, position: u64, batch: &mut Batch) {
         let common = self.commons.entry((key.as_bytes().to_vec(), generation)).or_insert_with(|| {
             let text = |text: &str| CommonValue::Str(text.to_owned());
-            Common::new(origin, [("host.name", text(&self.host)), ("redis.key", text(key))])
+            // The key of an entry stands beside its id: what is common would have to be copied for it.
+            let key = generation.is_none().then(|| ("redis.key", text(key)));
+            Common::new(origin, [("host.name", text(&self.host))].into_iter().chain(key))
         });
         let goes_on =
             batch.runs().last().is_some_and(|last| Arc::ptr_eq(&last.common, common) && last.to <= position);
@@ -262,7 +267,7 @@ mod tests {
         let (text, first) = read(r#"{"type":"stream"}"#);
         assert_eq!(
             text,
-            r#"{"@timestamp":"2025-11-21T02:05:04.000Z","host":{"name":"h"},"redis":{"key":"s","id":"1763690704000-5"},"a":1,"b":"2"}"#
+            r#"{"@timestamp":"2025-11-21T02:05:04.000Z","host":{"name":"h"},"a":1,"b":"2","redis":{"key":"s","id":"1763690704000-5"}}"#
         );
         // Another decoder is another start of the program.
         assert_eq!(read(r#"{"type":"stream"}"#).1, first);
