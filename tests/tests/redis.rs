@@ -378,6 +378,44 @@ fn entries_of_a_stream_come_once_whoever_is_killed() {
     assert_eq!(pending(&mut client), "0");
 }
 
+#[test]
+fn all_goes_through_tls() {
+    let server = redis();
+    let (plain, tls) = (server.address(), server.told("tls"));
+    let list = unique("tls");
+    let ca = server.file("ca.crt").display().to_string();
+    let mut pond =
+        to_redis(&format!("rediss://{tls}"), &format!("key: {list}, codec: raw, tls: {{ca: '{ca}'}}"));
+    pond.append("in.log", &lines(0..5_000));
+    deliver(&mut pond);
+    assert_eq!(Client::connect(plain).ask(&["LRANGE", &list, "0", "-1"]), messages(0..5_000));
+    let mut pond = from_redis(tls, &format!("keys: ['{list}'], codec: raw, tls: {{ca: '{ca}'}}"));
+    run(&mut pond, &[]);
+    wait_written(&mut pond, 5_000);
+    assert!(pond.stop().success());
+    assert_each_once(&pond, 0..5_000);
+
+    for (address, tls, expected) in [
+        (tls, "tls: {verification: none, ca: '/nowhere'}", "/nowhere"),
+        (tls, "tls: {}", "tls.ca"),
+        (tls, "db: 0", "does it want TLS?"),
+        (plain, "tls: {verification: none}", "does not seem to speak TLS"),
+    ] {
+        let mut pond = to_redis(address, &format!("key: {list}, {tls}"));
+        pond.append("in.log", &lines(0..1));
+        if expected == "/nowhere" {
+            let mut command = pond.command(&["run", "-c"]);
+            let output = command.arg(pond.path("logpond.yaml")).arg("--data-dir").arg(pond.data()).output();
+            let said = String::from_utf8_lossy(&output.expect("the binary starts").stderr).into_owned();
+            assert!(said.contains(expected), "{said}");
+            continue;
+        }
+        run(&mut pond, &[]);
+        pond.wait_for(expected, |pond| pond.said().contains(expected).then_some(()));
+        pond.stop();
+    }
+}
+
 fn client_of(server: &Server) -> Client {
     Client::connect(server.address())
 }

@@ -357,7 +357,11 @@ impl Link {
     }
 
     fn io_words(&self, error: &io::Error) -> String {
-        if error.kind() == ErrorKind::UnexpectedEof && !self.connection.is_ready() && self.tls.is_none() {
+        let is_cut = matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        );
+        if is_cut && !self.connection.is_ready() && self.tls.is_none() {
             return format!("{error} before it answered: does it want TLS?");
         }
         error.to_string()

@@ -149,13 +149,10 @@ impl<'de> Deserialize<'de> for Urls {
 pub enum Method {
     /// `POST`
     #[default]
-    #[serde(alias = "post")]
     Post,
     /// `PUT`
-    #[serde(alias = "put")]
     Put,
     /// `PATCH`
-    #[serde(alias = "patch")]
     Patch,
 }
 
