@@ -111,6 +111,21 @@ fn what_is_refused_is_found_among_its_neighbours() {
 }
 
 #[test]
+fn a_server_that_cuts_large_requests_gets_small_ones() {
+    let receiver = Receiver::start(|_, request| match request.body.len() {
+        0..8_000 => taken(),
+        8_000..16_000 => no(429, "too much at once"),
+        _ => Reply::Cut,
+    });
+    let options = format!("url: 'http://{}/', batch_bytes: 32KiB", receiver.address());
+    let mut pond = to("http", &options);
+    pond.append("in.log", &lines(0..500));
+    deliver(&mut pond);
+    assert_each_once(&numbers(&receiver.taken()), 500);
+    assert!(pond.dead_letters().is_empty());
+}
+
+#[test]
 fn paths_headers_and_compression_come_as_they_should() {
     let receiver = Receiver::start(|_, _| taken());
     for (compression, wanted) in [("none", ""), ("gzip", "gzip"), ("zstd", "zstd")] {

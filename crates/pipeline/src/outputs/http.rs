@@ -20,6 +20,7 @@ use expr::Template;
 use hyper::Method as HyperMethod;
 use hyper::http::uri::PathAndQuery;
 use serde::{Deserialize, Deserializer, Serialize, de};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -272,8 +273,11 @@ impl Keys {
         Ok((keys, endpoints))
     }
 
-    fn of(&self, event: &View<'_>) -> Result<Key, String> {
-        self.constant.clone().map_or_else(|| self.render(event), Ok)
+    fn of(&self, event: &View<'_>) -> Result<Cow<'_, Key>, String> {
+        match &self.constant {
+            Some(key) => Ok(Cow::Borrowed(key)),
+            None => self.render(event).map(Cow::Owned),
+        }
     }
 
     fn render(&self, event: &View<'_>) -> Result<Key, String> {

@@ -21,6 +21,8 @@ pub(super) struct Channels {
     heard: Instant,
     asked: Option<Instant>,
     was_connected: bool,
+    /// Why the connection is gone, when that is to be said after what came before.
+    failed: Option<String>,
 }
 
 impl Channels {
@@ -32,6 +34,7 @@ impl Channels {
             heard: Instant::now(),
             asked: None,
             was_connected: false,
+            failed: None,
         }
     }
 
@@ -61,10 +64,13 @@ impl Channels {
         decoder: &mut Decoder,
         batch: &mut Batch,
     ) -> Result<(), String> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let now = Instant::now();
         let count = self.count;
         let mut has_any = false;
-        asker.listen(now + BLOCK, |value| {
+        let listened = asker.listen(now + BLOCK, |value| {
             has_any = true;
             if let Value::Error(error) = value {
                 return Err(format!("it answers {:?}", String::from_utf8_lossy(error)));
@@ -80,7 +86,12 @@ impl Channels {
                 _ => {}
             }
             Ok(batch.len() < count)
-        })?;
+        });
+        match listened {
+            // What came before goes on: nobody sends it again.
+            Err(error) if !batch.is_empty() => self.failed = Some(error),
+            other => other?,
+        }
         if has_any {
             (self.heard, self.asked) = (now, None);
         } else if self.asked.is_some_and(|asked| asked + DEAD <= now) {

@@ -36,6 +36,9 @@ const BYTES_MIN: usize = 4 << 10;
 /// So many events in a row are refused by requests of their own; then whole requests are: it is
 /// not this or that event that the server does not take.
 const SPOILT_MAX: u32 = 16;
+/// After so many tries of a load its halves are tried: a server may cut the connection rather than
+/// say that a request is too large, and a limit of bytes in a while may be smaller than a request.
+const HALVED_AFTER: u32 = 4;
 /// So much of an answer is repeated.
 const WORDS_MAX: usize = 300;
 
@@ -278,7 +281,9 @@ impl<F: Form> Post<F> {
             Err(error) => {
                 self.hosts.failed(host, now, fastrand::f64());
                 // Another host may take it at once.
-                self.loads.again(number, now);
+                if !matches!(error, HttpError::Lost(_)) || !self.halve_stubborn(number, now) {
+                    self.loads.again(number, now);
+                }
                 let name = self.client.name(host);
                 if self.hosts.are_all_gone() {
                     self.window = 1;
@@ -312,13 +317,26 @@ impl<F: Form> Post<F> {
                     self.client.forget_credentials();
                 }
                 let longest = self.limits.retry_pause_max;
-                let pause = self.pause(number).max(answer.retry_after.unwrap_or_default().min(longest));
-                self.loads.again(number, now + pause);
                 self.window = 1;
                 let (name, words) = (self.client.name(host), words_of(&answer));
                 self.trouble = Some(format!("{name} answers {words}; {}", advice(answer.status)));
+                if answer.status == 429 && self.halve_stubborn(number, now) {
+                    return;
+                }
+                let pause = self.pause(number).max(answer.retry_after.unwrap_or_default().min(longest));
+                self.loads.again(number, now + pause);
             }
         }
+    }
+
+    /// Halves a load that was tried often; says whether it did.
+    fn halve_stubborn(&mut self, number: u64, now: Instant) -> bool {
+        let has_more = self.loads.load(number).is_some_and(|load| load.items.len() > 1);
+        let is_stubborn = has_more && self.loads.attempts(number) >= HALVED_AFTER;
+        if is_stubborn {
+            self.loads.split(number, now);
+        }
+        is_stubborn
     }
 
     /// The server does not take the load, or not as a whole.
