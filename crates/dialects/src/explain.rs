@@ -123,6 +123,9 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
         }
         InputConfig::KafkaLag(config) if config.groups.is_empty() => "the lag of Kafka's groups".to_owned(),
         InputConfig::KafkaLag(config) => format!("the lag of Kafka's groups {}", config.groups.join(", ")),
+        InputConfig::Redis(config) => {
+            format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.keys.join(", "))
+        }
         InputConfig::Stdin(_) => "standard input".to_owned(),
     }
 }
@@ -156,7 +159,12 @@ pub(crate) fn output_words(config: &OutputConfig) -> String {
         OutputConfig::Console(_) => "standard output".to_owned(),
         OutputConfig::Elasticsearch(config) => elasticsearch_words(config),
         OutputConfig::File(config) => config.path.clone(),
+        OutputConfig::Http(config) => config.url.0.join(", "),
         OutputConfig::Kafka(config) => format!("Kafka, topic {}", config.topic),
+        OutputConfig::Loki(config) => format!("Loki at {}", config.url.0.join(", ")),
+        OutputConfig::Redis(config) => {
+            format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.key)
+        }
         OutputConfig::Store(config) => format!("the store, index {}", config.index),
     }
 }
@@ -179,7 +187,12 @@ fn queue(pipeline: &Pipeline) -> String {
 fn promises(pipeline: &Pipeline) -> Vec<String> {
     let mut out = vec!["every event is delivered at least once, or kept in the dead letters".to_owned()];
     for (name, part) in &pipeline.inputs {
-        if matches!(part.input, InputConfig::Stdin(_)) {
+        let is_gone = match &part.input {
+            InputConfig::Stdin(_) => true,
+            InputConfig::Redis(config) => !config.can_be_read_again(),
+            _ => false,
+        };
+        if is_gone {
             out.push(format!(
                 "but {name} cannot be read again: what was not kept or delivered at a crash is lost"
             ));
@@ -196,6 +209,9 @@ fn promises(pipeline: &Pipeline) -> Vec<String> {
             }
             OutputConfig::Kafka(config) if config.acks == outputs::kafka::Acks::None => {
                 out.push(format!("but {name} does not wait for the brokers (acks: none)"));
+            }
+            OutputConfig::Redis(config) if config.kind == outputs::redis::Kind::Channel => {
+                out.push(format!("but who does not listen to {name} at that moment gets nothing"));
             }
             OutputConfig::Blackhole(_) => out.push(format!("but {name} forgets what it is given")),
             _ => {}

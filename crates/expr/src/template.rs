@@ -108,6 +108,32 @@ impl Template {
 
     /// Like [`render`](Self::render), with another time than the event's.
     pub fn render_at(&self, event: &impl Look, time: i64, out: &mut Vec<u8>) -> Result<(), Missing> {
+        self.write(event, time, out, |value, out| value.write_text(out))
+    }
+
+    /// Like [`render`](Self::render), with the values of fields written by `escape`, which is
+    /// given their text: what stands in an event cannot change what the text around it means.
+    pub fn render_escaped(
+        &self,
+        event: &impl Look,
+        out: &mut Vec<u8>,
+        mut escape: impl FnMut(&[u8], &mut Vec<u8>),
+    ) -> Result<(), Missing> {
+        let mut text = Vec::new();
+        self.write(event, event.moment(), out, |value, out| {
+            text.clear();
+            value.write_text(&mut text);
+            escape(&text, out);
+        })
+    }
+
+    fn write(
+        &self,
+        event: &impl Look,
+        time: i64,
+        out: &mut Vec<u8>,
+        mut value_of: impl FnMut(&Value<'_>, &mut Vec<u8>),
+    ) -> Result<(), Missing> {
         let mut missing = None;
         for part in &self.parts {
             match part {
@@ -118,7 +144,7 @@ impl Template {
                         out.extend_from_slice(written.as_bytes());
                         missing.get_or_insert_with(|| Missing(path.to_string()));
                     }
-                    Some(value) => value.write_text(out),
+                    Some(value) => value_of(&value, out),
                 },
             }
         }

@@ -3,3 +3,5 @@
 
 pub mod bulk;
 pub mod kafka;
+pub mod loki;
+pub mod redis;

@@ -50,4 +50,6 @@ pub const TARGETS: &[Target] = &[
     ("web_query_string", web::query_string),
     ("wire_bulk", wire::bulk),
     ("wire_bulk_response", wire::bulk_response),
+    ("wire_loki", wire::loki),
+    ("wire_resp", wire::resp),
 ];

@@ -1,7 +1,10 @@
-//! Bulk bodies and their answers.
+//! Bulk bodies and their answers; values of Redis; pushes to Loki.
 
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeSet;
 use wire::bulk::{self, Action, Kind};
+use wire::loki::{self, Encoding};
+use wire::redis::{Fault, resp};
 
 /// A body has the actions that a plain reading of its lines has, and comes back from its encoding.
 pub fn bulk(data: &[u8]) {
@@ -104,4 +107,64 @@ pub fn bulk_response(data: &[u8]) {
     assert_eq!(bulk::decode_response(&body).as_ref(), Ok(&response));
     let json: Json = serde_json::from_slice(&body).expect("an answer is JSON");
     assert_eq!(json["errors"], response.has_errors());
+}
+
+/// A value of Redis is written so that reading it gives the same, and its beginning is never one.
+pub fn resp(data: &[u8]) {
+    let Ok(Some((value, count))) = resp::decode(data) else { return };
+    assert!(count <= data.len());
+    let _ = (value.pairs(), value.int(), value.bytes(), Fault::of(data));
+    let mut bytes = Vec::new();
+    resp::encode(&value, &mut bytes);
+    let (again, whole) = resp::decode(&bytes).expect("what was encoded is RESP").expect("and whole");
+    assert_eq!(whole, bytes.len());
+    // A number that is none is not even equal to itself.
+    if !bytes.windows(3).any(|window| window.eq_ignore_ascii_case(b"nan")) {
+        assert_eq!(again, value);
+    }
+    for cut in 0..bytes.len().min(200) {
+        assert_eq!(resp::decode(&bytes[..cut]), Ok(None));
+    }
+}
+
+/// A push to Loki that is read comes back from its encoding, in both ways to write it.
+pub fn loki(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let (from, to) = match first % 2 {
+        0 => (Encoding::Json, Encoding::Protobuf),
+        _ => (Encoding::Protobuf, Encoding::Json),
+    };
+    let Ok(streams) = from.decode(rest) else { return };
+    for encoding in [from, to] {
+        let parts: Vec<(Vec<u8>, Vec<Vec<u8>>)> = streams
+            .iter()
+            .map(|stream| {
+                let (mut labels, mut entries) = (Vec::new(), Vec::new());
+                encoding.labels(&stream.labels, &mut labels);
+                for line in &stream.lines {
+                    let mut entry = Vec::new();
+                    encoding.entry(&line.entry(), &mut entry);
+                    entries.push(entry);
+                }
+                (labels, entries)
+            })
+            .collect();
+        let body = encoding.push(
+            parts.iter().map(|(labels, entries)| (&labels[..], entries.iter().map(|e| &e[..]).collect())),
+        );
+        // JSON knows each name once, and protocol buffers only names that are some.
+        let distinct = |pairs: &[(String, String)]| {
+            let names: BTreeSet<_> = pairs.iter().map(|(name, _)| name).collect();
+            names.len() == pairs.len() && pairs.is_sorted()
+        };
+        let is_same = streams.iter().all(|stream| {
+            let lines = stream.lines.iter().all(|line| distinct(&line.metadata));
+            distinct(&stream.labels)
+                && lines
+                && stream.labels.iter().all(|(name, _)| loki::is_label_name(name))
+        });
+        if is_same {
+            assert_eq!(encoding.decode(&body).expect("what was encoded is decoded"), streams);
+        }
+    }
 }

@@ -57,6 +57,7 @@ impl Reader<'_> {
                 }
             }
             InputConfig::KafkaLag(config) => self.check_built("kafka_lag", config.check(), options, path),
+            InputConfig::Redis(config) => self.check_built("redis", config.check(), options, path),
             InputConfig::Generate(_) | InputConfig::Journal(_) | InputConfig::Stdin(_) => {}
         }
     }
@@ -126,10 +127,13 @@ impl Reader<'_> {
             OutputConfig::Store(config) => {
                 Template::parse(&config.index).err().map(|error| format!("option \"index\": {error}"))
             }
+            OutputConfig::Http(config) => config.check().err(),
             OutputConfig::Kafka(config) => {
                 let is_good = self.check_properties(config.findings(), options, path);
                 if is_good { config.build().err() } else { None }
             }
+            OutputConfig::Loki(config) => config.check().err(),
+            OutputConfig::Redis(config) => config.check().err(),
             OutputConfig::Blackhole(_) => None,
         };
         if let Some(message) = built {

@@ -5,6 +5,7 @@ pub mod generate;
 pub mod journal;
 pub mod kafka;
 pub mod kafka_lag;
+pub mod redis;
 pub mod stdin;
 
 use crate::registry::Registry;
@@ -99,6 +100,8 @@ pub enum InputConfig {
     Kafka(Box<kafka::Config>),
     /// Measures how far groups of Kafka are behind.
     KafkaLag(Box<kafka_lag::Config>),
+    /// Reads lists, channels and streams of Redis.
+    Redis(Box<redis::Config>),
     /// Reads standard input.
     Stdin(stdin::Config),
 }
@@ -112,6 +115,7 @@ impl InputConfig {
             InputConfig::Journal(config) => Box::new(config.build(context)?),
             InputConfig::Kafka(config) => Box::new(config.build(context)?),
             InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
+            InputConfig::Redis(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
         })
     }

@@ -116,6 +116,18 @@ fn percent_decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "the user of an endpoint is not UTF-8".to_owned())
 }
 
+/// As [`percent_encode`], for text that need not be UTF-8, and for commas as well.
+pub(crate) fn percent_encode_bytes(text: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
 /// Appends text as a part of a URL: what RFC 3986 reserves is written as `%xx`, commas excepted.
 pub(crate) fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {

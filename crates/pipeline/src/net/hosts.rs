@@ -68,6 +68,11 @@ impl Hosts {
         self.states[number] = State::default();
     }
 
+    /// When the first of the hosts that failed may be asked again.
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.states.iter().filter_map(|state| state.resume).min()
+    }
+
     /// Whether no host is known to answer.
     pub(crate) fn are_all_gone(&self) -> bool {
         self.states.iter().all(|state| state.resume.is_some())

@@ -4,5 +4,6 @@ pub mod endpoint;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub mod kafka;
+pub mod redis;
 pub(crate) mod secret_file;
 pub mod tls;

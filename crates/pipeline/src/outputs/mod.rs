@@ -5,7 +5,11 @@ pub mod console;
 pub mod elasticsearch;
 mod encode;
 pub mod file;
+pub mod http;
 pub mod kafka;
+pub mod loki;
+pub mod post;
+pub mod redis;
 pub mod store;
 
 use event::Batch;
@@ -129,8 +133,14 @@ pub enum OutputConfig {
     Elasticsearch(Box<elasticsearch::Config>),
     /// Writes files.
     File(file::Config),
+    /// Any server that takes events by HTTP requests.
+    Http(Box<http::Config>),
     /// Writes to topics of Kafka.
     Kafka(Box<kafka::Config>),
+    /// Grafana Loki, and whoever else takes its pushes.
+    Loki(Box<loki::Config>),
+    /// Lists, channels and streams of Redis.
+    Redis(Box<redis::Config>),
     /// The embedded search store.
     Store(store::Config),
 }
@@ -143,7 +153,10 @@ impl OutputConfig {
             OutputConfig::Console(config) => Box::new(config.build()?),
             OutputConfig::Elasticsearch(config) => Box::new(config.build()?),
             OutputConfig::File(config) => Box::new(config.build()?),
+            OutputConfig::Http(config) => Box::new(config.build()?),
             OutputConfig::Kafka(config) => Box::new(config.build()?),
+            OutputConfig::Loki(config) => Box::new(config.build()?),
+            OutputConfig::Redis(config) => Box::new(config.build()?),
             OutputConfig::Store(config) => {
                 let store = world.store.as_ref().ok_or("there is no store in this program")?;
                 Box::new(config.build(store)?)
