@@ -37,6 +37,19 @@ pub(crate) fn ask_here(
     })
 }
 
+/// Asks the pond that runs in a data directory, and returns its answer as text.
+pub(crate) fn text_here(data_dir: &Path, path: &str) -> Result<String, Failure> {
+    runtime()?.block_on(async {
+        let stream = knock(data_dir).await?;
+        let response = send(stream, "localhost", "GET", path, None).await?;
+        if !response.status().is_success() {
+            return Err(whole(response).await.err().unwrap_or_else(|| "no answer".into()));
+        }
+        let bytes = response.into_body().collect().await?.to_bytes();
+        Ok(String::from_utf8(bytes.to_vec())?)
+    })
+}
+
 /// Asks the pond that runs in a data directory for lines of JSON and hands on each, until it
 /// sends no more, `each` has enough, or the program is interrupted; then it says so.
 pub(crate) fn lines_here(
@@ -50,8 +63,7 @@ pub(crate) fn lines_here(
         let stream = knock(data_dir).await?;
         let response = send(stream, "localhost", "POST", path, Some(body)).await?;
         if !response.status().is_success() {
-            whole(response).await?;
-            return Ok(Ended::Done);
+            return Err(whole(response).await.err().unwrap_or_else(|| "no answer".into()));
         }
         let mut body = response.into_body();
         let mut rest: Vec<u8> = Vec::new();

@@ -11,6 +11,7 @@ use pipeline::run::{Running, RunningPipeline};
 use pipeline::stop::Stop;
 use process::Process;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -117,8 +118,9 @@ impl web::Status for Status {
         letters::select(ask).map(drop)
     }
 
-    fn letters(&self, ask: &LettersAsk) -> Result<Value, EsError> {
-        letters::page(&self.letters, ask)
+    fn letters(&self, ask: &LettersAsk) -> Result<Box<RawValue>, EsError> {
+        let page = letters::page(&self.letters, ask)?;
+        to_raw_value(&page).map_err(|error| EsError::new(500, "internal_error", error.to_string()))
     }
 
     fn letter_counts(&self, ask: &LettersAsk) -> Result<Value, EsError> {

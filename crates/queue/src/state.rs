@@ -266,7 +266,7 @@ mod tests {
         assert!(ages.0.len() <= AGES_MAX, "{}", ages.0.len());
         // Older marks are sparser, and never later than the truth.
         let told = ages.of(1_001).expect("a mark");
-        assert!(told <= 1_001 * AGE_STEP / 4 && told >= 980 * AGE_STEP / 4, "{told}");
+        assert!((980 * AGE_STEP / 4..=1_001 * AGE_STEP / 4).contains(&told), "{told}");
         ages.note(6_000, i64::MAX / 2, 5_999);
         assert_eq!(ages.of(10), None);
         assert_eq!(ages.of(5_999), Some(4_996 * AGE_STEP / 4));

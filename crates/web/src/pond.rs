@@ -4,7 +4,7 @@
 
 use crate::es::context::Context;
 use crate::es::{self, EsError};
-use crate::es::{Answer, Arguments, answer, read_json};
+use crate::es::{Answer, Arguments, answer, answer_raw, read_json};
 use crate::kql;
 use crate::passing::Passing;
 use crate::server::{LettersAsk, Status, TapAsk, TapStream, Told};
@@ -83,9 +83,10 @@ async fn letters(State(status): State<Shared>, arguments: Arguments) -> Answer {
         to: number("to")?,
         limit: Some(number("size")?.unwrap_or(LETTERS).min(LETTERS_MAX)),
     };
-    let by_reason = arguments.flag("stats");
-    let found = blocking(move || if by_reason { status.letter_counts(&ask) } else { status.letters(&ask) });
-    Ok(answer(found.await?, &arguments))
+    if arguments.flag("stats") {
+        return Ok(answer(blocking(move || status.letter_counts(&ask)).await?, &arguments));
+    }
+    answer_raw(&blocking(move || status.letters(&ask)).await?, &arguments)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -152,7 +152,7 @@ pub trait Status: Send + Sync {
     /// Whether this can be asked of the letters: the condition is one.
     fn check_letters(&self, ask: &LettersAsk) -> Result<(), EsError>;
     /// Some letters, and the number from which the next are.
-    fn letters(&self, ask: &LettersAsk) -> Result<serde_json::Value, EsError>;
+    fn letters(&self, ask: &LettersAsk) -> Result<Box<serde_json::value::RawValue>, EsError>;
     /// How many letters there are, by output and reason.
     fn letter_counts(&self, ask: &LettersAsk) -> Result<serde_json::Value, EsError>;
     /// Sends letters to their outputs again, and returns how that went.

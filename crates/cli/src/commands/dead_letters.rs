@@ -2,12 +2,14 @@
 //! removed. A pond that runs is asked; of one that does not, the data directory is opened.
 
 use crate::http::{self, Ended};
+use crate::letters::Page;
 use crate::place::Place;
 use crate::{Failure, letters, pond};
 use disk::{Disk, DiskError, Lock, RealDisk};
 use pipeline::plan::Plan;
-use pipeline::run::dead_letters::{Count, DeadLetters, Kept};
+use pipeline::run::dead_letters::{Count, DeadLetters, Letter};
 use pipeline::run::replay::{Progress, ReplayOrder};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -161,9 +163,11 @@ impl Source {
         Ok(Self::Stopped(DeadLetters::open(disk)?, lock))
     }
 
-    fn page(&self, ask: &LettersAsk) -> Result<Value, Failure> {
+    fn page(&self, ask: &LettersAsk) -> Result<Page, Failure> {
         match self {
-            Self::Running(data_dir) => http::ask_here(data_dir, "GET", &address(ask, false), None),
+            Self::Running(data_dir) => {
+                Ok(serde_json::from_str(&http::text_here(data_dir, &address(ask, false))?)?)
+            }
             Self::Stopped(letters, _) => letters::page(letters, ask).map_err(reason),
         }
     }
@@ -236,17 +240,16 @@ fn print(source: &Source, ask: &LettersAsk, limit: u64, as_json: bool) -> Result
     loop {
         ask.limit = Some(left.min(PAGE));
         let page = source.page(&ask)?;
-        let letters: Vec<Kept> = serde_json::from_value(page["letters"].clone())?;
         // What comes while this is printed is not printed, or there might be no end.
-        ask.to = ask.to.or(page["end"].as_u64());
-        left -= letters.len() as u64;
-        for kept in &letters {
-            let line = if as_json { json!(kept).to_string() } else { line_of(kept) };
+        ask.to = ask.to.or(Some(page.end));
+        left -= page.letters.len() as u64;
+        for letter in &page.letters {
+            let line = if as_json { letter.get().to_owned() } else { line_of(letter.get())? };
             if writeln!(out, "{line}").is_err() {
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        match page["next"].as_u64() {
+        match page.next {
             Some(next) if left > 0 => ask.from = next,
             next => {
                 if limit < u64::MAX && next.is_some() {
@@ -260,14 +263,19 @@ fn print(source: &Source, ask: &LettersAsk, limit: u64, as_json: bool) -> Result
     }
 }
 
-fn line_of(Kept { number, letter }: &Kept) -> String {
-    format!(
-        "{number:>6}  {}  {}: {}\n        {}",
-        second(&letter.time),
-        letter.output,
-        clean(&letter.reason),
-        clean(letter.event.get())
-    )
+fn line_of(letter: &str) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        number: u64,
+    }
+    let Numbered { number } = serde_json::from_str(letter)?;
+    let Letter { output, reason, time, event, .. } = serde_json::from_str(letter)?;
+    Ok(format!(
+        "{number:>6}  {}  {output}: {}\n        {}",
+        second(&time),
+        clean(&reason),
+        clean(event.get())
+    ))
 }
 
 /// A time without what is below the second.

@@ -126,7 +126,7 @@ impl Select {
 }
 
 /// A letter and its number.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Kept {
     /// Its number; later letters have greater ones.
     pub number: u64,

@@ -129,8 +129,9 @@ struct Tap {
     wanted: HashSet<(String, Spot)>,
     names: Vec<Point>,
     select: Option<Select>,
+    /// The share of each point, or those where events come first would leave nothing to the others.
     rate: f64,
-    tokens: Mutex<(f64, Instant)>,
+    tokens: Vec<Mutex<(f64, Instant)>>,
     waiting: mpsc::Sender<String>,
     waiting_bytes: AtomicUsize,
     seen: AtomicU64,
@@ -157,9 +158,15 @@ impl Taps {
                 ),
                 word => point.is_meant(word, order.refused),
             };
-            let before = names.len();
-            names.extend(known.iter().filter(meant).cloned());
-            if names.len() == before {
+            let found: Vec<&Point> = known.iter().filter(meant).collect();
+            names.extend(
+                found
+                    .iter()
+                    .filter(|point| !names.contains(point))
+                    .map(|&point| point.clone())
+                    .collect::<Vec<_>>(),
+            );
+            if found.is_empty() {
                 let mut known: Vec<&str> = known.iter().map(|point| point.point.as_str()).collect();
                 known.dedup();
                 return Err(TapError::NoPoint { word, known: known.join(", ") });
@@ -169,10 +176,10 @@ impl Taps {
         let (waiting, shown) = mpsc::channel(WAITING_MAX);
         let tap = Arc::new(Tap {
             wanted,
-            names,
             select: order.select,
-            rate: f64::from(order.rate.max(1)),
-            tokens: Mutex::new((1.0, Instant::now())),
+            rate: f64::from(order.rate.max(1)) / names.len() as f64,
+            tokens: names.iter().map(|_| Mutex::new((1.0, Instant::now()))).collect(),
+            names,
             waiting,
             waiting_bytes: AtomicUsize::new(0),
             seen: AtomicU64::new(0),
@@ -203,7 +210,7 @@ impl Taps {
     /// Shows the events of a batch that have this bit.
     pub(super) fn show(&self, pipeline: &str, spot: Spot, batch: &Batch, bit: u64) {
         for tap in self.at(pipeline, |own| own == spot) {
-            let Some(point) = tap.name(pipeline, spot) else { continue };
+            let Some(point) = tap.point(pipeline, spot) else { continue };
             for event in batch.events().filter(|event| event.outputs() & bit != 0) {
                 tap.offer(point, &event, "", |out| event.write_json(out));
             }
@@ -225,7 +232,7 @@ impl Taps {
         }
         let more = format!("\"reason\":{},", serde_json::Value::from(reason));
         for tap in taps {
-            let Some(point) = tap.name(pipeline, spot) else { continue };
+            let Some(point) = tap.point(pipeline, spot) else { continue };
             tap.offer(point, &batch.view(0), &more, |out| out.extend_from_slice(event.as_bytes()));
         }
     }
@@ -252,7 +259,7 @@ impl Watcher {
     fn show(&self, spot: Spot, event: &Event<'_>) {
         let more = if event.is_dropped() { "\"dropped\":true," } else { "" };
         for tap in &self.taps {
-            let Some(point) = tap.name(&self.pipeline, spot) else { continue };
+            let Some(point) = tap.point(&self.pipeline, spot) else { continue };
             tap.offer(point, event, more, |out| event.write_json(out));
         }
     }
@@ -271,21 +278,23 @@ impl Watch for Watcher {
 }
 
 impl Tap {
-    fn name(&self, pipeline: &str, spot: Spot) -> Option<&Point> {
-        self.names.iter().find(|point| point.spot == Some(spot) && point.pipeline == pipeline)
+    /// The number of a point among those that it looks at.
+    fn point(&self, pipeline: &str, spot: Spot) -> Option<usize> {
+        self.names.iter().position(|point| point.spot == Some(spot) && point.pipeline == pipeline)
     }
 
     /// Shows an event if it is wanted, and if there is room for it.
-    fn offer(&self, point: &Point, event: &dyn Look, more: &str, write: impl FnOnce(&mut Vec<u8>)) {
+    fn offer(&self, point: usize, event: &dyn Look, more: &str, write: impl FnOnce(&mut Vec<u8>)) {
         if self.select.as_ref().is_some_and(|select| !select(event)) {
             return;
         }
         self.seen.fetch_add(1, Relaxed);
-        if !self.may_show() || self.waiting_bytes.load(Relaxed) > WAITING_BYTES_MAX {
+        if !self.may_show(point) || self.waiting_bytes.load(Relaxed) > WAITING_BYTES_MAX {
             self.left_out.fetch_add(1, Relaxed);
             return;
         }
         let mut head = String::new();
+        let point = &self.names[point];
         let text = |text: &str| serde_json::Value::from(text).to_string();
         let _ = write!(
             head,
@@ -305,9 +314,9 @@ impl Tap {
         }
     }
 
-    fn may_show(&self) -> bool {
+    fn may_show(&self, point: usize) -> bool {
         let now = Instant::now();
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.tokens[point].lock().unwrap_or_else(PoisonError::into_inner);
         let (left, then) = *tokens;
         let gathered = left + now.saturating_duration_since(then).as_secs_f64() * self.rate;
         let left = gathered.min((self.rate / BURST_PARTS).max(1.0));
@@ -395,6 +404,7 @@ mod tests {
         check(&[], false, "outputs.es");
         check(&[], true, "outputs.es:refused");
         check(&["nginx"], false, "inputs.nginx");
+        check(&["es", "outputs.es"], false, "outputs.es");
         check(&["main/inputs.nginx", "es"], false, "inputs.nginx outputs.es");
         check(&["es"], true, "outputs.es:refused");
         check(&["grok"], false, "filters.0:out");
@@ -426,6 +436,18 @@ mod tests {
         assert_eq!((&first["point"], &first["event"]["n"]), (&"outputs.es".into(), &0.into()));
         drop(tapping);
         assert!(!taps.is_open());
+    }
+
+    #[test]
+    fn every_point_has_its_share() {
+        let taps = Arc::new(Taps::default());
+        let mut tapping = taps.open(order(&["nginx", "es"], false, 20), &points()).unwrap();
+        taps.show("main", Spot::Input(0), &batch(1_000), 1);
+        taps.show("main", Spot::Output(0), &batch(1_000), 1);
+        let shown = std::iter::from_fn(|| tapping.shown.try_recv().ok()).collect::<Vec<_>>();
+        assert!(
+            ["inputs.nginx", "outputs.es"].iter().all(|point| shown.iter().any(|line| line.contains(point)))
+        );
     }
 
     #[test]

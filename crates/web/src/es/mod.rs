@@ -22,7 +22,7 @@ mod write;
 
 pub use error::EsError;
 
-pub(crate) use api::{Answer, Arguments, answer, read_json};
+pub(crate) use api::{Answer, Arguments, answer, answer_raw, read_json};
 
 use crate::server::{Ingest, Status};
 use api::Api;

@@ -41,8 +41,14 @@ impl Terminal {
         size_of(io::stdout()).unwrap_or((80, 24))
     }
 
-    /// Draws lines over what is there.
+    /// Draws lines over what is there; not while the terminal takes nothing, when writing would
+    /// wait for it and nobody could end the program.
     pub(super) fn draw(&self, lines: &[Line]) -> io::Result<()> {
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
+        if !poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+            return Ok(());
+        }
         let mut out = String::from("\x1b[H");
         for (n, line) in lines.iter().enumerate() {
             if n > 0 {
