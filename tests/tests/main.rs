@@ -10,6 +10,7 @@ mod kafka;
 mod kafka_input;
 mod loki;
 mod nemesis;
+mod operate;
 mod pond;
 mod proxy;
 mod receiver;

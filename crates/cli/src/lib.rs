@@ -4,7 +4,11 @@ mod cluster;
 mod commands;
 mod host;
 mod http;
+mod letters;
+mod place;
 mod pond;
+mod process;
+mod status;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -41,7 +45,11 @@ enum Command {
     Ledger(commands::ledger::Arguments),
     /// Look into the durable queue of a pond that is not running
     Queue(commands::queue::Arguments),
-    /// Look at events that an output refused
+    /// Watch the running pond at work
+    Top(commands::top::Arguments),
+    /// Print events as they pass a point of the running pond
+    Tap(commands::tap::Arguments),
+    /// Events that an output refused: list, replay or drop them
     DeadLetters(commands::dead_letters::Arguments),
     /// The topics of a Kafka cluster
     Topics(commands::topics::Arguments),
@@ -81,6 +89,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Search(arguments) => commands::search::run(arguments),
         Command::Ledger(arguments) => commands::ledger::run(arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
+        Command::Top(arguments) => commands::top::run(arguments),
+        Command::Tap(arguments) => commands::tap::run(arguments),
         Command::DeadLetters(arguments) => commands::dead_letters::run(arguments),
         Command::Topics(arguments) => commands::topics::run(arguments),
         Command::Lag(arguments) => commands::lag::run(arguments),

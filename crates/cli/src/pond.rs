@@ -1,6 +1,7 @@
 //! A running pond: the plan, the store, the API, and the way out.
 
 use crate::commands::run::serve;
+use crate::status::Status;
 use crate::{Failure, host};
 use disk::{Disk, DiskError, RealDisk};
 use pipeline::plan::Plan;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
+use web::control::Control;
 
 /// How often the pond does its housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -45,14 +47,25 @@ pub(crate) fn run(
         .enable_all()
         .build()?;
     watch_signals(&runtime, stop.clone())?;
+    let status = Arc::new(Status::new(&running));
+    let control = {
+        let _context = runtime.enter();
+        Control::start(data_dir, status.clone())
+    };
+    if let Err(error) = &control {
+        tracing::warn!(%error, "there is no control socket; top, tap and dead-letters cannot reach this pond");
+    }
     let served = match (&plan.api, &store) {
-        (Some(api), Some(store)) => runtime.block_on(serve(api, store, &running)).map(Some),
+        (Some(api), Some(store)) => runtime.block_on(serve(api, store, &running, &status)).map(Some),
         _ => Ok(None),
     };
     let server = match served {
         Ok(server) => server,
         Err(error) => {
             stop.set();
+            if let Ok(control) = control {
+                runtime.block_on(control.stop());
+            }
             finish(running)?;
             return Err(error);
         }
@@ -78,8 +91,12 @@ pub(crate) fn run(
             stop.set();
         }
     }
+    status.end();
     if let Some(server) = server {
         runtime.block_on(server.stop());
+    }
+    if let Ok(control) = control {
+        runtime.block_on(control.stop());
     }
     finish(running)?;
     if let Some(store) = store {

@@ -336,6 +336,26 @@ impl Batch {
         self.write_value(field, out);
     }
 
+    /// Writes an event with these outermost fields, see [`View::write_json`].
+    pub(crate) fn write_event(&self, slot: &Slot, top: &[Field], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"@timestamp\":\"");
+        time::write_rfc3339(slot.time, out);
+        out.push(b'"');
+        let common = self.run_of(slot).filter(|_| slot.flags & OWN_COMMON == 0).map(|run| &run.common);
+        if let Some(common) = common.filter(|common| !common.is_empty()) {
+            out.push(b',');
+            common.write_members(slot.position, out);
+        }
+        let hidden = self.metadata.parts()[0].find(&self.names);
+        for field in top {
+            if Some(field.name) != hidden {
+                out.push(b',');
+                self.write_member(*field, out);
+            }
+        }
+        out.push(b'}');
+    }
+
     pub(crate) fn find(&self, fields: &[Field], part: &Part) -> Option<Field> {
         let id = part.find(&self.names)?;
         fields.iter().find(|field| field.name == id).copied()
@@ -428,26 +448,9 @@ impl<'a> View<'a> {
     /// Writes the event as a JSON object: the time, what its origin has in common, its fields.
     /// `@metadata` is left out.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"@timestamp\":\"");
-        time::write_rfc3339(self.slot.time, out);
-        out.push(b'"');
-        if let Some(common) = self.live_common().filter(|common| !common.is_empty()) {
-            out.push(b',');
-            common.write_members(self.slot.position, out);
-        }
-        if self.slot.flags & LINE != 0 {
-            out.extend_from_slice(b",\"message\":");
-            json::write_str(self.batch.span_bytes(Span { from: self.slot.from, to: self.slot.to }), out);
-        } else {
-            let hidden = self.batch.metadata.parts()[0].find(&self.batch.names);
-            for field in self.top() {
-                if Some(field.name) != hidden {
-                    out.push(b',');
-                    self.batch.write_member(*field, out);
-                }
-            }
-        }
-        out.push(b'}');
+        let line = [self.line_field()];
+        let top = if self.slot.flags & LINE != 0 { &line } else { self.top() };
+        self.batch.write_event(self.slot, top, out);
     }
 
     /// Calls `each` with the name and the value of every outermost field, the time and what

@@ -492,6 +492,12 @@ impl<'b> Event<'b> {
         Ok(self.put(path, field))
     }
 
+    /// Writes the event as it stands now, changes included, as
+    /// [`View::write_json`](crate::View::write_json) does.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.batch.write_event(&self.batch.slots[self.index], &self.top, out);
+    }
+
     /// The outermost names, in order, what the origin has in common excepted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.top.iter().map(|field| self.batch.names.get(field.name))

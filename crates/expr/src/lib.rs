@@ -35,3 +35,12 @@ impl Look for View<'_> {
         self.time()
     }
 }
+
+impl Look for &dyn Look {
+    fn look(&self, path: &Path) -> Option<Value<'_>> {
+        (**self).look(path)
+    }
+    fn moment(&self) -> i64 {
+        (**self).moment()
+    }
+}

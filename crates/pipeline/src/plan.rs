@@ -112,6 +112,12 @@ pub struct FilterStep {
     pub tag_on_failure: Vec<String>,
 }
 
+/// What a part is, such as `file`: the name under which its options stand in a config.
+pub fn kind_of(part: &impl Serialize) -> String {
+    let named = serde_json::to_value(part).ok();
+    named.and_then(|named| Some(named.as_object()?.keys().next()?.clone())).unwrap_or_default()
+}
+
 /// Whether there is a queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

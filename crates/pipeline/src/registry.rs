@@ -34,6 +34,7 @@ struct State {
     removed: Vec<Id>,
     statuses: BTreeMap<String, Vec<FileStatus>>,
     unreadable: BTreeMap<String, Vec<Unreadable>>,
+    lags: BTreeMap<String, u64>,
 }
 
 struct Entry {
@@ -97,6 +98,24 @@ pub struct FileStatus {
     pub behind: u64,
     /// How long bytes have been waiting to be read.
     pub seconds_behind: u64,
+}
+
+/// How far an input is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// Files that it follows.
+    pub files: usize,
+    /// Files that have bytes which were not read.
+    pub files_behind: usize,
+    /// Those bytes.
+    pub bytes_behind: u64,
+    /// How long the oldest of them have been waiting.
+    pub seconds_behind: u64,
+    /// Events that it has not read, where it can know: of Kafka, by the brokers' last answers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub events_behind: Option<u64>,
+    /// Files that it may not read.
+    pub unreadable: usize,
 }
 
 /// A file that may not be read.
@@ -307,6 +326,25 @@ impl Registry {
     /// How the files stand, of all inputs.
     pub fn statuses(&self) -> Vec<FileStatus> {
         self.state().statuses.values().flatten().cloned().collect()
+    }
+
+    /// How far an input is behind, all its files or partitions together.
+    pub fn standing(&self, input: &str) -> Standing {
+        let state = self.state();
+        let files = state.statuses.get(input).map_or(&[][..], Vec::as_slice);
+        Standing {
+            files: files.len(),
+            files_behind: files.iter().filter(|file| file.behind > 0).count(),
+            bytes_behind: files.iter().map(|file| file.behind).sum(),
+            seconds_behind: files.iter().map(|file| file.seconds_behind).max().unwrap_or(0),
+            events_behind: state.lags.get(input).copied(),
+            unreadable: state.unreadable.get(input).map_or(0, Vec::len),
+        }
+    }
+
+    /// Shows how many events an input has not read yet, where it can know.
+    pub fn set_lag(&self, input: &str, events: u64) {
+        self.state().lags.insert(input.to_owned(), events);
     }
 
     /// Shows which files an input may not read.

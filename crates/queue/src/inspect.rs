@@ -6,6 +6,7 @@ use crate::record::Header;
 use crate::segment::{self, Recovery};
 use crate::{Options, Queue};
 use disk::Disk;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -96,11 +97,38 @@ pub struct Dumped<'a> {
 
 /// Calls `each` with every undamaged record, oldest first.
 pub fn dump(disk: &dyn Disk, folder: &Path, mut each: impl FnMut(Dumped<'_>)) -> Result<(), QueueError> {
-    for path in segment::files(disk, folder)? {
-        let bytes = disk.read(&path)?;
-        segment::scan(&bytes, &path, |_, record| {
-            each(Dumped { sequence: record.sequence, header: record.header, body: record.body });
+    dump_from(disk, folder, 0, |record| {
+        each(record);
+        ControlFlow::Continue(())
+    })
+}
+
+/// Calls `each` with every undamaged record from this sequence on, oldest first, until it has
+/// enough. A running queue may be read: a segment that goes meanwhile is passed over, and
+/// records may be among them that are not confirmed yet.
+pub fn dump_from(
+    disk: &dyn Disk,
+    folder: &Path,
+    from: u64,
+    mut each: impl FnMut(Dumped<'_>) -> ControlFlow<()>,
+) -> Result<(), QueueError> {
+    let files = segment::files(disk, folder)?;
+    let first = files.partition_point(|path| segment::named(path) <= from).saturating_sub(1);
+    let mut flow = ControlFlow::Continue(());
+    for path in &files[first..] {
+        let bytes = match disk.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_missing() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        segment::scan(&bytes, path, |_, record| {
+            if flow.is_continue() && record.sequence >= from {
+                flow = each(Dumped { sequence: record.sequence, header: record.header, body: record.body });
+            }
         })?;
+        if flow.is_break() {
+            return Ok(());
+        }
     }
     Ok(())
 }

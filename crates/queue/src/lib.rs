@@ -21,7 +21,7 @@ mod recover;
 mod segment;
 mod state;
 
-pub use inspect::{Dumped, Inspect, InspectSegment, dump, inspect, repair};
+pub use inspect::{Dumped, Inspect, InspectSegment, dump, dump_from, inspect, repair};
 pub use log::Queue;
 pub use reader::{Acker, Reader, Start};
 pub use record::{Header, Positions};

@@ -4,7 +4,7 @@ use crate::cursors::Cursors;
 use crate::record::{self, Header, Positions};
 use crate::recover::{Expected, Recovered, recover};
 use crate::segment::{self, HEAD_LEN, Recovery, Segment};
-use crate::state::{Cursor, State, Stats, Waiting};
+use crate::state::{Ages, Cursor, State, Stats, Waiting};
 use crate::{Confirm, Durability, Options, QueueError, Record};
 use disk::{Disk, File};
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ const SCRATCH_MAX: usize = 1 << 20;
 /// Larger bodies are not kept for readers that keep up: the system's cache gives them back
 /// for less than fresh memory for each costs (0.24 against 0.40 µs an event were measured).
 const TAIL_RECORD_MAX: usize = 32 << 10;
+/// The segment that is appended to is left for a new one when nobody wants it, unless it is so small.
+const LET_GO_MIN: u64 = 64 << 10;
 /// A topic's segment is closed after this part of the age at which history goes.
 const AGE_PARTS: u32 = 8;
 
@@ -88,6 +90,8 @@ impl Queue {
             registry: 0,
             stopped: false,
             scratch: Vec::new(),
+            ages: Ages::default(),
+            unwanted: 0,
         };
         let queue = Arc::new(Self {
             disk,
@@ -238,6 +242,10 @@ impl Queue {
         state.next += u64::from(header.events);
         segment.end = state.next;
         let len = segment.len;
+        if header.events > 0 {
+            let oldest = state.readers.values().map(|cursor| cursor.at).min().unwrap_or(sequence);
+            state.ages.note(sequence, now(), oldest);
+        }
         if header.events > 0 && body.len() <= TAIL_RECORD_MAX {
             let record = Record { sequence, header: header.clone(), body: body.into() };
             state.remember(record, self.options.tail_bytes);
@@ -348,6 +356,9 @@ impl Queue {
 
     fn may_go(&self, state: &State, segment: &Segment) -> bool {
         if let Some(retention) = &self.options.retention {
+            if segment.end <= state.unwanted {
+                return true;
+            }
             let Some(second) = state.segments.get(1) else { return false };
             // Its newest record is as old as the segment behind it.
             let is_old = retention.age < Duration::MAX && older(second.begun, now(), retention.age);
@@ -366,6 +377,18 @@ impl Queue {
         self.purge(&mut state);
         self.room.notify_all();
         Ok(())
+    }
+
+    /// Lets go of history before this sequence as soon as a whole segment of it may go, whatever
+    /// the retention says.
+    pub fn let_go(&self, before: u64) {
+        let mut state = self.state();
+        state.unwanted = state.unwanted.max(before);
+        let is_all = state.segments.back().is_some_and(|last| last.end <= before && last.len >= LET_GO_MIN);
+        if is_all && state.file.is_some() && !self.is_unsynced(&state) {
+            self.leave_segment(&mut state);
+        }
+        self.purge(&mut state);
     }
 
     /// Says that the saved registry covers everything before this sequence, so that segments
@@ -407,6 +430,11 @@ impl Queue {
     pub fn refuse_when_full(&self) {
         self.state().refuses = true;
         self.room.notify_all();
+    }
+
+    /// The limit of events; 0: none.
+    pub fn events_max(&self) -> u64 {
+        self.options.events_max
     }
 
     /// Syncs what was appended, saves the cursors and ends. Whoever waits is told.

@@ -41,6 +41,44 @@ pub(crate) struct State {
     pub(crate) registry: u64,
     pub(crate) stopped: bool,
     pub(crate) scratch: Vec<u8>,
+    pub(crate) ages: Ages,
+    /// Nobody wants the records before it; for queues that keep history.
+    pub(crate) unwanted: u64,
+}
+
+/// When the records that are still held were appended, to a second or so: a mark each second.
+#[derive(Default)]
+pub(crate) struct Ages(VecDeque<(u64, i64)>);
+
+/// Marks that are kept; beyond, every other one goes, and the oldest are known less exactly.
+const AGES_MAX: usize = 1_024;
+const AGE_STEP: i64 = 1_000_000_000;
+
+impl Ages {
+    /// Notes that this sequence was appended at that time, in nanoseconds UTC.
+    pub(crate) fn note(&mut self, sequence: u64, now: i64, oldest: u64) {
+        // A clock that was put back makes a mark too.
+        if self.0.back().is_some_and(|(_, last)| (0..AGE_STEP).contains(&(now - last))) {
+            return;
+        }
+        while self.0.get(1).is_some_and(|(next, _)| *next <= oldest) {
+            self.0.pop_front();
+        }
+        if self.0.len() >= AGES_MAX {
+            let mut keep = false;
+            self.0.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.0.push_back((sequence, now));
+    }
+
+    /// When the record of this sequence was appended, at the latest.
+    fn of(&self, sequence: u64) -> Option<i64> {
+        let behind = self.0.partition_point(|(first, _)| *first <= sequence);
+        Some(self.0.get(behind.checked_sub(1)?)?.1)
+    }
 }
 
 /// An append that waits to be confirmed.
@@ -84,6 +122,8 @@ pub struct Stats {
     pub confirmed: u64,
     /// The sequence of the oldest event.
     pub tail: u64,
+    /// Sequences from there on that have no event.
+    pub gaps: u64,
     /// The readers.
     pub readers: Vec<ReaderStats>,
 }
@@ -99,6 +139,9 @@ pub struct ReaderStats {
     pub lag_events: u64,
     /// Bytes from the cursor on; within a segment, in proportion to the events.
     pub lag_bytes: u64,
+    /// When the oldest of them was appended, in nanoseconds UTC: to a second or so, or when its
+    /// segment was begun where it is from before the start.
+    pub oldest: Option<i64>,
 }
 
 impl State {
@@ -188,6 +231,7 @@ impl State {
             head: self.next,
             confirmed: self.visible,
             tail,
+            gaps: self.gaps.iter().map(|(&from, &to)| to.min(self.next).saturating_sub(from.max(tail))).sum(),
             readers: self.readers.iter().map(|(name, cursor)| self.reader_stats(name, cursor)).collect(),
         }
     }
@@ -203,6 +247,30 @@ impl State {
             (u128::from(segment.len) * u128::from(left) / u128::from(all.max(1))) as u64
         });
         let lag_events = self.next.saturating_sub(at).saturating_sub(done + gaps);
-        ReaderStats { name: name.to_owned(), cursor: cursor.at, lag_events, lag_bytes: bytes.sum() }
+        let waits = (lag_events > 0).then(|| self.skip(at));
+        let oldest = waits.and_then(|at| self.ages.of(at).or_else(|| Some(self.segment_at(at)?.begun)));
+        ReaderStats { name: name.to_owned(), cursor: cursor.at, lag_events, lag_bytes: bytes.sum(), oldest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_known_to_a_second() {
+        let mut ages = Ages::default();
+        for n in 0..5_000_u64 {
+            ages.note(n, n as i64 * AGE_STEP / 4, 0);
+        }
+        assert_eq!(ages.of(4_999), Some(4_996 * AGE_STEP / 4));
+        assert_eq!(ages.of(4_995), Some(4_992 * AGE_STEP / 4));
+        assert!(ages.0.len() <= AGES_MAX, "{}", ages.0.len());
+        // Older marks are sparser, and never later than the truth.
+        let told = ages.of(1_001).expect("a mark");
+        assert!((980 * AGE_STEP / 4..=1_001 * AGE_STEP / 4).contains(&told), "{told}");
+        ages.note(6_000, i64::MAX / 2, 5_999);
+        assert_eq!(ages.of(10), None);
+        assert_eq!(ages.of(5_999), Some(4_996 * AGE_STEP / 4));
     }
 }

@@ -1,11 +1,15 @@
 //! The HTTP API: Elasticsearch's, over the embedded store, and our own few pages.
 
+pub mod control;
 pub mod es;
 mod guard;
 pub mod kql;
+pub mod passing;
+mod pond;
 mod server;
 mod tls;
 
 pub use server::{
-    Boxed, Ingest, IngestDoc, IngestError, Server, ServerError, ServerOptions, Status, TlsFiles, User, router,
+    Boxed, Ingest, IngestDoc, IngestError, LettersAsk, Select, Server, ServerError, ServerOptions, Status,
+    TapAsk, TapStream, TlsFiles, Told, User, router,
 };

@@ -1,5 +1,6 @@
 //! The server: where it listens, and who may.
 
+use crate::es::EsError;
 use crate::guard::Guard;
 use crate::{es, guard, tls};
 use axum::Router;
@@ -92,12 +93,72 @@ pub trait Ingest: Send + Sync {
     fn settle(&self) -> Boxed<()>;
 }
 
-/// What the pond says of itself.
+/// Whether an event that passes is wanted.
+pub type Select = Box<dyn Fn(&dyn expr::Look) -> bool + Send + Sync>;
+
+/// What is asked of a tap.
+pub struct TapAsk {
+    /// Points by their names; none: all outputs.
+    pub points: Vec<String>,
+    /// What outputs refused, in place of what they are given.
+    pub refused: bool,
+    /// Which events; none: all.
+    pub select: Option<Select>,
+    /// Events per second at most.
+    pub rate: u32,
+}
+
+/// Events as they pass, until it is dropped.
+pub trait TapStream: Send {
+    /// The next event, as one line of JSON.
+    fn poll_next(&mut self, task: &mut std::task::Context<'_>) -> std::task::Poll<Option<String>>;
+    /// How many events were wanted so far, and how many of them were left out.
+    fn counts(&self) -> (u64, u64);
+    /// Whether nothing will come any more, since the pond ends.
+    fn is_over(&self) -> bool;
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LettersAsk {
+    /// Those of this output.
+    pub output: Option<String>,
+    /// A condition over the letter.
+    pub condition: Option<String>,
+    /// From this number on.
+    pub from: u64,
+    /// Before this number; none: all that there are now.
+    pub to: Option<u64>,
+    /// How many at most, the oldest first.
+    pub limit: Option<u64>,
+}
+
+/// Hears how far something is, and says whether to go on.
+pub type Told<'t> = &'t mut dyn FnMut(serde_json::Value) -> bool;
+
+/// What the pond says of itself, and what it can be asked to do. Called once per request; what
+/// concerns dead letters may wait for the disk, and is called on threads that may.
 pub trait Status: Send + Sync {
     /// Prometheus' text format.
     fn metrics(&self) -> String;
     /// What became of every event.
     fn ledger(&self) -> serde_json::Value;
+    /// How all parts stand.
+    fn stats(&self) -> serde_json::Value;
+    /// The points that can be tapped.
+    fn points(&self) -> serde_json::Value;
+    /// Opens a tap.
+    fn tap(&self, ask: TapAsk) -> Result<Box<dyn TapStream>, EsError>;
+    /// Whether this can be asked of the letters: the condition is one.
+    fn check_letters(&self, ask: &LettersAsk) -> Result<(), EsError>;
+    /// Some letters, and the number from which the next are.
+    fn letters(&self, ask: &LettersAsk) -> Result<Box<serde_json::value::RawValue>, EsError>;
+    /// How many letters there are, by output and reason.
+    fn letter_counts(&self, ask: &LettersAsk) -> Result<serde_json::Value, EsError>;
+    /// Sends letters to their outputs again, and returns how that went.
+    fn replay(&self, ask: &LettersAsk, told: Told<'_>) -> Result<serde_json::Value, EsError>;
+    /// Removes letters, and returns how many.
+    fn drop_letters(&self, ask: &LettersAsk, told: Told<'_>) -> Result<serde_json::Value, EsError>;
 }
 
 /// Why the server does not run.

@@ -228,3 +228,37 @@ async fn our_own_search_goes_on_where_it_ended() {
     assert_eq!(status, 200);
     assert!(answer.contains("\"m 4\"") && !answer.contains("\"m 2\""), "{answer}");
 }
+
+#[tokio::test]
+async fn what_the_pond_is_asked_to_do() {
+    let pond = pond::open();
+    let api = api(&pond);
+    let lines =
+        |text: &str| -> Vec<Value> { text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
+    let (status, headers, text) = send(&api, "POST", "/_logpond/tap", "{\"limit\":2}").await;
+    assert_eq!((status, headers["content-type"].to_str().unwrap()), (200, "application/x-ndjson"));
+    assert_eq!(lines(&text), [json!({"n": 1}), json!({"n": 2}), json!({"seen": 7, "left_out": 4})]);
+    let (_, _, text) = send(&api, "POST", "/_logpond/tap", "").await;
+    assert_eq!(lines(&text).len(), 4);
+    let (_, _, text) = send(&api, "POST", "/_logpond/dead-letters/replay", "{}").await;
+    assert_eq!(lines(&text), [json!({"replayed": 1}), json!({"replayed": 2, "done": true})]);
+    let (status, _, text) = send(&api, "POST", "/_logpond/dead-letters/drop", "").await;
+    assert_eq!((status, lines(&text)), (200, vec![json!({"error": "somebody else drops", "status": 409})]));
+    let (_, _, text) = send(&api, "GET", "/_logpond/dead-letters?from=5&size=99999", "").await;
+    assert_eq!(lines(&text)[0]["asked"], json!([5, 10_000]));
+    for (method, path, body, status, reason) in [
+        ("POST", "/_logpond/tap", "{\"points\":[\"x\"]}", 400, "no point"),
+        ("POST", "/_logpond/tap", "{\"point\":[]}", 400, "did you mean [points]?"),
+        ("POST", "/_logpond/tap", "{\"where\":\"a =\"}", 400, "[where]"),
+        ("POST", "/_logpond/tap", "{\"query\":\"a:\"}", 400, "not understood"),
+        ("POST", "/_logpond/tap", "{\"rate\":-1}", 400, "[rate] must be a whole number"),
+        ("POST", "/_logpond/tap", "[1]", 400, "must be a JSON object"),
+        ("POST", "/_logpond/dead-letters/replay", "{\"where\":\"x\"}", 400, "no condition"),
+        ("GET", "/_logpond/dead-letters?size=x", "", 400, "size"),
+        ("GET", "/_logpond/dead-letters?foo=1", "", 400, "foo"),
+        ("GET", "/_logpond/dead-letters/replay", "", 405, "method"),
+    ] {
+        let (found, _, text) = send(&api, method, path, body).await;
+        assert!(found == status && text.contains(reason), "{path} {body}: {found} {text}");
+    }
+}

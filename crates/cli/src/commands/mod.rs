@@ -7,5 +7,7 @@ pub(crate) mod ledger;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod search;
+pub(crate) mod tap;
+pub(crate) mod top;
 pub(crate) mod topics;
 pub(crate) mod up;

@@ -1,15 +1,14 @@
 //! `logpond run`: runs a config file.
 
+use crate::status::Status;
 use crate::{Failure, default_data_dir, pond};
 use pipeline::outputs::store::docs::{self, PushedDoc};
 use pipeline::plan::Api;
-use pipeline::registry::Registry;
 use pipeline::run::{Push, Running};
-use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
 use web::{Ingest, IngestDoc, IngestError, Server, ServerOptions, TlsFiles, User};
@@ -43,44 +42,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// What the pond says of itself.
-pub(crate) struct Status {
-    running: Weak<Mutex<Running>>,
-    registry: Arc<Registry>,
-}
-
-impl Status {
-    pub(crate) fn new(running: &Arc<Mutex<Running>>) -> Self {
-        let registry = running.lock().unwrap_or_else(PoisonError::into_inner).registry().clone();
-        Self { running: Arc::downgrade(running), registry }
-    }
-
-    fn look<T>(&self, look: impl FnOnce(&Running) -> T) -> Option<T> {
-        let running = self.running.upgrade()?;
-        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(look(&running))
-    }
-}
-
-impl web::Status for Status {
-    fn metrics(&self) -> String {
-        self.look(metrics).unwrap_or_default()
-    }
-
-    fn ledger(&self) -> Value {
-        let pipelines = self.look(|running| {
-            running.pipelines().iter().map(pipeline::run::RunningPipeline::ledger).collect::<Vec<_>>()
-        });
-        json!({
-            "pipelines": pipelines.unwrap_or_default(),
-            "files": self.registry.statuses(),
-            "unreadable": self.registry.unreadable(),
-        })
-    }
-}
-
 /// Prometheus' text format.
-fn metrics(running: &Running) -> String {
+pub(crate) fn metrics(running: &Running) -> String {
     let mut out = String::new();
     let mut family = |name: &str, kind: &str, help: &str, rows: Vec<(String, f64)>| {
         let _ = writeln!(out, "# HELP logpond_{name} {help}\n# TYPE logpond_{name} {kind}");
@@ -162,6 +125,7 @@ pub(crate) async fn serve(
     api: &Api,
     store: &Arc<Store>,
     running: &Arc<Mutex<Running>>,
+    status: &Arc<Status>,
 ) -> Result<Server, Failure> {
     let push = {
         let running = running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,7 +144,7 @@ pub(crate) async fn serve(
             .map(|(name, password)| User { name: name.clone(), password: password.expose().to_owned() })
             .collect(),
     };
-    Ok(Server::start(&options, store.clone(), ingest, Arc::new(Status::new(running))).await?)
+    Ok(Server::start(&options, store.clone(), ingest, status.clone()).await?)
 }
 
 /// Documents from the API on their way to the queue before the store.

@@ -19,10 +19,33 @@ pub struct ChainError {
 #[derive(Default)]
 pub struct Chain {
     steps: Vec<Compiled>,
+    filters: Vec<Named>,
+}
+
+/// A filter of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Which step, such as `filters[2].then[0]`.
+    pub at: String,
+    /// What it does, such as `grok`.
+    pub kind: String,
+}
+
+/// Sees events before and behind the filters of a chain, which are counted from 0.
+pub trait Watch {
+    /// The next event of the batch is at its beginning.
+    fn next_event(&mut self) {}
+    /// An event comes to a chain: the one of the input of this number, or, behind these, that of
+    /// the pipeline.
+    fn enter(&mut self, _chain: usize) {}
+    /// An event comes to a filter.
+    fn before(&mut self, _filter: usize, _event: &Event<'_>) {}
+    /// A filter is done with an event, or has dropped it.
+    fn after(&mut self, _filter: usize, _event: &Event<'_>) {}
 }
 
 enum Compiled {
-    Filter { filter: Filter, tags: Vec<String> },
+    Filter { filter: Filter, tags: Vec<String>, number: usize },
     JumpUnless { condition: Condition, to: usize },
     Jump { to: usize },
 }
@@ -69,7 +92,9 @@ impl Chain {
             .filter
             .build()
             .map_err(|error| ChainError { at: at.to_owned(), message: error.to_string() })?;
-        self.steps.push(Compiled::Filter { filter, tags: step.tag_on_failure.clone() });
+        let number = self.filters.len();
+        self.filters.push(Named { at: at.to_owned(), kind: crate::plan::kind_of(&step.filter) });
+        self.steps.push(Compiled::Filter { filter, tags: step.tag_on_failure.clone(), number });
         if let Some(gate) = gate {
             self.land(gate);
         }
@@ -91,14 +116,20 @@ impl Chain {
         }
     }
 
+    /// Its filters, in order.
+    pub fn filters(&self) -> &[Named] {
+        &self.filters
+    }
+
     /// Takes an event through the chain; returns how many filters failed on it.
-    pub fn run(&mut self, event: &mut Event<'_>, now: i64) -> u64 {
+    pub fn run(&mut self, event: &mut Event<'_>, now: i64, watch: &mut impl Watch) -> u64 {
         let mut failed = 0;
         let mut at = 0;
         while let Some(step) = self.steps.get_mut(at) {
             at += 1;
             match step {
-                Compiled::Filter { filter, tags } => {
+                Compiled::Filter { filter, tags, number } => {
+                    watch.before(*number, event);
                     let outcome = filter.apply(event, now);
                     if !outcome.ok {
                         failed += 1;
@@ -113,6 +144,9 @@ impl Chain {
                     }
                     if outcome.drop {
                         event.drop_event();
+                    }
+                    watch.after(*number, event);
+                    if outcome.drop {
                         break;
                     }
                 }

@@ -1,14 +1,17 @@
 //! The loop around an output: reading its cursor, trying again, dead letters, acknowledging.
 
-use super::dead_letters::{DeadLetters, Letter};
+use super::activity::{Activity, Doing};
+use super::dead_letters::{DeadLetters, Letter, Place};
 use super::lane::{Lane, Popped};
 use super::ledger::Ledger;
 use super::now;
 use super::parcel::{Parcel, Pool};
+use super::taps::{Spot, Taps};
 use crate::outputs::{self, Delivery, Output, OutputError, Refused};
 use crate::stop::Stop;
-use event::{Acks, Batch};
+use event::{Acks, Batch, Path};
 use queue::{Acker, Reader, Record};
+use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +42,10 @@ pub(super) struct Deliverer {
     pub(super) halt: Stop,
     /// What the trouble is that is told.
     pub(super) troubled: Cell<Option<Source>>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) taps: Arc<Taps>,
+    /// What stands before this sequence was given to whoever taps.
+    pub(super) tapped: u64,
 }
 
 /// Events for this output, and those for others.
@@ -110,9 +117,11 @@ impl Deliverer {
         waiting: &mut VecDeque<Waiting<(u64, u32)>>,
     ) -> Result<(), Leave> {
         let look = if waiting.is_empty() { LOOK * 5 } else { LOOK };
+        self.activity.begin(Doing::Idle);
         let record = if self.halt.is_set() { None } else { reader.next(look) };
         let idle = record.is_none();
         if let Some(record) = record {
+            self.activity.begin(Doing::Work);
             let events = record.header.events;
             let written = loop {
                 match self.deliver_record(&record, batch) {
@@ -172,8 +181,9 @@ impl Deliverer {
         let ledger = &ledger.outputs[self.number];
         let now = now();
         let hex: String = record.body.iter().map(|byte| format!("{byte:02x}")).collect();
+        let event = format!("{{\"record\":\"{hex}\"}}");
         let letter =
-            Letter::new(&self.pipeline, &ledger.name, reason, now, &format!("{{\"record\":\"{hex}\"}}"));
+            Letter { unreadable: true, ..Letter::new(&self.pipeline, &ledger.name, reason, now, &event) };
         self.put(std::slice::from_ref(&letter), now)?;
         ledger.dead.fetch_add(u64::from(record.header.events), Relaxed);
         ledger.open.fetch_sub(i64::from(record.header.events), Relaxed);
@@ -185,6 +195,7 @@ impl Deliverer {
         let mut waiting: VecDeque<Waiting<Acks>> = VecDeque::new();
         let mut sequence = 0;
         loop {
+            self.activity.begin(Doing::Idle);
             let (popped, closed) = match lane.pop_within(if waiting.is_empty() { LOOK * 5 } else { LOOK }) {
                 Popped::Thing(thing) => (Some(thing), false),
                 Popped::Nothing => (None, false),
@@ -192,6 +203,7 @@ impl Deliverer {
             };
             let idle = popped.is_none();
             if let Some((parcel, acks)) = popped {
+                self.activity.begin(Doing::Work);
                 // Without a queue nothing can be given again but by the input, which reads again
                 // what is let go here.
                 let written = loop {
@@ -231,6 +243,10 @@ impl Deliverer {
     fn deliver(&mut self, batch: &Batch, sequence: u64) -> Result<Written, Leave> {
         let delivery = Delivery { batch, bit: self.bit(), sequence };
         let (mine, elsewhere) = split(batch, self.bit());
+        if self.taps.is_open() && sequence >= self.tapped {
+            self.taps.show(&self.pipeline, Spot::Output(self.number), batch, self.bit());
+        }
+        self.tapped = self.tapped.max(sequence + mine + elsewhere);
         let mut refused = Vec::new();
         if mine > 0 {
             self.retry(|output| {
@@ -319,6 +335,14 @@ impl Deliverer {
                 return Err(Leave::Halted);
             }
         }
+        if let Some(last) = letters.last() {
+            self.ledger.outputs[self.number].refused(&last.reason, now);
+        }
+        if self.taps.is_open() {
+            for letter in letters {
+                self.taps.show_refused(&self.pipeline, self.number, letter.event.get(), &letter.reason);
+            }
+        }
         Ok(())
     }
 
@@ -358,24 +382,32 @@ impl Deliverer {
     fn pause(&self, pause: &mut Duration) -> bool {
         let jitter = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
         let until = Instant::now() + jitter;
+        self.activity.begin(Doing::Pause);
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             if self.halt.wait(left) {
                 return true;
             }
         }
+        self.activity.begin(Doing::Work);
         *pause = (*pause * 2).min(PAUSE_MAX);
         self.halt.is_set()
     }
 
     fn bury(&mut self, delivery: &Delivery<'_>, output: &str, refused: &[Refused]) -> Result<(), Leave> {
         let now = now();
+        let metadata = Path::of(["@metadata"]);
         let mut letters = Vec::new();
         for (sequence, event) in delivery.events() {
             let Some(refusal) = refused.iter().find(|refusal| refusal.sequence == sequence) else { continue };
             let mut json = Vec::new();
             event.write_json(&mut json);
             let json = String::from_utf8_lossy(&json);
-            letters.push(Letter::new(&self.pipeline, output, &refusal.reason, now, &json));
+            let letter = Letter::new(&self.pipeline, output, &refusal.reason, now, &json);
+            let metadata = match event.get(&metadata) {
+                Some(event::Value::Json(text)) => RawValue::from_string(text.into_owned()).ok(),
+                _ => None,
+            };
+            letters.push(Letter { from: Place::of(&event), metadata, ..letter });
         }
         self.put(&letters, now)
     }
@@ -383,10 +415,8 @@ impl Deliverer {
     fn trouble(&self, error: &dyn std::fmt::Display, source: Source) {
         let ledger = &self.ledger.outputs[self.number];
         let text = error.to_string();
-        let mut trouble = ledger.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if trouble.as_ref() != Some(&text) {
+        if ledger.trouble(&text, now()) {
             tracing::warn!(output = ledger.name, error = text, "an output cannot deliver; it is tried again");
-            *trouble = Some(text);
         }
         self.troubled.set(Some(source));
     }
@@ -398,7 +428,7 @@ impl Deliverer {
         }
         self.troubled.set(None);
         let ledger = &self.ledger.outputs[self.number];
-        *ledger.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        ledger.untroubled();
         tracing::info!(output = ledger.name, "the output delivers again");
     }
 }

@@ -1,12 +1,13 @@
 //! The ledger: what became of every event.
 //!
-//! For each output what came (read, carried over, made) is what went (delivered, dead letters,
+//! For each output what came (read, carried over, made, replayed) is what went (delivered, dead letters,
 //! dropped by rule, merged, not routed here, given back) and what is in flight, always. *In
 //! flight* is counted where events come and go, never by subtraction, or the sum would prove
 //! nothing.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// The counts of one pipeline. Each is added to once per batch.
 #[derive(Default)]
@@ -28,8 +29,52 @@ pub struct Ledger {
     pub open: AtomicI64,
     /// Filters that failed on an event.
     pub failed: AtomicU64,
+    /// The inputs, in their order.
+    pub inputs: Vec<InputLedger>,
     /// The outputs, in their order.
     pub outputs: Vec<OutputLedger>,
+}
+
+/// The counts of one input.
+#[derive(Default)]
+pub struct InputLedger {
+    /// The input's name.
+    pub name: String,
+    /// Events that it read.
+    pub events: AtomicU64,
+    /// Bytes of them.
+    pub bytes: AtomicU64,
+    /// Why it could not read last, until it can again.
+    pub trouble: Mutex<Option<Said>>,
+}
+
+/// What somebody said, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The words.
+    pub text: String,
+    /// When it was said first, RFC 3339.
+    pub since: String,
+}
+
+impl Said {
+    /// Something that is said now, in nanoseconds UTC.
+    pub fn now(text: impl Into<String>, now: i64) -> Self {
+        let mut since = Vec::new();
+        event::time::write_rfc3339(now, &mut since);
+        Self { text: text.into(), since: String::from_utf8_lossy(&since).into_owned() }
+    }
+}
+
+/// What an output said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Why it cannot deliver, until it can again.
+    pub trouble: Option<Said>,
+    /// What the last trouble was, when that is over.
+    pub last_trouble: Option<Said>,
+    /// Why it refused the last event that it refused, and when in nanoseconds UTC.
+    pub refusal: Option<(Said, i64)>,
 }
 
 /// The counts of one output.
@@ -51,12 +96,14 @@ pub struct OutputLedger {
     pub retries: AtomicU64,
     /// Events written through the API rather than read, for the store alone.
     pub pushed: AtomicU64,
-    /// What the output said last when it could not deliver, until it can again.
-    pub trouble: std::sync::Mutex<Option<String>>,
+    /// Dead letters sent again, to this output or, through the queue, to another.
+    pub replayed: AtomicU64,
+    /// What the output said of itself.
+    pub words: Mutex<Words>,
 }
 
 /// The ledger as one looks at it.
-#[derive(Debug, Clone, Serialize, PartialEq)]
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct LedgerView {
     /// The pipeline's name.
     pub pipeline: String,
@@ -81,7 +128,7 @@ pub struct LedgerView {
 }
 
 /// The ledger of one output.
-#[derive(Debug, Clone, Serialize, PartialEq)]
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct OutputView {
     /// Its name.
     pub name: String,
@@ -89,6 +136,8 @@ pub struct OutputView {
     pub carried: u64,
     /// Events written through the API.
     pub pushed: u64,
+    /// Dead letters sent again.
+    pub replayed: u64,
     /// Events delivered.
     pub delivered: u64,
     /// Events in the dead letters.
@@ -105,11 +154,48 @@ pub struct OutputView {
     pub balanced: bool,
 }
 
+impl OutputLedger {
+    /// What the output said of itself.
+    pub fn words(&self) -> Words {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The output cannot deliver; says whether that is news.
+    pub(super) fn trouble(&self, text: &str, now: i64) -> bool {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        if words.trouble.as_ref().is_some_and(|trouble| trouble.text == text) {
+            return false;
+        }
+        words.trouble = Some(Said::now(text, now));
+        true
+    }
+
+    /// It delivers again.
+    pub(super) fn untroubled(&self) {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.last_trouble = words.trouble.take().or(words.last_trouble.take());
+    }
+
+    /// It refused an event.
+    pub(super) fn refused(&self, reason: &str, now: i64) {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.refusal = Some((Said::now(reason, now), now));
+    }
+}
+
 impl Ledger {
-    /// A ledger for these outputs.
-    pub fn new(outputs: impl IntoIterator<Item = String>) -> Self {
-        let outputs = outputs.into_iter().map(|name| OutputLedger { name, ..OutputLedger::default() });
-        Self { outputs: outputs.collect(), ..Self::default() }
+    /// A ledger for these inputs and outputs.
+    pub fn new<'n>(
+        inputs: impl IntoIterator<Item = &'n String>,
+        outputs: impl IntoIterator<Item = &'n String>,
+    ) -> Self {
+        let input = |name: &String| InputLedger { name: name.clone(), ..InputLedger::default() };
+        let output = |name: &String| OutputLedger { name: name.clone(), ..OutputLedger::default() };
+        Self {
+            inputs: inputs.into_iter().map(input).collect(),
+            outputs: outputs.into_iter().map(output).collect(),
+            ..Self::default()
+        }
     }
 
     /// The counts of now.
@@ -126,15 +212,16 @@ impl Ledger {
                     name: output.name.clone(),
                     carried: output.carried.load(Relaxed),
                     pushed: output.pushed.load(Relaxed),
+                    replayed: output.replayed.load(Relaxed),
                     delivered: output.delivered.load(Relaxed),
                     dead: output.dead.load(Relaxed),
                     elsewhere: output.elsewhere.load(Relaxed),
                     in_flight: open + output.open.load(Relaxed),
                     retries: output.retries.load(Relaxed),
-                    trouble: output.trouble.lock().map_or(None, |trouble| trouble.clone()),
+                    trouble: output.words().trouble.map(|trouble| trouble.text),
                     balanced: false,
                 };
-                let came = (read + made + view.carried + view.pushed) as i64;
+                let came = (read + made + view.carried + view.pushed + view.replayed) as i64;
                 let went = (view.delivered + view.dead + view.elsewhere + dropped + merged + returned) as i64;
                 view.balanced = came == went + view.in_flight;
                 view

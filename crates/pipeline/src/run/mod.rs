@@ -7,16 +7,22 @@
 //! Each input and each output has a thread of its own, workers are shared by a pipeline.
 //! Shutdown is one broadcast: inputs stop, what was read drains, then the threads end.
 
+mod activity;
 pub mod budget;
 pub mod chain;
 pub mod dead_letters;
 mod deliver;
+mod filter_times;
 pub mod lane;
 pub mod ledger;
 mod order;
 mod parcel;
 mod pipeline;
+pub mod replay;
+pub mod stats;
+pub mod taps;
 
+pub use activity::Spent;
 pub use pipeline::{Push, Pushed, RunningPipeline, queue_folder};
 
 use crate::plan::Plan;
@@ -27,6 +33,7 @@ use dead_letters::DeadLetters;
 use disk::{Disk, DiskError};
 use std::sync::Arc;
 use store::Store;
+use taps::{Point, TapError, TapOrder, Tapping, Taps};
 
 /// Why a plan cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +98,7 @@ pub struct Running {
     pipelines: Vec<RunningPipeline>,
     dead_letters: DeadLetters,
     budget: Arc<Budget>,
+    taps: Arc<Taps>,
 }
 
 /// Of the memory limit, what events under way may take; the rest is the queue's tail, the
@@ -119,7 +127,8 @@ impl Running {
                 "only one pipeline may write to the store; give it both inputs".to_owned(),
             ));
         }
-        let mut running = Self { stop, registry, pipelines: Vec::new(), dead_letters, budget };
+        let pipelines = Vec::new();
+        let mut running = Self { stop, registry, pipelines, dead_letters, budget, taps: Arc::default() };
         for (name, pipeline) in &plan.pipelines {
             let parts = pipeline::Parts {
                 name,
@@ -130,6 +139,7 @@ impl Running {
                 budget: &running.budget,
                 batch_bytes,
                 stop: &running.stop,
+                taps: &running.taps,
             };
             match RunningPipeline::prepare(parts) {
                 Ok(pipeline) => running.pipelines.push(pipeline),
@@ -188,6 +198,21 @@ impl Running {
     /// The positions.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// The dead letters.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
+    }
+
+    /// The points that can be tapped, in the order in which events come to them.
+    pub fn points(&self) -> Vec<Point> {
+        self.pipelines.iter().flat_map(|pipeline| pipeline.points.iter().cloned()).collect()
+    }
+
+    /// Looks at events as they pass. It is dropped when the looker goes.
+    pub fn tap(&self, order: TapOrder) -> Result<Tapping, TapError> {
+        self.taps.open(order, &self.points())
     }
 
     /// The memory of events under way: used and limit, in bytes.

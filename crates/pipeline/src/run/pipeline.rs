@@ -1,17 +1,20 @@
 //! One pipeline: its threads, and how batches are handed from one to the next.
 
+use super::activity::{Activity, Doing};
 use super::budget::Budget;
-use super::chain::{Chain, condition_of};
+use super::chain::{Chain, Watch, condition_of};
 use super::dead_letters::DeadLetters;
 use super::deliver::{BATCH_CODEC, DOCS_CODEC, Deliverer};
+use super::filter_times::FilterTimes;
 use super::lane::Lane;
-use super::ledger::{Ledger, LedgerView};
+use super::ledger::{Ledger, LedgerView, Said};
 use super::order::Order;
 use super::parcel::{Parcel, Pool};
+use super::taps::{Point, Spot, Taps};
 use super::{StartError, World, now};
 use crate::inputs::{Input, InputContext, Next};
 use crate::outputs::{Output, OutputConfig};
-use crate::plan::{Durability, Pipeline, QueueOptions, QueuePart};
+use crate::plan::{Durability, Pipeline, QueueOptions, QueuePart, kind_of};
 use crate::registry::Registry;
 use crate::stop::Stop;
 use event::{Acks, Batch, Origin};
@@ -34,6 +37,7 @@ pub(super) struct Parts<'a> {
     pub(super) budget: &'a Arc<Budget>,
     pub(super) batch_bytes: usize,
     pub(super) stop: &'a Stop,
+    pub(super) taps: &'a Arc<Taps>,
 }
 
 /// A pipeline that runs.
@@ -46,25 +50,47 @@ pub struct RunningPipeline {
     output_threads: Vec<JoinHandle<()>>,
     halt: Stop,
     store_output: Option<usize>,
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) points: Vec<Point>,
+    /// What the inputs and the outputs are.
+    pub(super) kinds: (Vec<String>, Vec<String>),
 }
 
 /// What all threads of a pipeline use.
-struct Shared {
-    ledger: Arc<Ledger>,
-    budget: Arc<Budget>,
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) budget: Arc<Budget>,
     pool: Arc<Pool>,
     /// From the inputs to the workers.
     lane: Lane<Parcel>,
     order: Order<Worked>,
-    queue: Option<Arc<Queue>>,
+    pub(super) queue: Option<Arc<Queue>>,
     /// Without a queue: from the workers to the outputs.
-    lanes: Vec<Arc<OutputLane>>,
+    pub(super) lanes: Vec<Arc<OutputLane>>,
     records: Mutex<Vec<Vec<u8>>>,
-    stop: Stop,
+    pub(super) stop: Stop,
+    taps: Arc<Taps>,
+    pub(super) filter_times: FilterTimes,
+    /// Of the inputs, workers and outputs.
+    pub(super) activities: Activities,
 }
 
-type OutputLane = Lane<(Arc<Parcel>, Acks)>;
+/// What the threads of a pipeline do.
+pub(super) struct Activities {
+    pub(super) inputs: Vec<Arc<Activity>>,
+    pub(super) workers: Vec<Arc<Activity>>,
+    pub(super) outputs: Vec<Arc<Activity>>,
+}
+
+impl Activities {
+    fn of(inputs: usize, workers: usize, outputs: usize) -> Self {
+        let some = |count: usize| (0..count).map(|_| Arc::default()).collect();
+        Self { inputs: some(inputs), workers: some(workers), outputs: some(outputs) }
+    }
+}
+
+pub(super) type OutputLane = Lane<(Arc<Parcel>, Acks)>;
 
 /// A batch behind the filters; with a queue, its record is written already.
 struct Worked {
@@ -84,6 +110,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(250);
 const END_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether all is done.
 const END_LOOK: Duration = Duration::from_millis(10);
+/// How soon reading that failed is tried again at first.
+const INPUT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Pipeline {
     /// Whether it writes to the embedded store.
@@ -120,12 +148,18 @@ impl RunningPipeline {
         let routes = Routes::build(name, plan)?;
         let outputs = build_outputs(name, plan, world)?;
         let inputs = build_inputs(&parts)?;
-        let ledger = Arc::new(Ledger::new(plan.outputs.keys().cloned()));
+        let ledger = Arc::new(Ledger::new(plan.inputs.keys(), plan.outputs.keys()));
+        let workers = plan
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+            .max(1);
+        let points = points_of(name, plan, &chains);
         let lanes = match &queue {
             Some(_) => Vec::new(),
             None => outputs.iter().map(|_| Arc::new(Lane::new(LANE_MAX))).collect(),
         };
         let shared = Arc::new(Shared {
+            name: name.to_owned(),
             ledger: ledger.clone(),
             budget: parts.budget.clone(),
             pool: Arc::new(Pool::default()),
@@ -135,6 +169,9 @@ impl RunningPipeline {
             lanes,
             records: Mutex::new(Vec::new()),
             stop: parts.stop.clone(),
+            taps: parts.taps.clone(),
+            filter_times: FilterTimes::new(chains.all()),
+            activities: Activities::of(inputs.len(), workers, outputs.len()),
         });
         let halt = Stop::new();
         let mut running = Self {
@@ -150,6 +187,11 @@ impl RunningPipeline {
                 .values()
                 .position(|output| matches!(output.output, OutputConfig::Store(_))),
             registry: parts.registry.clone(),
+            points,
+            kinds: (
+                plan.inputs.values().map(|part| kind_of(&part.input)).collect(),
+                plan.outputs.values().map(|part| kind_of(&part.output)).collect(),
+            ),
         };
         let names: Vec<&String> = plan.outputs.keys().collect();
         for (number, output) in outputs.into_iter().enumerate() {
@@ -161,6 +203,9 @@ impl RunningPipeline {
                 dead_letters: parts.dead_letters.clone(),
                 halt: halt.clone(),
                 troubled: Cell::default(),
+                activity: shared.activities.outputs[number].clone(),
+                taps: parts.taps.clone(),
+                tapped: 0,
             };
             let label = format!("out:{}", names[number]);
             let thread = match &queue {
@@ -178,16 +223,13 @@ impl RunningPipeline {
             };
             running.output_threads.push(thread);
         }
-        let workers =
-            plan.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        for number in 0..workers.max(1) {
+        for number in 0..workers {
             let shared = shared.clone();
             let (mut chains, routes) = (Chains::build(name, plan)?, routes.clone());
             running
                 .worker_threads
-                .push(spawn(&format!("work:{number}"), move || shared.work(&mut chains, &routes))?);
+                .push(spawn(&format!("work:{number}"), move || shared.work(number, &mut chains, &routes))?);
         }
-        drop(chains);
         Ok(running)
     }
 
@@ -276,6 +318,15 @@ impl RunningPipeline {
         &self.name
     }
 
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
+    /// Whether the input of this number still reads.
+    pub(super) fn is_reading(&self, input: usize) -> bool {
+        self.input_threads.get(input).is_some_and(|thread| !thread.is_finished())
+    }
+
     /// The ledger as it is now.
     pub fn ledger(&self) -> LedgerView {
         self.shared.ledger.view(&self.name)
@@ -354,19 +405,37 @@ impl Push {
 }
 
 impl Shared {
+    /// What keeps an output from delivering.
+    pub(super) fn trouble_of(&self, output: usize) -> Option<String> {
+        self.ledger.outputs[output].words().trouble.map(|trouble| trouble.text)
+    }
+
     /// The loop around an input.
     fn pump(&self, number: usize, name: &str, mut input: Box<dyn Input>) {
-        let mut pause = Duration::from_millis(100);
+        let mut pause = INPUT_PAUSE;
+        let (own, activity) = (&self.ledger.inputs[number], &self.activities.inputs[number]);
+        activity.begin(Doing::Blocked);
         while let Some(mut charge) = self.budget.take(0, &self.stop) {
             let mut batch = self.pool.take(now());
-            match input.next(&mut batch, &self.stop) {
+            activity.begin(Doing::Work);
+            let next = input.next(&mut batch, &self.stop);
+            activity.begin(Doing::Blocked);
+            match next {
                 Ok(Next::Filled) => {
-                    pause = Duration::from_millis(100);
+                    if pause > INPUT_PAUSE {
+                        *own.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                        pause = INPUT_PAUSE;
+                    }
                     let events = batch.len();
                     charge.resize(batch.size());
                     self.ledger.read.fetch_add(events as u64, Relaxed);
                     self.ledger.bytes.fetch_add(batch.bytes().len() as u64, Relaxed);
                     self.ledger.open.fetch_add(events as i64, Relaxed);
+                    own.events.fetch_add(events as u64, Relaxed);
+                    own.bytes.fetch_add(batch.bytes().len() as u64, Relaxed);
+                    if self.taps.is_open() {
+                        self.taps.show(&self.name, Spot::Input(number), &batch, !0);
+                    }
                     let parcel = Parcel { batch, ticket: 0, input: number, charge };
                     if self.lane.push_numbered(parcel, |parcel, ticket| parcel.ticket = ticket).is_err() {
                         return;
@@ -375,6 +444,13 @@ impl Shared {
                 Ok(Next::Stopped | Next::Ended) => return,
                 Err(error) => {
                     tracing::warn!(input = name, %error, "reading failed; it is tried again");
+                    let text = error.to_string();
+                    let mut trouble = own.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                    if trouble.as_ref().is_none_or(|trouble| trouble.text != text) {
+                        *trouble = Some(Said::now(text, now()));
+                    }
+                    drop(trouble);
+                    activity.begin(Doing::Pause);
                     if self.stop.wait(pause) {
                         return;
                     }
@@ -385,11 +461,23 @@ impl Shared {
     }
 
     /// The loop of a worker.
-    fn work(&self, chains: &mut Chains, routes: &Routes) {
-        while let Some(mut parcel) = self.lane.pop() {
+    fn work(&self, number: usize, chains: &mut Chains, routes: &Routes) {
+        let activity = &self.activities.workers[number];
+        loop {
+            activity.begin(Doing::Idle);
+            let Some(mut parcel) = self.lane.pop() else { return };
+            activity.begin(Doing::Work);
             let ticket = parcel.ticket;
             let now = parcel.batch.now();
-            let failed = chains.run(parcel.input, &mut parcel.batch, now);
+            let failed = match self.taps.watch(&self.name) {
+                Some(mut watcher) => chains.run(parcel.input, &mut parcel.batch, now, &mut watcher),
+                None => {
+                    // The time of each filter is taken with one event of the batch.
+                    let sampled = ticket.checked_rem(parcel.batch.len() as u64).unwrap_or(0);
+                    let mut timer = self.filter_times.timer(sampled);
+                    chains.run(parcel.input, &mut parcel.batch, now, &mut timer)
+                }
+            };
             routes.run(&mut parcel.batch, now);
             if failed > 0 {
                 self.ledger.failed.fetch_add(failed, Relaxed);
@@ -407,6 +495,7 @@ impl Shared {
                 record.clear();
                 parcel.batch.encode(&mut record);
             }
+            activity.begin(Doing::Blocked);
             self.order.bring(ticket, Worked { parcel, record }, |worked| self.hand_on(worked));
         }
     }
@@ -517,7 +606,13 @@ impl Chains {
         Ok(Self { own, all: Chain::build(&plan.filters, "filters").map_err(wrong)? })
     }
 
-    fn run(&mut self, input: usize, batch: &mut Batch, now: i64) -> u64 {
+    /// All chains: those of the inputs, in order, and the pipeline's.
+    fn all(&self) -> impl Iterator<Item = &Chain> {
+        self.own.iter().chain([&self.all])
+    }
+
+    fn run(&mut self, input: usize, batch: &mut Batch, now: i64, watch: &mut impl Watch) -> u64 {
+        let last = self.own.len();
         let own = &mut self.own[input];
         let all = &mut self.all;
         if own.is_empty() && all.is_empty() {
@@ -525,13 +620,40 @@ impl Chains {
         }
         let mut failed = 0;
         batch.each(|event| {
-            failed += own.run(event, now);
+            watch.next_event();
+            watch.enter(input);
+            failed += own.run(event, now, watch);
             if !event.is_dropped() {
-                failed += all.run(event, now);
+                watch.enter(last);
+                failed += all.run(event, now, watch);
             }
         });
         failed
     }
+}
+
+/// The points of a pipeline that can be tapped, in the order in which events come to them.
+fn points_of(name: &str, plan: &Pipeline, chains: &Chains) -> Vec<Point> {
+    let mut points = Vec::new();
+    let filters = |number: usize, chain: &Chain, points: &mut Vec<Point>| {
+        for (step, filter) in chain.filters().iter().enumerate() {
+            let at = filter.at.replace('[', ".").replace(']', "");
+            for (side, spot) in [("in", Spot::StepIn(number, step)), ("out", Spot::StepOut(number, step))] {
+                points.push(Point::new(name, format!("{at}:{side}"), &filter.kind, spot));
+            }
+        }
+    };
+    for (number, (input, part)) in plan.inputs.iter().enumerate() {
+        points.push(Point::new(name, format!("inputs.{input}"), &kind_of(&part.input), Spot::Input(number)));
+        filters(number, &chains.own[number], &mut points);
+    }
+    filters(chains.own.len(), &chains.all, &mut points);
+    for (number, (output, part)) in plan.outputs.iter().enumerate() {
+        let kind = kind_of(&part.output);
+        points.push(Point::new(name, format!("outputs.{output}"), &kind, Spot::Output(number)));
+        points.push(Point::new(name, format!("outputs.{output}:refused"), &kind, Spot::Refused(number)));
+    }
+    points
 }
 
 /// Which outputs an event is for.

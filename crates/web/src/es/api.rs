@@ -4,7 +4,7 @@ use super::EsError;
 pub(crate) use super::body::Body;
 use super::body::BodyRoom;
 use super::source::filter_path;
-use crate::server::{Ingest, Status};
+use crate::server::Ingest;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -25,7 +25,6 @@ pub(crate) const SEARCH_TIME_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Api {
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Option<Arc<dyn Ingest>>,
-    pub(crate) status: Arc<dyn Status>,
     searches: Arc<Semaphore>,
     pub(super) bodies: BodyRoom,
 }
@@ -33,14 +32,8 @@ pub(crate) struct Api {
 pub(crate) type Answer = Result<Response, EsError>;
 
 impl Api {
-    pub(crate) fn new(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status: Arc<dyn Status>) -> Self {
-        Self {
-            store,
-            ingest,
-            status,
-            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
-            bodies: BodyRoom::default(),
-        }
+    pub(crate) fn new(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>) -> Self {
+        Self { store, ingest, searches: Arc::new(Semaphore::new(SEARCHES_MAX)), bodies: BodyRoom::default() }
     }
 
     /// Does something short with the store, on a thread where it may wait for the disk.

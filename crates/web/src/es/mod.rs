@@ -22,6 +22,8 @@ mod write;
 
 pub use error::EsError;
 
+pub(crate) use api::{Answer, Arguments, answer, answer_raw, read_json};
+
 use crate::server::{Ingest, Status};
 use api::Api;
 use axum::Router;
@@ -36,7 +38,8 @@ pub(crate) const BODY_MAX: usize = 100 << 20;
 
 /// All routes, without who may use them.
 pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status: Arc<dyn Status>) -> Router {
-    let api = Api::new(store, ingest, status);
+    let pond = crate::pond::routes(status);
+    let api = Api::new(store, ingest);
     let searches = Router::new()
         .route("/_search", get(search::search).post(search::search))
         .route("/{index}/_search", get(search::search).post(search::search))
@@ -82,8 +85,6 @@ pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status:
         .route("/_cluster/stats", get(cluster::stats))
         .route("/_nodes", get(cluster::nodes))
         .route("/_nodes/{part}", get(cluster::nodes))
-        .route("/metrics", get(own::metrics))
-        .route("/_logpond/ledger", get(own::ledger))
         .route("/_logpond/search", post(own::search).get(own::search))
         .route("/_logpond/tail", get(own::tail));
     searches
@@ -94,6 +95,7 @@ pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status:
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(api)
+        .merge(pond)
 }
 
 const ROUTES: [&str; 15] = [
@@ -114,7 +116,7 @@ const ROUTES: [&str; 15] = [
     "_nodes",
 ];
 
-async fn unknown(method: Method, uri: Uri) -> EsError {
+pub(crate) async fn unknown(method: Method, uri: Uri) -> EsError {
     let path = uri.path();
     let word = path.split('/').find(|part| part.starts_with('_')).unwrap_or(path);
     let mut error = EsError::unknown(&format!("{method} {path}: the route"), word, &ROUTES);
@@ -122,7 +124,7 @@ async fn unknown(method: Method, uri: Uri) -> EsError {
     error
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> EsError {
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> EsError {
     EsError::new(
         405,
         "illegal_argument_exception",

@@ -1,7 +1,6 @@
-//! Routes of our own: the page, searches in KQL, the newest events as they come, and what
-//! the pond says of itself.
+//! Routes of our own over the store: the page, searches in KQL, the newest events as they come.
 
-use super::api::{Answer, Api, Arguments, Body, SEARCH_TIME_MAX, answer, answer_raw, resolve};
+use super::api::{Answer, Api, Arguments, Body, SEARCH_TIME_MAX, answer_raw, resolve};
 use super::search::{HITS_MAX, answer_own, context_of};
 use super::{EsError, aggs, dates};
 use crate::kql;
@@ -28,15 +27,6 @@ pub(crate) fn page() -> Response {
     }
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-pub(crate) async fn metrics(State(api): State<Api>) -> Response {
-    let text = api.status.metrics();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-}
-
-pub(crate) async fn ledger(State(api): State<Api>, arguments: Arguments) -> Response {
-    answer(api.status.ledger(), &arguments)
 }
 
 const PARTS: [&str; 10] =

@@ -1,8 +1,10 @@
 //! A pond for tests: a store in a folder, and a queue that hands on at once.
 
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use store::{Doc, Store};
-use web::{Boxed, Ingest, IngestDoc, IngestError, Status};
+use web::es::EsError;
+use web::{Boxed, Ingest, IngestDoc, IngestError, LettersAsk, Status, TapAsk, TapStream, Told};
 
 pub(crate) struct Direct {
     store: Arc<Store>,
@@ -57,6 +59,64 @@ impl Status for Quiet {
 
     fn ledger(&self) -> serde_json::Value {
         serde_json::json!({ "outputs": {} })
+    }
+
+    fn stats(&self) -> serde_json::Value {
+        serde_json::json!({ "pipelines": [] })
+    }
+
+    fn points(&self) -> serde_json::Value {
+        serde_json::json!([])
+    }
+
+    /// A tap of three events.
+    fn tap(&self, ask: TapAsk) -> Result<Box<dyn TapStream>, EsError> {
+        match ask.points.as_slice() {
+            [] => Ok(Box::new(Three(0))),
+            other => Err(EsError::argument(format!("no point is called {other:?}"))),
+        }
+    }
+
+    fn check_letters(&self, ask: &LettersAsk) -> Result<(), EsError> {
+        match &ask.condition {
+            Some(text) => Err(EsError::parsing(format!("{text} is no condition"))),
+            None => Ok(()),
+        }
+    }
+
+    fn letters(&self, ask: &LettersAsk) -> Result<Box<serde_json::value::RawValue>, EsError> {
+        let page = serde_json::json!({ "letters": [], "asked": [ask.from, ask.limit] });
+        Ok(serde_json::value::to_raw_value(&page).unwrap())
+    }
+
+    fn letter_counts(&self, _: &LettersAsk) -> Result<serde_json::Value, EsError> {
+        Ok(serde_json::json!({ "counts": [] }))
+    }
+
+    fn replay(&self, _: &LettersAsk, told: Told<'_>) -> Result<serde_json::Value, EsError> {
+        told(serde_json::json!({ "replayed": 1 }));
+        Ok(serde_json::json!({ "replayed": 2 }))
+    }
+
+    fn drop_letters(&self, _: &LettersAsk, _: Told<'_>) -> Result<serde_json::Value, EsError> {
+        Err(EsError::new(409, "conflict", "somebody else drops"))
+    }
+}
+
+struct Three(u64);
+
+impl TapStream for Three {
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<String>> {
+        self.0 += 1;
+        Poll::Ready((self.0 <= 3).then(|| format!("{{\"n\":{}}}", self.0)))
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (7, 4)
+    }
+
+    fn is_over(&self) -> bool {
+        false
     }
 }
 

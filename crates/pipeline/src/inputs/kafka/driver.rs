@@ -36,6 +36,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How long the coordinator has to hear that we go; so much earlier partitions are given back.
 const GOODBYE_WAIT: Duration = Duration::from_millis(700);
 const LOOK_MAX: Duration = Duration::from_secs(60);
+/// How often it is said how far we are behind.
+const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// What the driver must know.
 pub(super) struct Options {
@@ -92,6 +94,7 @@ pub(super) struct Driver {
     refusals: u32,
     revoking: Option<(BTreeSet<TopicPartition>, Instant)>,
     leaving: bool,
+    lag_told: Instant,
     /// Troubles that were told of, and when.
     told: BTreeMap<String, Instant>,
     chance: fastrand::Rng,
@@ -141,6 +144,7 @@ impl Driver {
             refusals: 0,
             revoking: None,
             leaving: false,
+            lag_told: Instant::now(),
             told: BTreeMap::new(),
             chance: fastrand::Rng::new(),
         }
@@ -258,6 +262,12 @@ impl Driver {
             member.positions.credit(partition, if takes { each } else { 0 });
         }
         state.starving = starving;
+        let registry = self.options.registry.as_ref().filter(|_| self.lag_told.elapsed() >= LAG_EVERY);
+        if let Some(registry) = registry {
+            let lags = state.held.keys().filter_map(|partition| member.positions.lag(partition));
+            registry.set_lag(&self.options.input, lags.sum::<i64>().unsigned_abs());
+            self.lag_told = Instant::now();
+        }
     }
 
     // What the machines want
