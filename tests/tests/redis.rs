@@ -399,7 +399,7 @@ fn all_goes_through_tls() {
         (tls, "tls: {verification: none, ca: '/nowhere'}", "/nowhere"),
         (tls, "tls: {}", "tls.ca"),
         (tls, "db: 0", "does it want TLS?"),
-        (plain, "tls: {verification: none}", "does not seem to speak TLS"),
+        (plain, "connect_timeout: 1s, tls: {verification: none}", "does it speak TLS on this port?"),
     ] {
         let mut pond = to_redis(address, &format!("key: {list}, {tls}"));
         pond.append("in.log", &lines(0..1));
