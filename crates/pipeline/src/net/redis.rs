@@ -346,7 +346,8 @@ impl Link {
                 was_entering.map_err(|error| self.words(&error))?;
                 progress |= self.connection.is_ready();
                 if !self.connection.is_ready() && now >= self.enter_until {
-                    return Err("it does not answer".to_owned());
+                    let advice = if self.tls.is_some() { ": does it speak TLS on this port?" } else { "" };
+                    return Err(format!("it does not answer{advice}"));
                 }
             }
             // What comes without end is read as it is taken.

@@ -283,16 +283,17 @@ impl Loads {
         }
     }
 
-    /// Its halves go in its place; returns the size of the larger. It has more than one event.
+    /// Its halves go in its place, tried as often as it was; returns the size of the larger. It has
+    /// more than one event.
     pub(super) fn split(&mut self, number: u64, now: Instant) -> usize {
         let Some(at) = self.waiting.iter().position(|waiting| waiting.number == number) else { return 0 };
-        let whole = self.waiting.remove(at).load;
+        let Waiting { load: whole, attempts, .. } = self.waiting.remove(at);
         let (first, second) = whole.items.split_at(whole.items.len() / 2);
         let halves = [first, second].map(|items| whole.some(items));
         let larger = halves.iter().map(Load::part_bytes).max().unwrap_or(0);
         for (n, half) in halves.into_iter().enumerate() {
             let number = self.number();
-            let half = Waiting { number, load: Arc::new(half), ready: Some(now), attempts: 0 };
+            let half = Waiting { number, load: Arc::new(half), ready: Some(now), attempts };
             self.waiting.insert(at + n, half);
         }
         larger

@@ -279,11 +279,14 @@ impl<F: Form> Post<F> {
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => {
+                if matches!(error, HttpError::Lost(_)) && self.halve_stubborn(number, now) {
+                    // Perhaps there is nothing wrong with the host.
+                    self.hosts.answered(host);
+                    return;
+                }
                 self.hosts.failed(host, now, fastrand::f64());
                 // Another host may take it at once.
-                if !matches!(error, HttpError::Lost(_)) || !self.halve_stubborn(number, now) {
-                    self.loads.again(number, now);
-                }
+                self.loads.again(number, now);
                 let name = self.client.name(host);
                 if self.hosts.are_all_gone() {
                     self.window = 1;
