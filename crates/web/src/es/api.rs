@@ -33,12 +33,7 @@ pub(crate) type Answer = Result<Response, EsError>;
 
 impl Api {
     pub(crate) fn new(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>) -> Self {
-        Self {
-            store,
-            ingest,
-            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
-            bodies: BodyRoom::default(),
-        }
+        Self { store, ingest, searches: Arc::new(Semaphore::new(SEARCHES_MAX)), bodies: BodyRoom::default() }
     }
 
     /// Does something short with the store, on a thread where it may wait for the disk.
