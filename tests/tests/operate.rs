@@ -320,8 +320,9 @@ fn a_tap_shows_events_where_they_pass() {
     let lines = told(&pond, &["tap", "--limit", "2"]);
     assert!(lines.lines().count() == 2 && lines.contains("outputs."), "{lines}");
     // A tap that is open does not hold up the end.
-    let open = pond.command(&["tap", "made", "--data-dir"]).arg(pond.data()).stdout(Stdio::piped()).spawn();
-    let mut open = Ended(open.expect("the binary starts"));
+    let mut command = pond.command(&["tap", "made", "--data-dir"]);
+    let open = command.arg(pond.data()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut open = Ended(open);
     let mut first = [0];
     open.0.stdout.take().expect("a pipe").read_exact(&mut first).expect("an event");
     let began = Instant::now();

@@ -10,7 +10,7 @@ use crate::passing::Passing;
 use crate::server::{LettersAsk, Status, TapAsk, TapStream, Told};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -27,6 +27,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 type Shared = Arc<dyn Status>;
 
+/// What is asked for fits into so much.
+const BODY_MAX: usize = 256 << 10;
 /// Events per second of a tap that does not say how many.
 const RATE: u64 = 100;
 /// Letters of one answer that does not say how many, and at most.
@@ -46,6 +48,7 @@ pub(crate) fn routes(status: Shared) -> Router {
         .route("/_logpond/dead-letters", get(letters))
         .route("/_logpond/dead-letters/replay", post(replay))
         .route("/_logpond/dead-letters/drop", post(drop_letters))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(status)
 }
 

@@ -70,7 +70,8 @@ pub(crate) fn metrics(running: &Running) -> String {
         family(name, kind, help, rows.collect());
     }
     type PickOutput = fn(&pipeline::run::ledger::OutputView) -> f64;
-    let per_output: [(&str, &str, &str, PickOutput); 5] = [
+    let per_output: [(&str, &str, &str, PickOutput); 6] = [
+        ("events_replayed_total", "counter", "Dead letters sent again.", |view| view.replayed as f64),
         ("events_delivered_total", "counter", "Events delivered.", |view| view.delivered as f64),
         ("events_dead_total", "counter", "Events in the dead letters.", |view| view.dead as f64),
         ("events_elsewhere_total", "counter", "Events not routed to this output.", |view| {
@@ -109,6 +110,9 @@ pub(crate) fn metrics(running: &Running) -> String {
         "The limit of the queue.",
         queues.iter().map(|(labels, stats)| (labels.clone(), stats.bytes_max as f64)).collect(),
     );
+    let letters = running.dead_letters().summary();
+    let rows = vec![(String::new(), letters.letters as f64)];
+    family("dead_letters", "gauge", "Events that outputs refused and that are kept.", rows);
     let (used, limit) = running.memory();
     family("memory_events_bytes", "gauge", "Memory of events under way.", vec![(String::new(), used as f64)]);
     family(

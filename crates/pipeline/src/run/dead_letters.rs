@@ -188,7 +188,8 @@ impl DeadLetters {
         if !recovery.is_clean() {
             tracing::warn!(?recovery, "dead letters were damaged");
         }
-        let gone = Mutex::new(Gone::open(disk.clone(), Path::new(FOLDER))?);
+        let end = queue.stats().head;
+        let gone = Mutex::new(Gone::open(disk.clone(), Path::new(FOLDER), end)?);
         Ok(Self(Arc::new(Inner { disk, queue, gone, acting: Mutex::new(()) })))
     }
 

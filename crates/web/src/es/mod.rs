@@ -91,11 +91,11 @@ pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status:
         .merge(writes)
         .merge(indices)
         .merge(cluster)
+        .with_state(api)
+        .merge(pond)
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(api)
-        .merge(pond)
 }
 
 const ROUTES: [&str; 15] = [

@@ -26,7 +26,9 @@ struct Ranges(BTreeMap<u64, u64>);
 
 impl Gone {
     /// Opens what is saved in a folder. A damaged record is passed over: its letters are back.
-    pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, DiskError> {
+    /// `end` is the number of the next letter: where somebody removed the files of the letters
+    /// alone, numbers are given again, and a new letter must not be taken for one that is gone.
+    pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, end: u64) -> Result<Self, DiskError> {
         let name = folder.join("gone").to_string_lossy().into_owned();
         let (journal, opened) = Journal::open(disk, &name)?;
         if !opened.report.is_clean() {
@@ -36,7 +38,11 @@ impl Gone {
         for part in opened.snapshot.iter().chain(&opened.records) {
             ranges.read(part);
         }
-        Ok(Self { journal, ranges })
+        let mut gone = Self { journal, ranges };
+        if gone.ranges.cut(end) {
+            gone.snapshot()?;
+        }
+        Ok(gone)
     }
 
     /// Says durably that these are gone, in ascending order. `oldest` is the first letter that there is.
@@ -52,6 +58,10 @@ impl Gone {
         {
             return Ok(());
         }
+        self.snapshot()
+    }
+
+    fn snapshot(&mut self) -> Result<(), DiskError> {
         let mut all = Vec::new();
         self.ranges.write(&mut all);
         self.journal.compact(&all)
@@ -87,6 +97,17 @@ impl Ranges {
     /// Forgets what stands before `oldest`.
     fn forget(&mut self, oldest: u64) {
         self.0.retain(|_, to| *to > oldest);
+    }
+
+    /// Forgets what stands at or behind `end`; whether there was anything.
+    fn cut(&mut self, end: u64) -> bool {
+        let behind = self.0.split_off(&end);
+        let across = self.0.last_entry().filter(|last| *last.get() > end);
+        let is_across = across.is_some();
+        if let Some(mut last) = across {
+            last.insert(end);
+        }
+        is_across || !behind.is_empty()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -127,6 +148,10 @@ mod tests {
             let mut again = Ranges::default();
             again.read(&bytes);
             prop_assert_eq!(&again, &ranges);
+            let mut cut = Ranges::default();
+            cut.read(&bytes);
+            prop_assert_eq!(cut.cut(oldest), set.range(oldest..).next().is_some());
+            prop_assert!(flat(&cut).into_iter().eq(set.range(..oldest).copied()));
             ranges.forget(oldest);
             prop_assert!(set.range(oldest..).all(|n| flat(&ranges).contains(n)));
         }
@@ -144,17 +169,21 @@ mod tests {
         let disk = Arc::new(disk::SimDisk::new());
         let folder = Path::new("dead-letters");
         disk.create_dir_all(folder).unwrap();
-        let mut gone = Gone::open(disk.clone(), folder).unwrap();
+        let mut gone = Gone::open(disk.clone(), folder, u64::MAX).unwrap();
         // So many that a snapshot is made on the way.
         for n in 0..6_000 {
             gone.add(&[3 * n, 3 * n + 1], 0).unwrap();
         }
         drop(gone);
-        let mut gone = Gone::open(disk, folder).unwrap();
+        let mut gone = Gone::open(disk.clone(), folder, u64::MAX).unwrap();
         assert_eq!((gone.has(9), gone.has(10), gone.has(11)), (true, true, false));
         assert_eq!((gone.count(0), gone.count(6_000 * 3 - 2)), (12_000, 1));
         assert_eq!((gone.first_kept(9), gone.first_kept(11)), (11, 11));
         gone.add(&[11], 9).unwrap();
         assert_eq!(gone.first_kept(9), 14);
+        // The letters' numbers begin again in the middle of it, and what was forgotten stays so.
+        drop(Gone::open(disk.clone(), folder, 10).unwrap());
+        let gone = Gone::open(disk, folder, u64::MAX).unwrap();
+        assert_eq!((gone.has(9), gone.has(10), gone.count(0)), (true, false, 1));
     }
 }
