@@ -7,6 +7,9 @@ pub mod drop;
 pub mod grok;
 pub mod json;
 pub mod kv;
+pub mod mutate;
+pub mod on_success;
+mod place;
 pub mod remove;
 pub mod rename;
 pub mod set;
@@ -68,6 +71,8 @@ pub enum FilterConfig {
     Json(json::Config),
     /// Reads `key=value` text.
     Kv(kv::Config),
+    /// Changes fields in a fixed order.
+    Mutate(mutate::Config),
     /// Removes fields.
     Remove(remove::Config),
     /// Moves fields.
@@ -92,6 +97,8 @@ pub enum Filter {
     Json(json::Json),
     /// See [`kv`].
     Kv(kv::Kv),
+    /// See [`mutate`].
+    Mutate(mutate::Mutate),
     /// See [`remove`].
     Remove(remove::Remove),
     /// See [`rename`].
@@ -111,6 +118,7 @@ impl FilterConfig {
             FilterConfig::Grok(config) => Filter::Grok(config.build()?),
             FilterConfig::Json(config) => Filter::Json(config.build()?),
             FilterConfig::Kv(config) => Filter::Kv(config.build()?),
+            FilterConfig::Mutate(config) => Filter::Mutate(config.build()?),
             FilterConfig::Remove(config) => Filter::Remove(config.build()?),
             FilterConfig::Rename(config) => Filter::Rename(config.build()?),
             FilterConfig::Set(config) => Filter::Set(config.build()?),
@@ -129,6 +137,7 @@ impl Filter {
             Filter::Grok(filter) => filter.apply(event),
             Filter::Json(filter) => filter.apply(event),
             Filter::Kv(filter) => filter.apply(event),
+            Filter::Mutate(filter) => filter.apply(event, now),
             Filter::Remove(filter) => filter.apply(event),
             Filter::Rename(filter) => filter.apply(event),
             Filter::Set(filter) => filter.apply(event, now),

@@ -82,7 +82,7 @@ fn plan(arguments: &Arguments, paths: &[String], follow_journal: bool) -> Plan {
         add("demo", InputConfig::Generate(demo));
     }
     let recognise =
-        FilterStep { filter: FilterConfig::Auto(Default::default()), when: None, tag_on_failure: Vec::new() };
+        FilterStep::from(FilterConfig::Auto(Default::default()));
     let output = OutputPart { output: OutputConfig::Store(store::Config::default()), when: None };
     let pipeline = Pipeline {
         inputs,
