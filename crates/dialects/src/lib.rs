@@ -9,6 +9,7 @@ mod de;
 mod draw;
 mod expand;
 mod explain;
+mod logstash;
 mod native;
 mod problem;
 mod recognise;

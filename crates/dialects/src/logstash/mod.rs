@@ -1,0 +1,4 @@
+//! Logstash's configs.
+
+mod parse;
+mod tree;
