@@ -162,8 +162,12 @@ impl<'t> Parser<'t> {
             }
             "" => return self.expected("input, filter or output, each with { and }"),
             other => {
-                let hint = nearest(other, &SECTIONS).map_or_else(String::new, |own| format!("; did you mean {own:?}?"));
-                return self.wrong(begin, format!("{other:?} is no section{hint} (there are input, filter and output)"));
+                let hint = nearest(other, &SECTIONS)
+                    .map_or_else(String::new, |own| format!("; did you mean {own:?}?"));
+                return self.wrong(
+                    begin,
+                    format!("{other:?} is no section{hint} (there are input, filter and output)"),
+                );
             }
         };
         self.blank();
@@ -184,7 +188,8 @@ impl<'t> Parser<'t> {
             }
             if self.rest().is_empty() {
                 let line = self.place(begin).line;
-                return self.wrong(self.at, format!("the file ends, but {what:?} of line {line} has no }} yet"));
+                return self
+                    .wrong(self.at, format!("the file ends, but {what:?} of line {line} has no }} yet"));
             }
             items.push(self.deeper(Self::item)?);
         }
@@ -266,7 +271,8 @@ impl<'t> Parser<'t> {
             }
             if self.rest().is_empty() {
                 let line = place.line;
-                return self.wrong(self.at, format!("the file ends, but {name:?} of line {line} has no }} yet"));
+                return self
+                    .wrong(self.at, format!("the file ends, but {name:?} of line {line} has no }} yet"));
             }
             attributes.push(self.attribute(&name)?);
         }
@@ -291,7 +297,8 @@ impl<'t> Parser<'t> {
             return Ok(());
         }
         if self.rest().starts_with('{') {
-            return self.wrong(self.at, format!("expected => behind {name:?}; plugins do not stand within plugins"));
+            return self
+                .wrong(self.at, format!("expected => behind {name:?}; plugins do not stand within plugins"));
         }
         if self.rest().starts_with(['=', ':']) {
             return self.wrong(self.at, format!("expected => behind {name:?}"));
@@ -383,7 +390,8 @@ impl<'t> Parser<'t> {
         }
         self.at = begin + len;
         if self.rest().starts_with(['.', '/', ':']) {
-            return self.wrong(begin, "a text with other signs than letters, digits and _ must stand in quotes");
+            return self
+                .wrong(begin, "a text with other signs than letters, digits and _ must stand in quotes");
         }
         Ok(ValueKind::Word(bare.to_owned()))
     }
@@ -427,7 +435,8 @@ impl<'t> Parser<'t> {
             }
             if self.rest().is_empty() {
                 let line = self.place(begin).line;
-                return self.wrong(self.at, format!("the file ends, but the hash of line {line} has no }} yet"));
+                return self
+                    .wrong(self.at, format!("the file ends, but the hash of line {line} has no }} yet"));
             }
             let at = self.at;
             let name = self.deeper(Self::value)?;
@@ -555,16 +564,25 @@ mod tests {
             "filter { x { \"a b\" => { 5 => b1 'c' => \"d\"\n e1 => [{}] } codec => json { charset => \"UTF-8\" } } }",
             "filter {\n  x { \"a b\" => { 5 => b1 \"c\" => \"d\" e1 => [{ }] } codec => json { charset => \"UTF-8\" } }\n}\n",
         );
-        check("filter { x { a => 'say \"hi\"' b => \"it's\" } }", "filter {\n  x { a => 'say \"hi\"' b => \"it's\" }\n}\n");
+        check(
+            "filter { x { a => 'say \"hi\"' b => \"it's\" } }",
+            "filter {\n  x { a => 'say \"hi\"' b => \"it's\" }\n}\n",
+        );
         // Without escapes a backslash is a backslash, also before a quote.
         check("filter { x { a => \"a\\\"b\\n\" } }", "filter {\n  x { a => \"a\\\"b\\n\" }\n}\n");
         check(
             "filter { if [a] { x {} } else if [b] == 'c' { if ! [d] { y { } } } else { } }",
             "filter {\n  if [a] {\n    x { }\n  }\n  else if [b] == \"c\" {\n    if ![d] {\n      y { }\n    }\n  }\n  else {\n  }\n}\n",
         );
-        check("filter { if\n# c\n[a] # d\n and [b]{x{}} }", "filter {\n  if [a] and [b] {\n    x { }\n  }\n}\n");
+        check(
+            "filter { if\n# c\n[a] # d\n and [b]{x{}} }",
+            "filter {\n  if [a] and [b] {\n    x { }\n  }\n}\n",
+        );
         check("filter { iffy { } if { } }", "filter {\n  iffy { }\n  if { }\n}\n");
-        check("filter { x { a => 'two\nlines # no comment' } }", "filter {\n  x { a => \"two\nlines # no comment\" }\n}\n");
+        check(
+            "filter { x { a => 'two\nlines # no comment' } }",
+            "filter {\n  x { a => \"two\nlines # no comment\" }\n}\n",
+        );
     }
 
     #[test]
@@ -611,7 +629,7 @@ mod tests {
         check("filter {\n  if [a] = 5 { } }", 2, 10, "one = alone compares nothing");
         check("filter { if [a] == 5 } }", 1, 22, "expected {, or \"and\"");
         check("filter { x { é => 5 } }", 1, 14, "expected an option of \"x\"");
-        check(&format!("filter {{ x {{ a => {} }} }}", "[".repeat(100)), 1, 81, "nested deeper than 64");
+        check(&format!("filter {{ x {{ a => {} }} }}", "[".repeat(100)), 1, 82, "nested deeper than 64");
     }
 
     #[test]
@@ -624,7 +642,10 @@ mod tests {
             assert_eq!(files.problem(START, "", "").text, shown);
         }
         check("output { x { password => \"pw\" b => 1 } }", "output { x { password => **** b => 1 } }");
-        check("output { x { hosts => [\"http://u:p@h:9200\"] } }", "output { x { hosts => [*******************] } }");
+        check(
+            "output { x { hosts => [\"http://u:p@h:9200\"] } }",
+            "output { x { hosts => [*******************] } }",
+        );
         let problem = read("output { x { password => \"pw\", } }", Quoting::Plain).unwrap_err();
         assert_eq!(problem.text, "");
     }
@@ -642,7 +663,8 @@ mod tests {
         let value = scalar.prop_recursive(3, 12, 3, move |inner| {
             let pairs = proptest::collection::vec(inner.clone(), 0..3);
             prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..3).prop_map(|items| format!("[{}]", items.join(" , "))),
+                proptest::collection::vec(inner.clone(), 0..3)
+                    .prop_map(|items| format!("[{}]", items.join(" , "))),
                 pairs.clone().prop_map(|values| {
                     let entries: Vec<String> =
                         values.iter().enumerate().map(|(n, value)| format!("\"k{n}\" => {value}")).collect();
@@ -655,11 +677,13 @@ mod tests {
             ]
         });
         let plugin = (word, proptest::collection::vec((word, value), 0..3)).prop_map(|(name, options)| {
-            let options: Vec<String> = options.iter().map(|(name, value)| format!("{name} => {value}")).collect();
+            let options: Vec<String> =
+                options.iter().map(|(name, value)| format!("{name} => {value}")).collect();
             format!("{name} {{ {} }}", options.join("\n"))
         });
         let item = plugin.prop_recursive(2, 8, 2, |inner| {
-            (inner.clone(), inner).prop_map(|(one, two)| format!("if [a][b] == 'c' or !([d]) {{ {one} }} else {{ {two} }}"))
+            (inner.clone(), inner)
+                .prop_map(|(one, two)| format!("if [a][b] == 'c' or !([d]) {{ {one} }} else {{ {two} }}"))
         });
         let section = ("(input|filter|output)", proptest::collection::vec(item, 0..3))
             .prop_map(|(kind, items)| format!("{kind} {{ # comment\n{} }}", items.join("\n")));
