@@ -6,6 +6,7 @@ mod faults;
 mod http;
 mod kafka;
 mod kafka_input;
+mod logstash;
 mod pond;
 mod proxy;
 mod scenarios;

@@ -72,7 +72,7 @@ pub enum FilterConfig {
     /// Reads `key=value` text.
     Kv(kv::Config),
     /// Changes fields in a fixed order.
-    Mutate(mutate::Config),
+    Mutate(Box<mutate::Config>),
     /// Removes fields.
     Remove(remove::Config),
     /// Moves fields.

@@ -257,7 +257,7 @@ impl Change {
                     return true;
                 };
                 match event.get(&from).filter(|value| *value != Value::Null).as_ref().map(Owned::of) {
-                    Some(value) => event.set(&to, value.new()).is_ok(),
+                    Some(value) => event.set(&to, value.as_new()).is_ok(),
                     None => true,
                 }
             }
@@ -281,7 +281,7 @@ impl Owned {
         }
     }
 
-    fn new(&self) -> New<'_> {
+    fn as_new(&self) -> New<'_> {
         match self {
             Owned::Text(text) => New::Str(text),
             Owned::Json(text) => New::Json(text),

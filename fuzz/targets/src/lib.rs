@@ -11,6 +11,7 @@ pub mod disk;
 pub mod event;
 pub mod expr;
 pub mod filters;
+pub mod logstash;
 pub mod native;
 pub mod store;
 pub mod web;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("filters_grok_text", filters::grok_text),
     ("filters_json", filters::json),
     ("filters_kv", filters::kv),
+    ("logstash", logstash::config),
     ("native", native::config),
     ("store_doc", store::doc),
     ("web_dates", web::dates),

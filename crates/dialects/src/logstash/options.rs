@@ -161,7 +161,7 @@ impl Options {
             ValueKind::Hash(entries) => {
                 entries.iter().map(|(key, value)| (key.text().unwrap_or_default(), value.clone())).collect()
             }
-            ValueKind::List(items) if items.len() % 2 == 0 => {
+            ValueKind::List(items) if items.len().is_multiple_of(2) => {
                 items.chunks(2).filter_map(|two| Some((two[0].text()?, two[1].clone()))).collect()
             }
             ValueKind::List(items) => {

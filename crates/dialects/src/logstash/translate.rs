@@ -396,7 +396,7 @@ pub(crate) fn literal(text: &str) -> String {
 pub(crate) fn native_step(filter: Json) -> FilterStep {
     match serde_json::from_value::<filters::FilterConfig>(filter) {
         Ok(filter) => FilterStep::from(filter),
-        Err(_) => FilterStep::from(filters::FilterConfig::Mutate(filters::mutate::Config::default())),
+        Err(_) => FilterStep::from(filters::FilterConfig::Mutate(Box::default())),
     }
 }
 

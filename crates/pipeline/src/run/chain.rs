@@ -26,7 +26,7 @@ enum Compiled {
     Filter {
         filter: Filter,
         tags: Vec<String>,
-        on_success: Option<OnSuccess>,
+        on_success: Option<Box<OnSuccess>>,
     },
     /// `to` is where it goes on when the condition is false, `past` when it cannot be said.
     JumpUnless {
@@ -80,8 +80,11 @@ impl Chain {
         let gate = step.when.as_ref().map(|when| self.gate(when, at)).transpose()?;
         let wrong = |error: BuildError| ChainError { at: at.to_owned(), message: error.to_string() };
         let filter = step.filter.build().map_err(wrong)?;
-        let on_success =
-            if step.on_success.is_empty() { None } else { Some(step.on_success.build().map_err(wrong)?) };
+        let on_success = if step.on_success.is_empty() {
+            None
+        } else {
+            Some(Box::new(step.on_success.build().map_err(wrong)?))
+        };
         self.steps.push(Compiled::Filter { filter, tags: step.tag_on_failure.clone(), on_success });
         if let Some(gate) = gate {
             self.land(gate);

@@ -364,7 +364,7 @@ fn conversion(t: &mut Translator<'_>, field: &str, to: &Value) -> Option<Json> {
 fn substitutions(t: &mut Translator<'_>, options: &Options) -> Vec<Json> {
     let texts = options.list(t, "gsub").unwrap_or_default();
     let place = options.place("gsub");
-    if texts.len() % 3 != 0 {
+    if !texts.len().is_multiple_of(3) {
         let message = format!(
             "\"gsub\" takes three texts each: field, regular expression, what stands for it; there are {}",
             texts.len()
