@@ -24,7 +24,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-const CONFIG: &str = r#"
+const CONFIG: &str = r##"
 input { stdin { type => "web" add_field => { "site" => "${SITE}" } } }
 filter {
   grok { match => { "message" => "%{WORD:verb} %{INT:status:int}( %{GREEDYDATA:rest})?" } }
@@ -41,7 +41,7 @@ output {
   if "bad" in [tags] { file { path => "FOLDER/%{site}-%{verb}.log" codec => line { format => "%{verb} %{status} %{tags} %{message}" } } }
   else { file { path => "FOLDER/rest.log" codec => json_lines } }
 }
-"#;
+"##;
 
 #[test]
 fn a_config_runs_and_its_translation_does_the_same() {
@@ -50,7 +50,8 @@ fn a_config_runs_and_its_translation_does_the_same() {
     let out = |name: &str| fs::read_to_string(at.join("out").join(name)).unwrap_or_default();
     let lines = "GET 503 a\nPUT 200\nGET 500\n???\n";
     fs::create_dir(at.join("out")).expect("a folder");
-    fs::write(at.join("a.conf"), CONFIG.replace("FOLDER", &at.join("out").display().to_string())).expect("a config");
+    fs::write(at.join("a.conf"), CONFIG.replace("FOLDER", &at.join("out").display().to_string()))
+        .expect("a config");
 
     let found = run(at, &["translate", "a.conf"], "");
     assert!(found.status.success(), "{}", text(&found.stderr));
@@ -80,8 +81,13 @@ fn the_letters_of_the_command_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     let found = run(at, &["run", "-t", "-e", "filter { mutate { } }"], "");
-    assert!(found.status.success() && text(&found.stdout).ends_with("Configuration OK\n"), "{}", text(&found.stderr));
-    let config = "input { generator { message => 'hi' count => 2 } } output { stdout { codec => rubydebug } }";
+    assert!(
+        found.status.success() && text(&found.stdout).ends_with("Configuration OK\n"),
+        "{}",
+        text(&found.stderr)
+    );
+    let config =
+        "input { generator { message => 'hi' count => 2 } } output { stdout { codec => rubydebug } }";
     let found = run(at, &["run", "-e", config, "--path.data", "d", "--until-idle"], "");
     let said = text(&found.stdout);
     assert_eq!(said.matches("\"message\" => \"hi\"").count(), 2, "{said}{}", text(&found.stderr));

@@ -2,6 +2,7 @@
 
 pub mod auto;
 pub mod convert;
+pub mod csv;
 pub mod date;
 pub mod drop;
 pub mod grok;
@@ -61,6 +62,8 @@ pub enum FilterConfig {
     Auto(auto::Config),
     /// Changes the type of values.
     Convert(convert::Config),
+    /// Reads comma-separated values.
+    Csv(csv::Config),
     /// Reads times.
     Date(date::Config),
     /// Ends events.
@@ -87,6 +90,8 @@ pub enum Filter {
     Auto(Box<auto::Auto>),
     /// See [`convert`].
     Convert(convert::Convert),
+    /// See [`csv`].
+    Csv(csv::Csv),
     /// See [`date`].
     Date(date::Date),
     /// See [`drop`](mod@drop).
@@ -113,6 +118,7 @@ impl FilterConfig {
         Ok(match self {
             FilterConfig::Auto(config) => Filter::Auto(Box::new(config.build())),
             FilterConfig::Convert(config) => Filter::Convert(config.build()?),
+            FilterConfig::Csv(config) => Filter::Csv(config.build()?),
             FilterConfig::Date(config) => Filter::Date(config.build()?),
             FilterConfig::Drop(_) => Filter::Drop,
             FilterConfig::Grok(config) => Filter::Grok(config.build()?),
@@ -132,6 +138,7 @@ impl Filter {
         match self {
             Filter::Auto(filter) => filter.apply(event, now),
             Filter::Convert(filter) => filter.apply(event),
+            Filter::Csv(filter) => filter.apply(event),
             Filter::Date(filter) => filter.apply(event, now),
             Filter::Drop => Outcome { drop: true, ..Outcome::OK },
             Filter::Grok(filter) => filter.apply(event),

@@ -338,7 +338,7 @@ fn convert(value: &Json, to: Type) -> Option<Json> {
 }
 
 /// The number at the beginning of a text, as Ruby's `to_i` takes it; beyond 64 bits one with a point.
-fn integer(text: &str) -> Json {
+pub(crate) fn integer(text: &str) -> Json {
     let text = text.trim_start();
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let len = digits.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'_').count();
@@ -355,7 +355,7 @@ fn integer(text: &str) -> Json {
 }
 
 /// The number at the beginning of a text, as Ruby's `to_f` takes it.
-fn float(text: &str) -> f64 {
+pub(crate) fn float(text: &str) -> f64 {
     let text = text.trim_start();
     let bytes = text.as_bytes();
     let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -46,6 +46,7 @@ fn every_component_and_option_is_described() {
         de::names_of::<outputs::store::Config>(),
         de::names_of::<filters::auto::Config>(),
         de::names_of::<filters::convert::Config>(),
+        de::names_of::<filters::csv::Config>(),
         de::names_of::<filters::date::Config>(),
         de::names_of::<filters::drop::Config>(),
         de::names_of::<filters::grok::Config>(),

@@ -1,5 +1,5 @@
 //! Filters: defaults of `logstash-filter-grok` 4.4, `-date` 3.1, `-json` 3.2, `-kv` 4.7,
-//! `-drop` 3.0, `-mutate` 3.5.
+//! `-drop` 3.0, `-mutate` 3.5, `-csv` 3.1.
 
 use super::super::known::{PluginTable, honoured, near, no_effect, refused};
 use super::super::options::Options;
@@ -56,6 +56,29 @@ pub(crate) const TABLES: &[PluginTable] = &[
             honoured("merge", "{}"),
             honoured("copy", "{}"),
             honoured("tag_on_failure", "_mutate_error"),
+        ]],
+    },
+    PluginTable {
+        name: "csv",
+        note: "",
+        options: &[&[
+            honoured("source", "message"),
+            honoured("separator", ","),
+            honoured("quote_char", "\""),
+            honoured("columns", "[]"),
+            honoured("autogenerate_column_names", "true"),
+            honoured("skip_header", "false"),
+            honoured("skip_empty_columns", "false"),
+            honoured("convert", "{}"),
+            honoured("target", ""),
+            refused(
+                "autodetect_column_names",
+                "false",
+                "name the columns; with several workers the first line cannot be known",
+            ),
+            refused("skip_empty_rows", "false", "drop empty lines with an if before"),
+            no_effect("tag_on_failure", "[\"_csvparsefailure\"]", "the tag is always _csvparsefailure"),
+            no_effect("ecs_compatibility", "", "it names nothing here"),
         ]],
     },
     PluginTable {
@@ -131,6 +154,7 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
     match name {
         "grok" => grok(t, options),
         "mutate" => mutate(t, options),
+        "csv" => csv(t, options),
         "date" => date(t, options),
         "json" => json_filter(t, options),
         "kv" => kv(t, options),
@@ -381,6 +405,50 @@ fn substitutions(t: &mut Translator<'_>, options: &Options) -> Vec<Json> {
         out.push(json!({"field": field, "regex": three[1], "with": with}));
     }
     out
+}
+
+fn csv(t: &mut Translator<'_>, options: &Options) -> Vec<Step> {
+    let source = options.text(t, "source").unwrap_or_else(|| "message".to_owned());
+    let mut config = json!({"source": t.reference(&source, options.place("source"))});
+    for (name, own) in [("separator", "separator"), ("quote_char", "quote")] {
+        if let Some(text) = options.text(t, name) {
+            if text.chars().count() != 1 {
+                t.wrong(
+                    options.place(name),
+                    format!("{name:?} takes one character here (a tab is written as itself)"),
+                );
+                return Vec::new();
+            }
+            config[own] = text.into();
+        }
+    }
+    config["columns"] = options.references(t, "columns").into();
+    for name in ["autogenerate_column_names", "skip_header", "skip_empty_columns"] {
+        if let Some(flag) = options.bool(t, name) {
+            config[name] = flag.into();
+        }
+    }
+    let mut convert = Map::new();
+    for (column, to) in options.pairs(t, "convert") {
+        const TYPES: [&str; 3] = ["integer", "float", "boolean"];
+        match to.text() {
+            Some(word) if TYPES.contains(&word.as_str()) => {
+                convert.insert(t.reference(&column, to.place), word.into());
+            }
+            Some(word) if word.starts_with("date") => {
+                t.wrong(to.place, "csv does not read times; use the filter date behind it");
+            }
+            word => t.wrong(to.place, unknown("type", &word.unwrap_or_default(), " of \"convert\"", &TYPES)),
+        }
+    }
+    if !convert.is_empty() {
+        config["convert"] = convert.into();
+    }
+    if let Some(target) = target(t, options) {
+        config["target"] = target;
+    }
+    let step = t.step(json!({"csv": config}), options);
+    finished(t, options, step, Some(exists(&source)), "_csvparsefailure").into_iter().collect()
 }
 
 fn date(t: &mut Translator<'_>, options: &Options) -> Vec<Step> {

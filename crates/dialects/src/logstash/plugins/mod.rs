@@ -124,7 +124,6 @@ const FILTERS: &[(&str, &str)] = &[
     ("bytes", "mutate's gsub and convert take plain numbers"),
     ("cidr", "a condition with =~ on the beginning of the address"),
     ("clone", "two outputs get the same event without it"),
-    ("csv", "grok with %{DATA:a},%{DATA:b},%{GREEDYDATA:c} takes lines without quotes apart"),
     ("de_dot", "mutate's rename gives a field another name"),
     ("dissect", "grok with %{DATA:name} in place of %{name} does the same"),
     ("dns", KEEP),
