@@ -8,6 +8,7 @@ mod http;
 mod http_output;
 mod kafka;
 mod kafka_input;
+mod logstash;
 mod loki;
 mod nemesis;
 mod operate;

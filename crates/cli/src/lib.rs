@@ -39,6 +39,8 @@ enum Command {
     Check(commands::check::Arguments),
     /// Draw a config file
     Plan(commands::check::PlanArguments),
+    /// Print a config of another product as one of our own
+    Translate(commands::check::TranslateArguments),
     /// Search the running pond
     Search(commands::search::Arguments),
     /// What became of every event, in the running pond
@@ -86,6 +88,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Plan(arguments) => commands::check::plan(arguments),
+        Command::Translate(arguments) => commands::check::translate(arguments),
         Command::Search(arguments) => commands::search::run(arguments),
         Command::Ledger(arguments) => commands::ledger::run(arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),

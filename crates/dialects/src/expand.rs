@@ -7,6 +7,8 @@
 pub(crate) trait World {
     fn variable(&self, name: &str) -> Option<String>;
     fn file(&self, path: &str) -> Result<String, String>;
+    /// The files that a pattern matches, sorted; a folder stands for all in it.
+    fn files(&self, pattern: &str) -> Vec<String>;
 }
 
 /// The environment and the disk.
@@ -30,6 +32,45 @@ impl World for Machine {
             return Err(format!("{path} is larger than {} MiB", FILE_BYTES_MAX >> 20));
         }
         String::from_utf8(bytes).map_err(|_| format!("{path} is not UTF-8 text"))
+    }
+
+    fn files(&self, pattern: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let path = std::path::Path::new(pattern);
+        if path.is_file() {
+            found.push(pattern.to_owned());
+        } else if path.is_dir() {
+            list(path, &mut |name| found.push(name));
+        } else if let Ok(glob) = globset::GlobBuilder::new(pattern).literal_separator(true).build() {
+            // Only the last part may hold signs of a pattern, or the folders before it are walked.
+            let matcher = glob.compile_matcher();
+            let signs = pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len());
+            let root = &pattern[..pattern[..signs].rfind('/').map_or(0, |at| at + 1)];
+            let root = std::path::Path::new(if root.is_empty() { "." } else { root });
+            walk(root, pattern[signs..].matches('/').count(), &mut |name| {
+                if matcher.is_match(name.strip_prefix("./").unwrap_or(&name)) {
+                    found.push(name);
+                }
+            });
+        }
+        found.sort();
+        found
+    }
+}
+
+/// The files of a folder, not those below it.
+fn list(folder: &std::path::Path, each: &mut dyn FnMut(String)) {
+    walk(folder, 0, each);
+}
+
+fn walk(folder: &std::path::Path, depth: usize, each: &mut dyn FnMut(String)) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_file() {
+            each(path.display().to_string());
+        } else if depth > 0 && path.is_dir() {
+            walk(&path, depth - 1, each);
+        }
     }
 }
 
@@ -102,6 +143,9 @@ mod tests {
         }
         fn file(&self, path: &str) -> Result<String, String> {
             if path == "/s" { Ok("pass word \n".to_owned()) } else { Err("no".to_owned()) }
+        }
+        fn files(&self, _: &str) -> Vec<String> {
+            Vec::new()
         }
     }
 

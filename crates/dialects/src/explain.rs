@@ -85,6 +85,17 @@ fn filter(step: &FilterStep) -> String {
     if !step.tag_on_failure.is_empty() {
         let _ = write!(out, ", else tagged {}", step.tag_on_failure.join(", "));
     }
+    let on_success = &step.on_success;
+    let added: Vec<&str> = on_success.add_field.keys().map(String::as_str).collect();
+    let lists = [
+        ("adds", added),
+        ("removes", on_success.remove_field.iter().map(String::as_str).collect()),
+        ("tags it", on_success.add_tag.iter().map(String::as_str).collect()),
+        ("takes the tag away", on_success.remove_tag.iter().map(String::as_str).collect()),
+    ];
+    for (word, names) in lists.iter().filter(|(_, names)| !names.is_empty()) {
+        let _ = write!(out, ", then {word} {}", names.join(", "));
+    }
     out
 }
 

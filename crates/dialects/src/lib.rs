@@ -9,6 +9,7 @@ mod de;
 mod draw;
 mod expand;
 mod explain;
+mod logstash;
 mod native;
 mod problem;
 mod recognise;
@@ -17,6 +18,7 @@ mod write;
 
 pub use draw::draw;
 pub use explain::explain;
+pub use logstash::{Arguments as LogstashArguments, read_arguments as read_logstash};
 pub use problem::Problem;
 pub use recognise::{Dialect, recognise};
 pub use write::print;
@@ -47,11 +49,17 @@ pub struct Translated {
 /// `${VAR}` and `${file:PATH}` are looked up in the environment and on the disk while reading;
 /// what they stood for is never part of a problem.
 pub fn read(sources: &[Source]) -> Result<Translated, Vec<Problem>> {
+    if !sources.is_empty() && sources.iter().all(|source| recognise(source) == Dialect::Logstash) {
+        return logstash::read(sources);
+    }
     let foreign: Vec<Problem> = sources
         .iter()
         .filter_map(|source| match recognise(source) {
             Dialect::Native => None,
-            other => Some(Problem::of_file(source, format!("this looks like a config of {other}; only logpond's own format is read, see docs/config.md"))),
+            other => Some(Problem::of_file(source, match other {
+                Dialect::Logstash => "this looks like a config of Logstash, and others beside it do not; files of one plan are of one kind".to_owned(),
+                other => format!("this looks like a config of {other}; only logpond's own format and Logstash's are read, see docs/config.md"),
+            })),
         })
         .collect();
     if !foreign.is_empty() {

@@ -1,6 +1,6 @@
 //! Whose config a file is.
 
-use crate::Source;
+use crate::{Source, logstash};
 use std::fmt;
 
 /// A product's config format.
@@ -44,16 +44,16 @@ pub fn recognise(source: &Source) -> Dialect {
         if ["[input]", "[service]", "[output]", "[filter]"].contains(&lower.as_str()) || is_key("pipeline") {
             return Dialect::FluentBit;
         }
-        if ["input", "filter", "output"]
-            .iter()
-            .any(|word| starts(word).is_some_and(|rest| rest.starts_with('{')))
-        {
-            return Dialect::Logstash;
-        }
         has_sources |= is_key("sources") || line.starts_with("[sources.");
         has_sinks |= is_key("sinks") || line.starts_with("[sinks.");
     }
-    if has_sources || has_sinks { Dialect::Vector } else { Dialect::Native }
+    if has_sources || has_sinks {
+        Dialect::Vector
+    } else if logstash::role(&source.text).is_some() || source.name.ends_with(".conf") {
+        Dialect::Logstash
+    } else {
+        Dialect::Native
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +73,11 @@ mod tests {
         check("# mine\n[SERVICE]\n    Flush 1\n", Dialect::FluentBit);
         check("pipeline:\n  inputs:\n  - name: tail\n", Dialect::FluentBit);
         check("input {\n  file { path => \"/x\" }\n}\n", Dialect::Logstash);
+        check("# only\n# comments\ninput\n{\n", Dialect::Logstash);
+        check("pipeline.workers: 2\nqueue.type: persisted\n", Dialect::Logstash);
+        check("- pipeline.id: a\n  path.config: /x\n", Dialect::Logstash);
+        check("replicas: 3\nlogstashPipeline:\n  a.conf: |\n", Dialect::Logstash);
+        check("pipelines: {a: {inputs: {}}}\n", Dialect::Native);
         check("sources:\n  a: {type: file}\nsinks: {}\n", Dialect::Vector);
         check("[sources.a]\ntype = \"file\"\n", Dialect::Vector);
     }

@@ -2,8 +2,11 @@
 //!
 //! `.status >= 500 && exists(.user) || starts_with(.path, "/api")`. Where VRL would ask for an
 //! error to be handled (a comparison of text with a number), a condition is false.
+//!
+//! `logstash(…)` is a condition of Logstash within, which keeps the rules that it has there.
 
 use crate::Look;
+use crate::logstash::{self, Compiled, Quoting};
 use event::{Path, Value};
 use regex::bytes::Regex;
 use std::borrow::Cow;
@@ -23,6 +26,8 @@ enum Node {
     Or(Vec<Node>),
     Compare(Comparison, Box<Node>, Box<Node>),
     Call(Function, Vec<Node>),
+    /// With Logstash's rules; `None` where Logstash fails.
+    Logstash(Compiled),
 }
 
 #[derive(Debug, Clone)]
@@ -107,8 +112,17 @@ impl Condition {
     }
 
     /// Whether it is true for an event.
-    pub fn matches(&self, event: &impl Look, _now: i64) -> bool {
-        matches!(eval(&self.0, event), Some(Value::Bool(true)))
+    pub fn matches(&self, event: &impl Look, now: i64) -> bool {
+        self.test(event, now) == Some(true)
+    }
+
+    /// Whether it is true or false for an event. `None`: it is Logstash's, and cannot be said;
+    /// Logstash takes the event out of the way then, past both branches of an `if`.
+    pub fn test(&self, event: &impl Look, _now: i64) -> Option<bool> {
+        match &self.0 {
+            Node::Logstash(condition) => condition.test(event),
+            node => Some(matches!(eval(node, event), Some(Value::Bool(true)))),
+        }
     }
 }
 
@@ -143,6 +157,7 @@ fn eval<'a>(node: &'a Node, event: &'a impl Look) -> Option<Value<'a>> {
             Value::Bool(compare(*comparison, &left, &right)?)
         }
         Node::Call(function, arguments) => call(*function, arguments, event)?,
+        Node::Logstash(condition) => Value::Bool(condition.test(event)?),
     })
 }
 
@@ -397,6 +412,9 @@ impl<'t> Parser<'t> {
             "null" => return Ok(Node::Literal(Literal::Null)),
             _ => {}
         }
+        if word == "logstash" && self.eat("(") {
+            return self.logstash();
+        }
         let Some((name, function, count)) = FUNCTIONS.iter().find(|(name, ..)| *name == word) else {
             let known: Vec<&str> = FUNCTIONS.iter().map(|(name, ..)| *name).collect();
             let reason = format!(
@@ -419,6 +437,20 @@ impl<'t> Parser<'t> {
             return Err(ConditionError { at: begin, reason: format!("{name} takes {count} arguments") });
         }
         Ok(Node::Call(*function, arguments))
+    }
+
+    /// What stands behind `logstash(`.
+    fn logstash(&mut self) -> Result<Node, ConditionError> {
+        let begin = self.at;
+        let wrong = |at, reason| ConditionError { at, reason };
+        let read =
+            logstash::read(self.text, begin, Quoting::Own).map_err(|error| wrong(error.at, error.reason))?;
+        let compiled = Compiled::new(&read.expression).map_err(|error| wrong(begin, error.to_string()))?;
+        self.at = logstash::blank(self.text, read.end);
+        if !self.eat(")") {
+            return Err(self.wrong("expected \")\", or \"and\" or \"or\" and a further condition"));
+        }
+        Ok(Node::Logstash(compiled))
     }
 }
 
@@ -454,6 +486,10 @@ mod tests {
         check(".\"x-y\" == 1", true);
         check("length(.a.b) == 5", true);
         check(".missing > 1 || .ok", true);
+        check("logstash([status] == 503 and [a][b] =~ /^H/) && .ok", true);
+        check("!logstash([status] == 503)", false);
+        check("logstash([missing] > 1)", false);
+        check("logstash([a][b] in [\"x)\", \"Hello\"] # (\n)", true);
         check(".ok && .a && .ok", false);
         check("false && .a || .ok && true", true);
         check(&vec!["!(.ok)"; 100_000].join("||"), false);
@@ -476,6 +512,9 @@ mod tests {
         check("(.a\" == 1) || .b", 2);
         check("match(.a, r'(')", 10);
         check("exists(.a, .b)", 0);
+        check("logstash([a] = 1)", 13);
+        check(".x && logstash([a]", 18);
+        check("logstash([a] =~ /(/)", 9);
         check(&"(".repeat(1000), 64);
     }
 }

@@ -150,7 +150,7 @@ mod tests {
         check("%{e}", Err("\"\" cannot name an index: it is empty"));
         check("a b", Err("\"a b\" cannot name an index: it holds ' '"));
         check("<logs-{now/d}>", Err("\"<logs-{now/d}>\" cannot name an index: it holds '<'"));
-        check("%{+EEE}", Err("the letter 'E' of a time is not known; there are y M d H m s at byte 0"));
+        check("%{+QQQ}", Err("no meaning is known of the letter 'Q' in a time at byte 0"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod condition;
 mod index;
+pub mod logstash;
+pub mod onigmo;
 mod template;
 
 pub use condition::{Condition, ConditionError};

@@ -5,7 +5,8 @@
 //! pattern, PCRE2 decides. Oniguruma, which Logstash uses, was the alternative: it understands
 //! every pattern as it is, and takes ten times as long. What differs is rewritten (`expand.rs`).
 //!
-//! A capture replaces the field that it is for. A capture that took no part or is empty sets
+//! A capture replaces the field that it is for, or with `append` makes an array of both, as in
+//! Logstash. A capture that took no part or is empty sets
 //! nothing. `int` and `float` read as much of a number as there is at the beginning, else zero.
 
 mod expand;
@@ -14,7 +15,7 @@ mod pieces;
 mod scan;
 
 use crate::{BuildError, Outcome, one_or_many, path};
-use event::{Event, New, Path, Span};
+use event::{Event, New, Path, Span, Value};
 use expand::{Capture, Cast, Definitions};
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 use scan::{Found, Scanner, Verdict};
@@ -35,11 +36,25 @@ pub struct Config {
     /// The field below which the captures go; none: they become fields of the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Whether a capture for a field that is there makes an array of both. Then a field that is
+    /// neither text nor an array keeps its value.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub append: bool,
+    /// Fields that are replaced in spite of `append`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_many")]
+    pub overwrite: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { source: "message".into(), patterns: Vec::new(), definitions: Definitions::new(), target: None }
+        Self {
+            source: "message".into(),
+            patterns: Vec::new(),
+            definitions: Definitions::new(),
+            target: None,
+            append: false,
+            overwrite: Vec::new(),
+        }
     }
 }
 
@@ -56,7 +71,14 @@ struct Pattern {
     utf: Engine,
     /// For all other text, at twice the speed. It is missing where a pattern makes no sense in bytes.
     bytes: Option<Engine>,
-    captures: Vec<(Path, Cast)>,
+    captures: Vec<Target>,
+}
+
+/// Where a capture goes.
+struct Target {
+    path: Path,
+    cast: Cast,
+    append: bool,
 }
 
 struct Engine {
@@ -80,6 +102,9 @@ impl Config {
             return Err(BuildError { option: "patterns", message });
         }
         let target = self.target.as_ref().map(|target| path("target", target)).transpose()?;
+        let overwrite: Vec<Path> =
+            self.overwrite.iter().map(|field| path("overwrite", field)).collect::<Result<_, _>>()?;
+        let append = |field: &Path| self.append && !overwrite.contains(field);
         for (name, regex) in &self.definitions {
             let in_definitions =
                 |message| BuildError { option: "definitions", message: format!("{name}: {message}") };
@@ -93,7 +118,7 @@ impl Config {
             patterns: self
                 .patterns
                 .iter()
-                .map(|pattern| Pattern::new(pattern, &self.definitions, target.as_ref()))
+                .map(|pattern| Pattern::new(pattern, &self.definitions, target.as_ref(), &append))
                 .collect::<Result<_, _>>()?,
             found: Found::default(),
         })
@@ -101,7 +126,12 @@ impl Config {
 }
 
 impl Pattern {
-    fn new(pattern: &str, definitions: &Definitions, target: Option<&Path>) -> Result<Self, BuildError> {
+    fn new(
+        pattern: &str,
+        definitions: &Definitions,
+        target: Option<&Path>,
+        append: &impl Fn(&Path) -> bool,
+    ) -> Result<Self, BuildError> {
         let wrong = |message: String| BuildError {
             option: "patterns",
             message: format!("{message} (in the pattern {pattern:?})"),
@@ -110,7 +140,11 @@ impl Pattern {
         let place = |capture: &Capture| {
             let field = Path::parse(&capture.field)
                 .map_err(|error| wrong(format!("field {:?}: {error}", capture.field)))?;
-            Ok((Path::of(target.iter().flat_map(|target| target.names()).chain(field.names())), capture.cast))
+            Ok(Target {
+                path: Path::of(target.iter().flat_map(|target| target.names()).chain(field.names())),
+                cast: capture.cast,
+                append: append(&field),
+            })
         };
         Ok(Self {
             scanner: Scanner::new(pattern, definitions, expanded.captures.len()),
@@ -172,9 +206,9 @@ impl Grok {
     }
 }
 
-fn set(event: &mut Event<'_>, source: Span, captures: &[(Path, Cast)], found: &Found) -> bool {
+fn set(event: &mut Event<'_>, source: Span, captures: &[Target], found: &Found) -> bool {
     let mut ok = true;
-    for ((path, cast), place) in captures.iter().zip(found) {
+    for (Target { path, cast, append: appends }, place) in captures.iter().zip(found) {
         let Some((from, to)) = place.filter(|(from, to)| from < to) else { continue };
         let span = source.within(from, to);
         let value = match cast {
@@ -182,9 +216,26 @@ fn set(event: &mut Event<'_>, source: Span, captures: &[(Path, Cast)], found: &F
             Cast::Int => int(event.bytes(span)).map_or(New::Span(span), New::Int),
             Cast::Float => New::Float(float(event.bytes(span))),
         };
-        ok &= event.set(path, value).is_ok();
+        ok &= if *appends { append(event, path, value) } else { event.set(path, value).is_ok() };
     }
     ok
+}
+
+/// Sets a field that is not there, or makes an array of what is there and the value.
+fn append(event: &mut Event<'_>, path: &Path, value: New<'_>) -> bool {
+    let mut items = match event.get(path) {
+        None | Some(Value::Null) => return event.set(path, value).is_ok(),
+        Some(Value::Json(text)) if text.starts_with('[') => serde_json::from_str(&text).unwrap_or_default(),
+        Some(Value::Str(text)) => vec![serde_json::Value::from(String::from_utf8_lossy(&text))],
+        Some(_) => return true,
+    };
+    items.push(match value {
+        New::Int(value) => value.into(),
+        New::Float(value) => value.into(),
+        New::Span(span) => String::from_utf8_lossy(event.bytes(span)).into(),
+        _ => return true,
+    });
+    event.set(path, New::Json(&serde_json::Value::from(items).to_string())).is_ok()
 }
 
 /// The whole number at the beginning of a text; `None` where it is beyond 64 bits.
@@ -223,6 +274,33 @@ fn float(text: &[u8]) -> f64 {
 mod tests {
     use super::{Cast, Config, Engine, Found, expand};
     use crate::testing::{apply, check};
+
+    #[test]
+    fn a_field_that_is_there_becomes_an_array_when_it_is_said() {
+        let config = |more: &str| {
+            format!(
+                r#"{{"grok":{{"patterns":"%{{WORD:message}} %{{WORD:a}} %{{INT:n:int}}","append":true{more}}}}}"#
+            )
+        };
+        check(
+            &config(""),
+            r#"{"message":"x y 5","a":["z"],"n":7}"#,
+            r#"{"message":["x y 5","x"],"a":["z","y"],"n":7}"#,
+            true,
+        );
+        check(
+            &config(""),
+            r#"{"message":"x y 5","a":null}"#,
+            r#"{"message":["x y 5","x"],"a":"y","n":5}"#,
+            true,
+        );
+        check(
+            &config(r#","overwrite":["message"]"#),
+            r#"{"message":"x y 5"}"#,
+            r#"{"message":"x","a":"y","n":5}"#,
+            true,
+        );
+    }
 
     #[test]
     fn grok() {

@@ -2,11 +2,15 @@
 
 pub mod auto;
 pub mod convert;
+pub mod csv;
 pub mod date;
 pub mod drop;
 pub mod grok;
 pub mod json;
 pub mod kv;
+pub mod mutate;
+pub mod on_success;
+mod place;
 pub mod remove;
 pub mod rename;
 pub mod set;
@@ -58,6 +62,8 @@ pub enum FilterConfig {
     Auto(auto::Config),
     /// Changes the type of values.
     Convert(convert::Config),
+    /// Reads comma-separated values.
+    Csv(csv::Config),
     /// Reads times.
     Date(date::Config),
     /// Ends events.
@@ -68,6 +74,8 @@ pub enum FilterConfig {
     Json(json::Config),
     /// Reads `key=value` text.
     Kv(kv::Config),
+    /// Changes fields in a fixed order.
+    Mutate(Box<mutate::Config>),
     /// Removes fields.
     Remove(remove::Config),
     /// Moves fields.
@@ -82,6 +90,8 @@ pub enum Filter {
     Auto(Box<auto::Auto>),
     /// See [`convert`].
     Convert(convert::Convert),
+    /// See [`csv`].
+    Csv(csv::Csv),
     /// See [`date`].
     Date(date::Date),
     /// See [`drop`](mod@drop).
@@ -92,6 +102,8 @@ pub enum Filter {
     Json(json::Json),
     /// See [`kv`].
     Kv(kv::Kv),
+    /// See [`mutate`].
+    Mutate(mutate::Mutate),
     /// See [`remove`].
     Remove(remove::Remove),
     /// See [`rename`].
@@ -106,11 +118,13 @@ impl FilterConfig {
         Ok(match self {
             FilterConfig::Auto(config) => Filter::Auto(Box::new(config.build())),
             FilterConfig::Convert(config) => Filter::Convert(config.build()?),
+            FilterConfig::Csv(config) => Filter::Csv(config.build()?),
             FilterConfig::Date(config) => Filter::Date(config.build()?),
             FilterConfig::Drop(_) => Filter::Drop,
             FilterConfig::Grok(config) => Filter::Grok(config.build()?),
             FilterConfig::Json(config) => Filter::Json(config.build()?),
             FilterConfig::Kv(config) => Filter::Kv(config.build()?),
+            FilterConfig::Mutate(config) => Filter::Mutate(config.build()?),
             FilterConfig::Remove(config) => Filter::Remove(config.build()?),
             FilterConfig::Rename(config) => Filter::Rename(config.build()?),
             FilterConfig::Set(config) => Filter::Set(config.build()?),
@@ -124,11 +138,13 @@ impl Filter {
         match self {
             Filter::Auto(filter) => filter.apply(event, now),
             Filter::Convert(filter) => filter.apply(event),
+            Filter::Csv(filter) => filter.apply(event),
             Filter::Date(filter) => filter.apply(event, now),
             Filter::Drop => Outcome { drop: true, ..Outcome::OK },
             Filter::Grok(filter) => filter.apply(event),
             Filter::Json(filter) => filter.apply(event),
             Filter::Kv(filter) => filter.apply(event),
+            Filter::Mutate(filter) => filter.apply(event, now),
             Filter::Remove(filter) => filter.apply(event),
             Filter::Rename(filter) => filter.apply(event),
             Filter::Set(filter) => filter.apply(event, now),

@@ -6,7 +6,7 @@
 use crate::inputs::InputConfig;
 use crate::outputs::OutputConfig;
 use crate::units::{Bytes, Time};
-use filters::FilterConfig;
+use filters::{FilterConfig, on_success};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -110,6 +110,16 @@ pub struct FilterStep {
     /// Tags added when it failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_on_failure: Vec<String>,
+    /// What is done to the event when it succeeded.
+    #[serde(default, skip_serializing_if = "on_success::Config::is_empty")]
+    pub on_success: on_success::Config,
+}
+
+impl From<FilterConfig> for FilterStep {
+    /// The filter alone.
+    fn from(filter: FilterConfig) -> Self {
+        Self { filter, when: None, tag_on_failure: Vec::new(), on_success: on_success::Config::default() }
+    }
 }
 
 /// What a part is, such as `file`: the name under which its options stand in a config.

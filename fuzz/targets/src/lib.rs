@@ -12,6 +12,7 @@ pub mod event;
 pub mod expr;
 pub mod filters;
 pub mod kafka;
+pub mod logstash;
 pub mod native;
 pub mod store;
 pub mod web;
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("filters_kv", filters::kv),
     ("kafka_connection", kafka::connection),
     ("kafka_records", kafka::records),
+    ("logstash", logstash::config),
     ("native", native::config),
     ("store_doc", store::doc),
     ("web_dates", web::dates),

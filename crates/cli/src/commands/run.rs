@@ -15,9 +15,11 @@ use web::{Ingest, IngestDoc, IngestError, Server, ServerOptions, TlsFiles, User}
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The config file; several are one.
-    #[arg(short, long = "config", required = true)]
-    config: Vec<PathBuf>,
+    #[command(flatten)]
+    config: super::check::ConfigArguments,
+    /// Only check the config: Configuration OK
+    #[arg(short = 't', long = "config.test_and_exit", help_heading = "As Logstash's")]
+    test: bool,
     /// Where everything that must survive is kept; the config's own setting comes first.
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -27,10 +29,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let plan = match super::check::read(&arguments.config)? {
+    let plan = match arguments.config.read()? {
         Ok(plan) => plan,
         Err(code) => return Ok(code),
     };
+    if arguments.test {
+        println!("Configuration OK");
+        return Ok(ExitCode::SUCCESS);
+    }
     let data_dir = plan.data_dir.clone().or(arguments.data_dir).unwrap_or_else(default_data_dir);
     pond::run(&plan, &data_dir, arguments.until_idle, |address, _| {
         let parts: usize =

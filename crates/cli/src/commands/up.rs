@@ -81,8 +81,7 @@ fn plan(arguments: &Arguments, paths: &[String], follow_journal: bool) -> Plan {
             generate::Config { format: generate::Format::Mixed, rate: 20, ..generate::Config::default() };
         add("demo", InputConfig::Generate(demo));
     }
-    let recognise =
-        FilterStep { filter: FilterConfig::Auto(Default::default()), when: None, tag_on_failure: Vec::new() };
+    let recognise = FilterStep::from(FilterConfig::Auto(Default::default()));
     let output = OutputPart { output: OutputConfig::Store(store::Config::default()), when: None };
     let pipeline = Pipeline {
         inputs,

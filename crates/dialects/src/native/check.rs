@@ -4,7 +4,6 @@ use super::part::hidden_below;
 use super::{Reader, START, join};
 use crate::problem::nearest;
 use crate::tree::{Node, Place};
-use expr::Template;
 use globset::GlobBuilder;
 use pipeline::inputs::{ConfigError, InputConfig, file};
 use pipeline::net::kafka::properties::{self, Finding};
@@ -120,23 +119,12 @@ impl Reader<'_> {
     }
 
     pub(super) fn check_output(&mut self, output: &OutputConfig, kind: &str, options: &Node, path: &str) {
-        let built = match output {
-            OutputConfig::File(config) => config.build().err(),
-            OutputConfig::Console(config) => config.build().err(),
-            OutputConfig::Elasticsearch(config) => config.check().err(),
-            OutputConfig::Store(config) => {
-                Template::parse(&config.index).err().map(|error| format!("option \"index\": {error}"))
-            }
-            OutputConfig::Http(config) => config.check().err(),
-            OutputConfig::Kafka(config) => {
-                let is_good = self.check_properties(config.findings(), options, path);
-                if is_good { config.build().err() } else { None }
-            }
-            OutputConfig::Loki(config) => config.check().err(),
-            OutputConfig::Redis(config) => config.check().err(),
-            OutputConfig::Blackhole(_) => None,
-        };
-        if let Some(message) = built {
+        if let OutputConfig::Kafka(config) = output
+            && !self.check_properties(config.findings(), options, path)
+        {
+            return;
+        }
+        if let Err(message) = output.check() {
             let option = message.split('"').nth(1).unwrap_or_default();
             let place = options.get(option).unwrap_or(options).place;
             let message = hidden_below(options, format!("output {kind:?}: {message}"));

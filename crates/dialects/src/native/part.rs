@@ -5,7 +5,7 @@ use super::{Reader, join};
 use crate::de;
 use crate::tree::{Entry, Kind, Node, Place};
 use expr::Condition;
-use filters::FilterConfig;
+use filters::{FilterConfig, on_success};
 use pipeline::inputs::InputConfig;
 use pipeline::outputs::OutputConfig;
 use pipeline::plan::{FilterStep, IfStep, InputPart, OutputPart, Step};
@@ -53,12 +53,13 @@ impl Reader<'_> {
         if node.get("if").is_some() {
             return self.if_step(node, path);
         }
-        let common = ["when", "tag_on_failure"];
+        let common = ["when", "tag_on_failure", "on_success"];
         let found = self.component::<FilterConfig>(node, path, "a filter", &common);
         let when = self.when(node, path);
         let tag_on_failure = node
             .get("tag_on_failure")
             .and_then(|node| self.typed(node, &format!("{path}.tag_on_failure"), "\"tag_on_failure\""));
+        let on_success = self.on_success(node, path);
         let (kind, options, path) = found?;
         let filter = self.options::<FilterConfig>(&kind, &options, &path, "filter")?;
         if let Err(error) = filter.build() {
@@ -70,7 +71,20 @@ impl Reader<'_> {
             filter,
             when,
             tag_on_failure: tag_on_failure.unwrap_or_default(),
+            on_success,
         })))
+    }
+
+    fn on_success(&mut self, step: &Node, path: &str) -> on_success::Config {
+        let Some(node) = step.get("on_success") else { return on_success::Config::default() };
+        let path = format!("{path}.on_success");
+        let config: on_success::Config = self.typed(node, &path, "\"on_success\"").unwrap_or_default();
+        if let Err(error) = config.build() {
+            let place = place_of(node, error.option, &error.message);
+            let message = format!("option {:?} of \"on_success\": {}", error.option, error.message);
+            self.wrong(place, &join(&path, error.option), hidden_below(node, message));
+        }
+        config
     }
 
     fn if_step(&mut self, node: &Node, path: &str) -> Option<Step> {

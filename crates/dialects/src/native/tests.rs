@@ -178,6 +178,9 @@ fn the_api_is_closed_to_other_machines() {
 fn secrets_are_never_told() {
     struct Toy;
     impl World for Toy {
+        fn files(&self, _: &str) -> Vec<String> {
+            Vec::new()
+        }
         fn variable(&self, _: &str) -> Option<String> {
             Some("hunter2".to_owned())
         }

@@ -20,6 +20,9 @@ pub struct Config {
     pub count: u64,
     /// Other seeds give other lines.
     pub seed: u64,
+    /// These lines in turn, in place of a format.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
 }
 
 /// A format of lines.
@@ -43,7 +46,7 @@ pub enum Format {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { format: Format::Plain, rate: 0, count: 0, seed: 1 }
+        Self { format: Format::Plain, rate: 0, count: 0, seed: 1, lines: Vec::new() }
     }
 }
 
@@ -95,7 +98,10 @@ impl Input for GenerateInput {
         for n in self.next..self.next + room {
             let from = batch.bytes().len();
             let now = batch.now();
-            line(self.config.format, self.config.seed, n, now, batch.bytes_mut());
+            match self.config.lines.get(n as usize % self.config.lines.len().max(1)) {
+                Some(own) => batch.bytes_mut().extend_from_slice(own.as_bytes()),
+                None => line(self.config.format, self.config.seed, n, now, batch.bytes_mut()),
+            }
             let span = Span::new(from, batch.bytes().len());
             batch.push_line(span, n);
         }

@@ -1,5 +1,7 @@
 //! How the outputs `console` and `file` write an event.
 
+mod rubydebug;
+
 use event::View;
 use expr::Template;
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ pub enum Codec {
     Json,
     /// A JSON object over several lines.
     Pretty,
+    /// As Logstash prints events for people.
+    Rubydebug,
     /// The field `message`, byte for byte.
     Raw,
     /// A template such as `%{@timestamp} %{level} %{message}`.
@@ -23,6 +27,7 @@ pub enum Codec {
 pub(super) enum Encoder {
     Json,
     Pretty,
+    Rubydebug,
     Raw,
     Text(Template),
 }
@@ -32,6 +37,7 @@ impl Codec {
         Ok(match self {
             Codec::Json => Encoder::Json,
             Codec::Pretty => Encoder::Pretty,
+            Codec::Rubydebug => Encoder::Rubydebug,
             Codec::Raw => Encoder::Raw,
             Codec::Text(template) => {
                 Encoder::Text(Template::parse(template).map_err(|error| error.to_string())?)
@@ -57,6 +63,14 @@ impl Encoder {
                 event.write_json(&mut json);
                 match serde_json::from_slice::<serde_json::Value>(&json) {
                     Ok(value) => serde_json::to_writer_pretty(&mut *out, &value).expect("writing to memory"),
+                    Err(_) => out.extend_from_slice(&json),
+                }
+            }
+            Encoder::Rubydebug => {
+                let mut json = Vec::new();
+                event.write_json(&mut json);
+                match serde_json::from_slice::<serde_json::Value>(&json) {
+                    Ok(value) => rubydebug::write(&value, out),
                     Err(_) => out.extend_from_slice(&json),
                 }
             }

@@ -267,25 +267,25 @@ impl Keys {
         let mut keys = Self { paths, headers, constant: None };
         if is_constant {
             let batch = an_event();
-            let key = keys.render(&batch.view(0));
+            let key = keys.render(&batch.view(0), 0);
             keys.constant = Some(key.map_err(|error| format!("option \"url\" or \"headers\": {error}"))?);
         }
         Ok((keys, endpoints))
     }
 
-    fn of(&self, event: &View<'_>) -> Result<Cow<'_, Key>, String> {
+    fn of(&self, event: &View<'_>, now: i64) -> Result<Cow<'_, Key>, String> {
         match &self.constant {
             Some(key) => Ok(Cow::Borrowed(key)),
-            None => self.render(event).map(Cow::Owned),
+            None => self.render(event, now).map(Cow::Owned),
         }
     }
 
-    fn render(&self, event: &View<'_>) -> Result<Key, String> {
+    fn render(&self, event: &View<'_>, now: i64) -> Result<Key, String> {
         let mut key = Key::default();
         for template in &self.paths {
             let mut path = Vec::new();
             template
-                .render_escaped(event, &mut path, percent_encode_bytes)
+                .render_escaped(event, now, &mut path, percent_encode_bytes)
                 .map_err(|missing| missing.to_string())?;
             let path = String::from_utf8_lossy(&path).into_owned();
             PathAndQuery::try_from(path.as_str()).map_err(|_| format!("{path:?} is no path of a URL"))?;
@@ -297,7 +297,7 @@ impl Keys {
         }
         for (name, template) in &self.headers {
             let mut value = Vec::new();
-            template.render(event, 0, &mut value).map_err(|missing| missing.to_string())?;
+            template.render(event, now, &mut value).map_err(|missing| missing.to_string())?;
             key.headers.push(header(name, &value)?);
         }
         Ok(key)
@@ -410,7 +410,7 @@ impl Output for Http {
         self.post.wait_for_room()?;
         let now = Instant::now();
         for (sequence, event) in delivery.events() {
-            let key = match self.keys.of(&event) {
+            let key = match self.keys.of(&event, delivery.batch.now()) {
                 Ok(key) => key,
                 Err(reason) => {
                     refused.push(Refused { sequence, reason });
@@ -482,7 +482,7 @@ mod tests {
             let text = serde_json::json!({"url": url, "headers": {"x-of": "%{of}"}}).to_string();
             let (keys, _) = Keys::new(&config(&text)).unwrap();
             let batch = batch(&[event]);
-            match (keys.of(&batch.view(0)), expected) {
+            match (keys.of(&batch.view(0), 0), expected) {
                 (Ok(key), Ok(expected)) => assert_eq!(key.paths, [expected]),
                 (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
                 (found, expected) => panic!("{found:?} where {expected:?} was expected"),

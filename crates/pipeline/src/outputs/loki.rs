@@ -264,13 +264,13 @@ impl Shape {
         post: &mut Post<Pushes>,
     ) -> Result<(), String> {
         let Texts { pairs, value, group, line, entry, event: json } = &mut self.texts;
-        render(&self.labels, event, pairs, value);
+        render(&self.labels, event, batch_now, pairs, value);
         if pairs.is_empty() {
             return Err("the event has none of the labels".to_owned());
         }
         group.clear();
         self.encoding.labels(pairs, group);
-        render(&self.metadata, event, pairs, value);
+        render(&self.metadata, event, batch_now, pairs, value);
         line.clear();
         self.encoder.write_value(event, batch_now, line);
         let text = String::from_utf8_lossy(line);
@@ -301,6 +301,7 @@ impl Shape {
 fn render(
     templates: &[(String, Template)],
     event: &View<'_>,
+    now: i64,
     pairs: &mut Vec<(String, String)>,
     value: &mut Vec<u8>,
 ) {
@@ -308,7 +309,7 @@ fn render(
     for (name, template) in templates {
         value.clear();
         // Loki takes an empty label for one that is not there.
-        if template.render(event, 0, value).is_ok() && !value.is_empty() {
+        if template.render(event, now, value).is_ok() && !value.is_empty() {
             pairs.push((name.clone(), String::from_utf8_lossy(value).into_owned()));
         }
     }

@@ -146,6 +146,22 @@ pub enum OutputConfig {
 }
 
 impl OutputConfig {
+    /// What is wrong with the options, if anything, without connecting or opening anything that
+    /// is not named in them. The first word in quotes is the option.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            OutputConfig::Blackhole(_) => Ok(()),
+            OutputConfig::Console(config) => config.build().map(drop),
+            OutputConfig::Elasticsearch(config) => config.check(),
+            OutputConfig::File(config) => config.build().map(drop),
+            OutputConfig::Http(config) => config.check(),
+            OutputConfig::Kafka(config) => config.build().map(drop),
+            OutputConfig::Loki(config) => config.check(),
+            OutputConfig::Redis(config) => config.check(),
+            OutputConfig::Store(config) => config.check(),
+        }
+    }
+
     /// The output that these options describe.
     pub fn build(&self, world: &crate::run::World) -> Result<Box<dyn Output>, String> {
         Ok(match self {

@@ -36,9 +36,18 @@ pub struct StoreOutput {
 const AHEAD_MAX: i64 = 86_400 * 1_000_000_000;
 
 impl Config {
+    /// What is wrong with the options, if anything.
+    pub fn check(&self) -> Result<(), String> {
+        self.template().map(drop)
+    }
+
+    fn template(&self) -> Result<Template, String> {
+        Template::parse(&self.index).map_err(|error| format!("option \"index\": {error}"))
+    }
+
     /// The output that these options describe.
     pub fn build(&self, store: &Arc<Store>) -> Result<StoreOutput, String> {
-        let index = Template::parse(&self.index).map_err(|error| format!("option \"index\": {error}"))?;
+        let index = self.template()?;
         Ok(StoreOutput { store: store.clone(), index, source: Vec::new(), name: Vec::new() })
     }
 }

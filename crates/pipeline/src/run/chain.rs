@@ -1,9 +1,10 @@
 //! The filters of a plan, compiled: a flat list in which `if` is a jump.
 
 use crate::plan::{FilterStep, Step};
-use event::{Event, New, Path};
+use event::Event;
 use expr::Condition;
-use filters::Filter;
+use filters::on_success::{OnSuccess, add_tags};
+use filters::{BuildError, Filter};
 
 /// Why a chain cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +45,27 @@ pub trait Watch {
     fn after(&mut self, _filter: usize, _event: &Event<'_>) {}
 }
 
+/// Nobody looks.
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
 enum Compiled {
-    Filter { filter: Filter, tags: Vec<String>, number: usize },
-    JumpUnless { condition: Condition, to: usize },
-    Jump { to: usize },
+    Filter {
+        filter: Filter,
+        tags: Vec<String>,
+        on_success: Option<Box<OnSuccess>>,
+        number: usize,
+    },
+    /// `to` is where it goes on when the condition is false, `past` when it cannot be said.
+    JumpUnless {
+        condition: Condition,
+        to: usize,
+        past: usize,
+    },
+    Jump {
+        to: usize,
+    },
 }
 
 impl Chain {
@@ -80,6 +98,7 @@ impl Chain {
                     self.land(gate);
                     self.add(&step.otherwise, &format!("{at}.else"))?;
                     self.land(over);
+                    self.pass(gate);
                 }
             }
         }
@@ -88,13 +107,16 @@ impl Chain {
 
     fn add_filter(&mut self, step: &FilterStep, at: &str) -> Result<(), ChainError> {
         let gate = step.when.as_ref().map(|when| self.gate(when, at)).transpose()?;
-        let filter = step
-            .filter
-            .build()
-            .map_err(|error| ChainError { at: at.to_owned(), message: error.to_string() })?;
+        let wrong = |error: BuildError| ChainError { at: at.to_owned(), message: error.to_string() };
+        let filter = step.filter.build().map_err(wrong)?;
+        let on_success = if step.on_success.is_empty() {
+            None
+        } else {
+            Some(Box::new(step.on_success.build().map_err(wrong)?))
+        };
         let number = self.filters.len();
         self.filters.push(Named { at: at.to_owned(), kind: crate::plan::kind_of(&step.filter) });
-        self.steps.push(Compiled::Filter { filter, tags: step.tag_on_failure.clone(), number });
+        self.steps.push(Compiled::Filter { filter, tags: step.tag_on_failure.clone(), on_success, number });
         if let Some(gate) = gate {
             self.land(gate);
         }
@@ -104,15 +126,24 @@ impl Chain {
     /// A jump whose target is set by [`land`](Self::land).
     fn gate(&mut self, condition: &str, at: &str) -> Result<usize, ChainError> {
         let condition = condition_of(condition, at)?;
-        self.steps.push(Compiled::JumpUnless { condition, to: 0 });
+        self.steps.push(Compiled::JumpUnless { condition, to: 0, past: 0 });
         Ok(self.steps.len() - 1)
     }
 
     fn land(&mut self, gate: usize) {
         let target = self.steps.len();
         match &mut self.steps[gate] {
-            Compiled::JumpUnless { to, .. } | Compiled::Jump { to } => *to = target,
+            Compiled::JumpUnless { to, past, .. } => (*to, *past) = (target, target),
+            Compiled::Jump { to } => *to = target,
             Compiled::Filter { .. } => unreachable!("only jumps land"),
+        }
+    }
+
+    /// Says that both branches of a gate end here.
+    fn pass(&mut self, gate: usize) {
+        let target = self.steps.len();
+        if let Compiled::JumpUnless { past, .. } = &mut self.steps[gate] {
+            *past = target;
         }
     }
 
@@ -121,16 +152,19 @@ impl Chain {
         &self.filters
     }
 
-    /// Takes an event through the chain; returns how many filters failed on it.
+    /// Takes an event through the chain; returns how many filters and conditions failed on it.
     pub fn run(&mut self, event: &mut Event<'_>, now: i64, watch: &mut impl Watch) -> u64 {
         let mut failed = 0;
         let mut at = 0;
         while let Some(step) = self.steps.get_mut(at) {
             at += 1;
             match step {
-                Compiled::Filter { filter, tags, number } => {
+                Compiled::Filter { filter, tags, on_success, number } => {
                     watch.before(*number, event);
                     let outcome = filter.apply(event, now);
+                    if let Some(on_success) = on_success.as_ref().filter(|_| outcome.ok) {
+                        failed += u64::from(!on_success.apply(event, now).ok);
+                    }
                     if !outcome.ok {
                         failed += 1;
                         add_tags(event, tags);
@@ -150,11 +184,18 @@ impl Chain {
                         break;
                     }
                 }
-                Compiled::JumpUnless { condition, to } => {
-                    if !condition.matches(event, now) {
-                        at = *to;
+                Compiled::JumpUnless { condition, to, past } => match condition.test(event, now) {
+                    Some(true) => {}
+                    Some(false) => at = *to,
+                    None => {
+                        failed += 1;
+                        at = *past;
+                        tracing::debug!(
+                            position = event.position(),
+                            "a condition compares what cannot be compared on an event"
+                        );
                     }
-                }
+                },
                 Compiled::Jump { to } => at = *to,
             }
         }
@@ -167,22 +208,43 @@ pub fn condition_of(text: &str, at: &str) -> Result<Condition, ChainError> {
     Condition::parse(text).map_err(|error| ChainError { at: at.to_owned(), message: error.to_string() })
 }
 
-fn add_tags(event: &mut Event<'_>, tags: &[String]) {
-    if tags.is_empty() {
-        return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use event::{Batch, Common, CommonValue, Origin};
+
+    #[track_caller]
+    fn check(steps: &str, before: &str, after: &str, failed: u64) {
+        let steps: Vec<Step> = serde_json::from_str(steps).unwrap();
+        let mut chain = Chain::build(&steps, "filters").unwrap();
+        let mut batch = Batch::new();
+        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.push_json(before.as_bytes(), 0).unwrap();
+        assert_eq!(chain.run(&mut batch.event_mut(0), 0, &mut Unwatched), failed);
+        let mut out = Vec::new();
+        batch.view(0).write_json(&mut out);
+        let mut found: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        found.as_object_mut().unwrap().shift_remove("@timestamp");
+        assert_eq!(found, serde_json::from_str::<serde_json::Value>(after).unwrap());
     }
-    let path = Path::of(["tags"]);
-    let mut all: Vec<serde_json::Value> = match event.get(&path) {
-        Some(event::Value::Json(text)) => serde_json::from_str(&text).unwrap_or_default(),
-        Some(event::Value::Str(text)) => vec![String::from_utf8_lossy(&text).into_owned().into()],
-        _ => Vec::new(),
-    };
-    for tag in tags {
-        if !all.iter().any(|own| own == tag) {
-            all.push(tag.clone().into());
-        }
+
+    #[test]
+    fn what_is_done_on_success_is_not_done_on_failure() {
+        let steps = r#"[{"json": {}, "tag_on_failure": ["bad"],
+            "on_success": {"remove_field": ["message"], "add_tag": ["good"], "remove_tag": ["bad"]}}]"#;
+        check(steps, r#"{"message":"{\"a\":1}"}"#, r#"{"a":1,"tags":["good"]}"#, 0);
+        check(steps, r#"{"message":"{"}"#, r#"{"message":"{","tags":["bad"]}"#, 1);
     }
-    let text = serde_json::Value::from(all).to_string();
-    // An event that has no room for a tag keeps what it has.
-    let _ = event.set(&path, New::Json(&text));
+
+    #[test]
+    fn a_condition_that_cannot_be_said_takes_no_branch() {
+        let steps = r#"[{"if": "logstash([n] > 5)", "then": [{"set": {"fields": {"b": "then"}}}],
+            "else": [{"set": {"fields": {"b": "else"}}}]}, {"set": {"fields": {"end": true}}}]"#;
+        check(steps, r#"{"n":6}"#, r#"{"n":6,"b":"then","end":true}"#, 0);
+        check(steps, r#"{"n":5}"#, r#"{"n":5,"b":"else","end":true}"#, 0);
+        check(steps, r#"{"n":"6"}"#, r#"{"n":"6","end":true}"#, 1);
+        // Conditions of our own are true or false.
+        let own = steps.replace("logstash([n] > 5)", ".n > 5");
+        check(&own, r#"{"n":"6"}"#, r#"{"n":"6","b":"else","end":true}"#, 0);
+    }
 }

@@ -1,0 +1,455 @@
+use super::*;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// A machine with a few variables and files.
+#[derive(Default)]
+struct Toy {
+    variables: BTreeMap<&'static str, &'static str>,
+    files: BTreeMap<String, String>,
+}
+
+impl World for Toy {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| (*value).to_owned())
+    }
+    fn file(&self, path: &str) -> Result<String, String> {
+        self.files.get(path).cloned().ok_or_else(|| format!("cannot read {path}: it is not there"))
+    }
+    fn files(&self, pattern: &str) -> Vec<String> {
+        let pattern = pattern.trim_end_matches('/');
+        let glob =
+            globset::GlobBuilder::new(pattern).literal_separator(true).build().unwrap().compile_matcher();
+        let is_in = |path: &&String| {
+            glob.is_match(path) || path.rsplit_once('/').is_some_and(|(folder, _)| folder == pattern)
+        };
+        self.files.keys().filter(is_in).cloned().collect()
+    }
+}
+
+fn toy() -> Toy {
+    let variables = [
+        ("KAFKA", "kafka-1:9092,kafka-2:9092"),
+        ("ES", "es-1:9200"),
+        ("ES_URL", "https://es.example.com"),
+        ("ES_PASSWORD", "s3cret-word"),
+        ("DATA_DIR", "/var/lib/pond"),
+        ("CONF_DIR", "/etc/pond"),
+    ];
+    Toy { variables: variables.into(), files: BTreeMap::new() }
+}
+
+fn read_all(world: &Toy, sources: &[(&str, &str)]) -> Result<Translated, Vec<Problem>> {
+    let sources: Vec<Source> =
+        sources.iter().map(|(name, text)| Source { name: (*name).into(), text: (*text).into() }).collect();
+    let mut loader = Loader { sources: sources.clone(), ..Loader::new(world) };
+    (0..sources.len()).for_each(|file| loader.source(file));
+    loader.finish()
+}
+
+fn told(result: &Result<Translated, Vec<Problem>>) -> String {
+    let mut out = String::new();
+    match result {
+        Ok(Translated { plan, warnings }) => {
+            out.push_str(&crate::print(plan));
+            for warning in warnings {
+                let _ = writeln!(out, "# warning: {}", warning.to_string().replace('\n', "\n#   "));
+            }
+        }
+        Err(problems) => {
+            for problem in problems {
+                let _ = writeln!(out, "# error: {}", problem.to_string().replace('\n', "\n#   "));
+            }
+        }
+    }
+    out
+}
+
+/// The plan printed in our own format is the same plan.
+#[track_caller]
+fn same_when_printed(plan: &Plan) {
+    let text = crate::print(plan);
+    if text.contains("***") {
+        return;
+    }
+    let again = crate::native::read(&[Source { name: "plan.yaml".into(), text: text.clone() }]);
+    match again {
+        Ok(again) => assert_eq!(again.plan, *plan, "{text}"),
+        Err(problems) => panic!("{}\n{text}", problems[0]),
+    }
+}
+
+/// Every file in `golden/logstash` has a twin `.plan.yaml`: its plan, warnings and problems.
+/// `UPDATE_GOLDEN=1` rewrites the twins; the difference is then reviewed.
+#[test]
+fn golden() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/logstash");
+    let mut world = toy();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with(".plan.yaml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            world.files.insert(format!("/etc/pond/{name}"), text);
+            names.push(name);
+        }
+    }
+    names.sort();
+    assert!(names.len() >= 12);
+    for name in names {
+        let text = world.files[&format!("/etc/pond/{name}")].clone();
+        let result = read_all(&world, &[(&name, &text)]);
+        let found = told(&result);
+        assert!(!found.contains("s3cret"), "{found}");
+        if let Ok(translated) = &result {
+            same_when_printed(&translated.plan);
+        }
+        let twin = folder.join(format!("{name}.plan.yaml"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&twin, &found).unwrap();
+        }
+        assert_eq!(found, std::fs::read_to_string(&twin).unwrap_or_default(), "{name}");
+    }
+}
+
+#[track_caller]
+fn good(text: &str) -> Translated {
+    match read_all(&toy(), &[("a.conf", text)]) {
+        Ok(translated) => {
+            same_when_printed(&translated.plan);
+            translated
+        }
+        Err(problems) => {
+            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+/// The steps of filters, as JSON.
+#[track_caller]
+fn filters(filters: &str, expected: serde_json::Value) {
+    let text = format!("input {{ stdin {{ }} }} filter {{ {filters} }} output {{ null {{ }} }}");
+    let plan = good(&text).plan;
+    assert_eq!(serde_json::to_value(&plan.pipelines["main"].filters).unwrap(), expected);
+}
+
+#[track_caller]
+fn bad(text: &str, expected: &[&str]) {
+    let problems = read_all(&toy(), &[("a.conf", text)]).unwrap_err();
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| problem.to_string().lines().next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn filters_become_steps() {
+    use serde_json::json;
+    filters(
+        r#"if [a] == "b" { drop { } } else if "x" in [tags] { mutate { add_tag => "y" } } else { mutate { remove_field => ["[a][b]", "c.d"] } }"#,
+        json!([{"if": "logstash([a] == \"b\")", "then": [{"drop": {}}], "else": [
+            {"if": "logstash(\"x\" in [tags])", "then": [
+                {"mutate": {}, "tag_on_failure": ["_mutate_error"], "on_success": {"add_tag": ["y"]}}
+            ], "else": [
+                {"mutate": {}, "tag_on_failure": ["_mutate_error"], "on_success": {"remove_field": ["a.b", "\"c.d\""]}}
+            ]}
+        ]}]),
+    );
+    filters(
+        r#"date { match => ["[t][at]", "ISO8601", "dd/MMM/yyyy"] target => "[x]" timezone => "Europe/Berlin" add_field => { "at" => "%{+yyyy}" } }"#,
+        json!([{"date": {"source": "t.at", "formats": ["ISO8601", "dd/MMM/yyyy"], "target": "x", "timezone": "Europe/Berlin", "locale": "en"},
+            "when": "exists(.\"t\".\"at\")", "tag_on_failure": ["_dateparsefailure"], "on_success": {"add_field": {"at": "%{+yyyy}"}}}]),
+    );
+    filters(
+        r#"json { source => "message" skip_on_invalid_json => true } json { source => "message" tag_on_failure => ["a", "b"] }"#,
+        json!([
+            {"json": {"source": "message", "remove_source": false}, "when": "exists(.\"message\")"},
+            {"json": {"source": "message", "remove_source": false}, "when": "exists(.\"message\")", "tag_on_failure": ["a", "b"]}
+        ]),
+    );
+    filters(
+        r#"mutate { rename => { "a" => "[b][c]" } convert => { "n" => "integer" } gsub => ["m", "/", "_", "m", "x(.)", "%{a}\1"] split => { "s" => "," } merge => { "l" => ["x", "y"] } }"#,
+        json!([{"mutate": {
+            "rename": {"a": "b.c"}, "convert": [{"field": "n", "to": "integer"}],
+            "gsub": [{"field": "m", "regex": "/", "with": "_"}, {"field": "m", "regex": "x(.)", "with": "%{a}\\1"}],
+            "split": {"s": ","}, "merge": {"l": ["x", "y"]}
+        }, "tag_on_failure": ["_mutate_error"]}]),
+    );
+    // An option that stands twice is one; an array of pairs is a hash; a scalar is a list.
+    filters(
+        r#"mutate { add_tag => "a" add_tag => ["b"] replace => { "x" => "1" "y" => "2" } replace => { "z" => 3 } }"#,
+        json!([{"mutate": {"replace": {"x": "1", "y": "2", "z": "3"}}, "tag_on_failure": ["_mutate_error"], "on_success": {"add_tag": ["a", "b"]}}]),
+    );
+    filters(
+        r#"kv { source => "q" field_split => "&\?" value_split => "=" prefix => "p_" }"#,
+        json!([{"kv": {"source": "q", "field_split": "&?", "value_split": "=", "prefix": "p_"}, "when": "exists(.\"q\")"}]),
+    );
+    filters(
+        r#"grok { match => ["message", "%{WORD:a}"] overwrite => "a" tag_on_failure => [] }"#,
+        json!([{"grok": {"source": "message", "patterns": ["%{WORD:a}"], "append": true, "overwrite": ["a"]}}]),
+    );
+}
+
+#[test]
+fn what_cannot_be_kept_is_told_with_its_place() {
+    bad(
+        "input { stdin { } } filter { grko { } } output { null { } }",
+        &["a.conf:1:30: unknown filter \"grko\"; did you mean \"grok\"?"],
+    );
+    bad(
+        "input { beats { port => 5044 } }\nfilter { ruby { code => 'x' } zzz { } }\noutput { null { } }",
+        &[
+            "a.conf:1:9: the input \"beats\" is not supported yet: let Filebeat",
+            "a.conf:2:10: the filter \"ruby\" is not supported yet: if, mutate",
+            "a.conf:2:31: unknown filter \"zzz\"",
+        ],
+    );
+    bad(
+        "input { stdin { codec => cef } file { } }\noutput { elasticsearch { host => 'a' sniffing => true proxy => 'p' } }\noutput { elasticsearch { action => 'x' } }",
+        &[
+            "a.conf:1:26: the codec \"cef\" is not supported for input \"stdin\"",
+            "a.conf:1:32: input \"file\" needs the option \"path\"",
+            "a.conf:2:26: unknown option \"host\" of output \"elasticsearch\"; did you mean \"hosts\"?",
+            "a.conf:2:38: option \"sniffing\" of output \"elasticsearch\" cannot be kept",
+            "a.conf:2:55: option \"proxy\" of output \"elasticsearch\" cannot be kept",
+            "a.conf:3:10: output \"elasticsearch\": option \"action\"",
+        ],
+    );
+    bad(
+        "input { stdin { } }\nfilter {\n  mutate { convert => { 'a' => 'int' } gsub => ['a', 'b'] }\n  if [a] =~ /(/ { drop { } }\n  grok { match => { 'message' => '%{WROD:a}' } }\n}\noutput { null { } }",
+        &[
+            "a.conf:3:32: unknown type \"int\" of \"convert\"",
+            "a.conf:3:48: \"gsub\" takes three texts",
+            "a.conf:4:6: not a regular expression",
+            "a.conf:5:3: filter \"grok\": no pattern \"WROD\"; the nearest one is \"WORD\"",
+        ],
+    );
+    bad("input { stdin { } }\nfilter { }", &["a.conf:1:1: the pipeline \"main\" has no outputs"]);
+    bad("input { if [a] { stdin { } } }\noutput { null { } }", &["a.conf:1:12: an \"if\" around inputs"]);
+    bad(
+        "input { kafka { topics => '${NO_TOPIC}' } } output { null { } }",
+        &["a.conf:1:27: the environment has no NO_TOPIC"],
+    );
+    bad(
+        "input { stdin { } } filter { if [a] == '${NO}' { drop { } } } output { null { } }",
+        &["a.conf:1:33: the environment has no NO"],
+    );
+    bad(
+        "input { kafka { security_protocol => SSL ssl_truststore_location => '/x.jks' } } output { null { } }",
+        &["a.conf:1:69: option \"ssl_truststore_location\" of input \"kafka\" is a keystore of Java"],
+    );
+    bad(
+        "input { stdin { } } output { elasticsearch { index => '%{+QQ}' } }",
+        &["a.conf:1:55: no meaning is known of the letter 'Q'"],
+    );
+}
+
+#[test]
+fn secrets_of_the_environment_are_not_told() {
+    let text = "input { stdin { } }\noutput { elasticsearch { user => 'u' password => '${ES_PASSWORD}' data_stream => '${ES_PASSWORD}' } }";
+    let problems = read_all(&toy(), &[("a.conf", text)]).unwrap_err();
+    let told = problems.iter().map(ToString::to_string).collect::<String>();
+    assert!(told.contains("data_stream") && !told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn outputs_have_the_conditions_around_them() {
+    let plan = good(
+        "input { stdin { } } output { if [a] { stdout { } if [b] == 1 { null { } } } else if [c] { null { id => 'n' } } else { null { } } }",
+    )
+    .plan;
+    let when = |name: &str| plan.pipelines["main"].outputs[name].when.clone().unwrap();
+    assert_eq!(when("stdout"), "logstash([a])");
+    assert_eq!(when("null"), "logstash([a] and [b] == 1)");
+    assert_eq!(when("n"), "logstash(![a] and [c])");
+    assert_eq!(when("null-2"), "logstash(![a] and ![c])");
+}
+
+#[test]
+fn surprises_are_told() {
+    let warnings = good(
+        "input { stdin { } }\nfilter { if [a] and [b] and [c] or [d] { drop { } }\n if [x] in ['y'] { drop { } } }\noutput { null { } }",
+    )
+    .warnings;
+    let told: Vec<(usize, usize)> = warnings.iter().map(|warning| (warning.line, warning.column)).collect();
+    assert_eq!(told, [(1, 9), (2, 13), (3, 12)]);
+    assert!(warnings[0].message.contains("ecs_compatibility"));
+    assert!(warnings[1].message.contains("[a] and (([b] and [c]) or [d])"), "{}", warnings[1]);
+}
+
+#[test]
+fn settings_of_a_folder() {
+    let mut world = toy();
+    let files = [
+        (
+            "/s/logstash.yml",
+            "path.data: /d\npipeline:\n  workers: 3\n  ecs_compatibility: disabled\nqueue.type: persisted\nqueue.max_bytes: 2gb\nhttp.host: 0.0.0.0\nxpack.monitoring.elasticsearch.hosts: [a]\n",
+        ),
+        (
+            "/s/pipelines.yml",
+            "- pipeline.id: one\n  path.config: \"/s/one/*.conf\"\n  pipeline.workers: 1\n- pipeline.id: two\n  config.string: \"input { stdin { } }\"\n  queue.type: memory\n",
+        ),
+        ("/s/one/b.conf", "output { null { } }"),
+        ("/s/one/a.conf", "input { generator { count => 5 } }"),
+        ("/s/one/c.conf~", "nonsense"),
+    ];
+    world.files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+    let arguments = Arguments { path_settings: Some("/s".into()), ..Arguments::default() };
+    let Translated { plan, warnings } = read_arguments_in(&arguments, &world).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(plan.data_dir.as_deref(), Some(Path::new("/d")));
+    let one = &plan.pipelines["one"];
+    assert_eq!((one.workers, one.inputs.len(), one.outputs.len()), (Some(1), 1, 1));
+    let queue = one.queue_options().unwrap();
+    assert_eq!((queue.bytes_max.0, queue.segment_bytes.0), (2 << 30, 64 << 20));
+    let two = &plan.pipelines["two"];
+    assert_eq!((two.workers, two.queue.clone()), (Some(3), None));
+    assert!(two.outputs.contains_key("stdout"));
+    same_when_printed(&plan);
+
+    // The command line comes first.
+    let arguments = Arguments {
+        path_settings: Some("/s".into()),
+        path_config: Some("/s/one".into()),
+        settings: vec![("pipeline.workers".into(), "7".into())],
+        ..Arguments::default()
+    };
+    let plan = read_arguments_in(&arguments, &world).unwrap().plan;
+    assert_eq!((plan.pipelines.len(), plan.pipelines["main"].workers), (1, Some(7)));
+    let arguments = Arguments { config_string: Some("filter { mutate { } }".into()), ..Arguments::default() };
+    let plan = read_arguments_in(&arguments, &world).unwrap().plan;
+    assert!(plan.pipelines["main"].inputs.contains_key("stdin"));
+}
+
+#[test]
+fn mistakes_in_settings() {
+    #[track_caller]
+    fn check(settings: &str, expected: &[&str]) {
+        let config = "input { stdin { } } output { null { } }";
+        let found = read_all(&toy(), &[("logstash.yml", settings), ("a.conf", config)]);
+        let told: Vec<String> = match found {
+            Ok(translated) => translated.warnings.iter().map(ToString::to_string).collect(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}");
+        }
+    }
+    let ecs = "pipeline.ecs_compatibility: disabled\n";
+    check(
+        &format!("{ecs}pipeline.wrkers: 2\n"),
+        &["logstash.yml:2:18: unknown setting \"pipeline.wrkers\"; did you mean \"pipeline.workers\"?"],
+    );
+    check(
+        &format!("{ecs}queue.type: disk\n"),
+        &["logstash.yml:2:13: unknown value \"disk\" of \"queue.type\""],
+    );
+    check(
+        &format!("{ecs}queue.type: persisted\nqueue.max_bytes: much\n"),
+        &["logstash.yml:3:18: the setting \"queue.max_bytes\" takes a size"],
+    );
+    check(
+        &format!("{ecs}pipeline.workers: many\n"),
+        &["logstash.yml:2:19: the setting \"pipeline.workers\" takes a whole"],
+    );
+    check(
+        &format!("{ecs}xpack.management.enabled: true\n"),
+        &["logstash.yml:2:27: the setting \"xpack.management.enabled\" cannot be kept"],
+    );
+    check(
+        &format!("{ecs}dead_letter_queue.max_bytes: 2gb\n"),
+        &["logstash.yml:2:30: the setting \"dead_letter_queue.max_bytes\": the dead letters have no"],
+    );
+    check(
+        &format!("{ecs}config.reload.automatic: true\n"),
+        &["logstash.yml:2:26: a new config is not noticed"],
+    );
+    check("pipeline.ecs_compatibility: v9\n", &["logstash.yml:1:29: unknown value \"v9\""]);
+}
+
+#[test]
+fn files_of_a_folder_are_one_pipeline() {
+    let mut world = toy();
+    for name in ["app", "event", "gw"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/logstash/{name}-logs.conf"));
+        world.files.insert(format!("/c/{name}.conf"), std::fs::read_to_string(path).unwrap());
+    }
+    let arguments = Arguments { path_config: Some("/c".into()), ..Arguments::default() };
+    let plan = read_arguments_in(&arguments, &world).unwrap().plan;
+    let main = &plan.pipelines["main"];
+    // All filters are for all events: each chain of four stands three times.
+    assert_eq!((main.inputs.len(), main.filters.len(), main.outputs.len()), (3, 12, 3));
+    assert_eq!(
+        main.outputs["elasticsearch-2"].when.as_deref(),
+        Some("logstash([kafka_topic] == \"event-logs\")")
+    );
+}
+
+#[test]
+fn escapes_are_a_setting() {
+    let config = r#"input { generator { message => "a\tb" count => 1 } } output { null { } }"#;
+    let line = |settings: &str| {
+        let plan = read_all(&toy(), &[("logstash.yml", settings), ("a.conf", config)]).unwrap().plan;
+        serde_json::to_value(&plan.pipelines["main"].inputs["generator"]).unwrap()["generate"]["lines"][0]
+            .clone()
+    };
+    assert_eq!(line("config.support_escapes: true\n"), "a\tb");
+    assert_eq!(line("config.support_escapes: false\n"), "a\\tb");
+}
+
+#[test]
+fn the_values_of_the_chart() {
+    let values = "replicas: 3\nlogstashConfig:\n  logstash.yml: |\n    http.host: 0.0.0.0\n    pipeline.workers: 2\n  log4j2.properties: |\n    x = y\nlogstashPipeline:\n  b.conf: |\n    output { null { } }\n  a.conf: |\n    input { stdin { codec => json } }\n";
+    let plan = read_all(&toy(), &[("values.yaml", values)]).unwrap().plan;
+    let main = &plan.pipelines["main"];
+    assert_eq!((main.workers, main.inputs.len(), main.outputs.len()), (Some(2), 1, 1));
+    let problems = read_all(&toy(), &[("values.yaml", &values.replace("null", "nul"))]).unwrap_err();
+    assert!(
+        problems[0]
+            .to_string()
+            .starts_with("values.yaml#b.conf:1:10: unknown output \"nul\"; did you mean \"null\"?")
+    );
+}
+
+#[test]
+fn a_grok_of_several_fields_succeeds_once() {
+    use event::{Batch, Common, CommonValue, Origin};
+    #[track_caller]
+    fn check(options: &str, before: &str, after: serde_json::Value) {
+        let text =
+            format!("input {{ stdin {{ }} }} filter {{ grok {{ {options} }} }} output {{ null {{ }} }}");
+        let plan = good(&text).plan;
+        let mut chain =
+            pipeline::run::chain::Chain::build(&plan.pipelines["main"].filters, "filters").unwrap();
+        let mut batch = Batch::new();
+        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.push_json(before.as_bytes(), 0).unwrap();
+        chain.run(&mut batch.event_mut(0), 0, &mut pipeline::run::chain::Unwatched);
+        let mut out = Vec::new();
+        batch.view(0).write_json(&mut out);
+        let mut found: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        found.as_object_mut().unwrap().shift_remove("@timestamp");
+        assert_eq!(found, after);
+    }
+    let two = r#"match => { "a" => "^%{INT:x}$" "b" => ["^%{WORD:y}$", "^%{INT:z}"] } add_tag => "done""#;
+    check(two, r#"{"a":"1","b":"w"}"#, serde_json::json!({"a": "1", "b": "w", "x": "1", "tags": ["done"]}));
+    check(
+        two,
+        r#"{"a":"?","b":"5 w"}"#,
+        serde_json::json!({"a": "?", "b": "5 w", "z": "5", "tags": ["done"]}),
+    );
+    check(two, r#"{"a":"?"}"#, serde_json::json!({"a": "?", "tags": ["_grokparsefailure"]}));
+    let all = format!("{two} break_on_match => false");
+    check(
+        &all,
+        r#"{"a":"1","b":"w"}"#,
+        serde_json::json!({"a": "1", "b": "w", "x": "1", "y": "w", "tags": ["done"]}),
+    );
+}
