@@ -171,19 +171,19 @@ mod tests {
         disk.create_dir_all(folder).unwrap();
         let mut gone = Gone::open(disk.clone(), folder, u64::MAX).unwrap();
         // So many that a snapshot is made on the way.
-        for n in 0..6_000 {
+        for n in 0..3_000 {
             gone.add(&[3 * n, 3 * n + 1], 0).unwrap();
         }
         drop(gone);
         let mut gone = Gone::open(disk.clone(), folder, u64::MAX).unwrap();
         assert_eq!((gone.has(9), gone.has(10), gone.has(11)), (true, true, false));
-        assert_eq!((gone.count(0), gone.count(6_000 * 3 - 2)), (12_000, 1));
+        assert_eq!((gone.count(0), gone.count(3_000 * 3 - 2)), (6_000, 1));
         assert_eq!((gone.first_kept(9), gone.first_kept(11)), (11, 11));
         gone.add(&[11], 9).unwrap();
         assert_eq!(gone.first_kept(9), 14);
         // The letters' numbers begin again in the middle of it, and what was forgotten stays so.
         drop(Gone::open(disk.clone(), folder, 10).unwrap());
         let gone = Gone::open(disk, folder, u64::MAX).unwrap();
-        assert_eq!((gone.has(9), gone.has(10), gone.count(0)), (true, false, 1));
+        assert_eq!((gone.has(9), gone.has(10), gone.count(9)), (true, false, 1));
     }
 }
