@@ -86,8 +86,8 @@ impl Load {
                 let mut file = fs::OpenOptions::new().append(true).create(true).open(path).expect("a file");
                 while !ended.load(Ordering::SeqCst) {
                     let from = written.load(Ordering::SeqCst);
-                    file.write_all(lines(from..from + 50).as_bytes()).expect("room");
-                    written.store(from + 50, Ordering::SeqCst);
+                    file.write_all(lines(from..from + 20).as_bytes()).expect("room");
+                    written.store(from + 20, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_millis(10));
                 }
             }
@@ -152,7 +152,7 @@ fn leader(bootstrap: &str, topic: &str, partition: usize) -> Option<usize> {
 /// Both directions at once, while what they talk with dies, hangs and comes back.
 #[test]
 fn brokers_die_and_hang_and_each_line_comes_once_in_order() {
-    let options = Options { brokers: 3, session_ms: 3_000, ..Options::default() };
+    let options = Options { brokers: 3, session_ms: 5_000, ..Options::default() };
     let kafka = Kafka::start(options).expect("brokers");
     kafka.create_topic("t", PARTITIONS as i32);
     let brokers = list(kafka.bootstrap());
