@@ -268,6 +268,14 @@ fn file(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> 
             t.wrong(options.place("path"), format!("the path {path:?} must begin with /"));
         }
     }
+    let exclude = options.list(t, "exclude").unwrap_or_default();
+    for (option, patterns) in [("path", &paths), ("exclude", &exclude)] {
+        for pattern in patterns {
+            if let Err(error) = globset::GlobBuilder::new(pattern).literal_separator(true).build() {
+                t.wrong(options.place(option), format!("not a pattern of files: {}", error.kind()));
+            }
+        }
+    }
     let mode = options.text(t, "mode").unwrap_or_else(|| "tail".to_owned());
     let is_read = match mode.as_str() {
         "tail" => false,
@@ -296,7 +304,6 @@ fn file(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> 
     config.insert("paths".into(), paths.into());
     config
         .insert("start_at".into(), if is_read || start == "beginning" { "beginning" } else { "end" }.into());
-    let exclude = options.list(t, "exclude").unwrap_or_default();
     if !exclude.is_empty() {
         // They are about the file's own name, whatever its folder.
         config.insert("exclude".into(), exclude.iter().map(|name| format!("**/{name}")).collect());
