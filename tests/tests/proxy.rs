@@ -97,17 +97,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, state: &State, is_answer: bool)
             Mode::LoseAnswers if is_answer => break Ok(()),
             Mode::Answer(status) if !is_answer => {
                 // The rest of the request is not read: the connection cannot be used again.
-                let body = "{\"error\":\"by the proxy\"}";
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status} Told\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-                );
-                from.write_all(answer.as_bytes())?;
-                from.shutdown(Shutdown::Write)?;
-                // Closed at once with bytes unread, the answer would be lost by a reset.
-                from.set_read_timeout(Some(Duration::from_secs(1)))?;
-                while from.read(&mut buffer).is_ok_and(|count| count > 0) {}
-                break Ok(());
+                break answer(&mut from, status);
             }
             Mode::Delay(pause) => thread::sleep(pause),
             _ => {}
@@ -119,6 +109,20 @@ fn carry(mut from: TcpStream, mut to: TcpStream, state: &State, is_answer: bool)
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
     result
+}
+
+/// Answers in place of the server.
+fn answer(client: &mut TcpStream, status: u16) -> io::Result<()> {
+    let body = "{\"error\":\"by the proxy\"}";
+    let length = body.len();
+    let answer =
+        format!("HTTP/1.1 {status} Told\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    client.write_all(answer.as_bytes())?;
+    client.shutdown(Shutdown::Write)?;
+    // Closed at once with bytes unread, the answer would be lost by a reset.
+    client.set_read_timeout(Some(Duration::from_secs(1)))?;
+    while client.read(&mut [0; 4096])? > 0 {}
+    Ok(())
 }
 
 #[test]
