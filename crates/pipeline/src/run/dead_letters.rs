@@ -217,7 +217,8 @@ impl DeadLetters {
     pub fn summary(&self) -> Summary {
         let stats = self.0.queue.stats();
         let gone = self.gone().count(stats.tail);
-        let letters = stats.events.saturating_sub(stats.gaps + gone);
+        // Only those that are safe, which are those that are given.
+        let letters = stats.confirmed.saturating_sub(stats.tail).saturating_sub(stats.gaps + gone);
         Summary { letters, bytes: stats.bytes, bytes_max: BYTES_MAX }
     }
 
@@ -371,6 +372,8 @@ mod tests {
             Letter::new("main", output, &format!("no {}", n % 3), 0, &format!("{{\"n\":{n}}}"))
         };
         letters.put(&(from..from + count).map(letter).collect::<Vec<_>>(), 0).unwrap();
+        // They are safe now, and seen a moment later.
+        letters.0.queue.flush();
     }
 
     fn numbers(letters: &DeadLetters, select: &Select) -> Vec<u64> {
