@@ -503,6 +503,14 @@ impl<'b> Event<'b> {
         self.top.iter().map(|field| self.batch.names.get(field.name))
     }
 
+    /// All outermost names: what the origin has in common and then the event's own. Among them is
+    /// `@metadata`, where it is there, and never the time.
+    pub fn all_names(&self) -> impl Iterator<Item = &str> {
+        let slot = &self.batch.slots[self.index];
+        let run = self.batch.run_of(slot).filter(|_| slot.flags & OWN_COMMON == 0);
+        run.into_iter().flat_map(|run| run.common.tops().names()).chain(self.names())
+    }
+
     fn is_common(&self, parts: &[Part]) -> bool {
         let slot = &self.batch.slots[self.index];
         slot.flags & OWN_COMMON == 0

@@ -1,19 +1,45 @@
 //! Filters: pure functions over one event. No clock, socket, file or thread: time comes in.
 
 pub mod auto;
+pub mod bytes;
+pub mod cidr;
 pub mod convert;
 pub mod csv;
 pub mod date;
+pub mod de_dot;
 pub mod drop;
+pub mod fingerprint;
+pub mod geoip;
 pub mod grok;
 pub mod json;
 pub mod kv;
 pub mod mutate;
+mod names;
 pub mod on_success;
+mod pattern;
 mod place;
+mod provider;
+pub mod prune;
+mod random;
 pub mod remove;
 pub mod rename;
+mod ruby;
+mod secret;
 pub mod set;
+pub mod syslog_pri;
+pub mod throttle;
+pub mod translate;
+pub mod truncate;
+pub mod urldecode;
+pub mod useragent;
+pub mod uuid;
+mod values;
+pub mod xml;
+mod yaml;
+
+pub use names::Names;
+pub use provider::{Nothing, Provider};
+pub use secret::Secret;
 
 use event::Event;
 use serde::{Deserialize, Serialize};
@@ -25,18 +51,22 @@ pub struct Outcome {
     pub drop: bool,
     /// Whether the filter did what it is for; a bad event goes on, marked.
     pub ok: bool,
+    /// Whether there was nothing to do: what follows on success does not follow, and nothing failed.
+    pub idle: bool,
     /// Why it did not, where that is more than the text being another one.
     pub reason: Option<&'static str>,
 }
 
 impl Outcome {
     /// It went as it should.
-    pub const OK: Self = Self { drop: false, ok: true, reason: None };
+    pub const OK: Self = Self { drop: false, ok: true, idle: false, reason: None };
+    /// There was nothing to do for it.
+    pub const IDLE: Self = Self { idle: true, ..Self::OK };
     /// It did not, and the event goes on.
-    pub const FAILED: Self = Self { drop: false, ok: false, reason: None };
+    pub const FAILED: Self = Self { ok: false, ..Self::OK };
 
     fn of(ok: bool) -> Self {
-        Self { drop: false, ok, reason: None }
+        Self { ok, ..Self::OK }
     }
 
     fn failed(reason: &'static str) -> Self {
@@ -60,14 +90,24 @@ pub struct BuildError {
 pub enum FilterConfig {
     /// Recognises common formats by itself.
     Auto(auto::Config),
+    /// Reads sizes such as `5 MB`.
+    Bytes(bytes::Config),
+    /// Looks up networks of addresses.
+    Cidr(cidr::Config),
     /// Changes the type of values.
     Convert(convert::Config),
     /// Reads comma-separated values.
     Csv(csv::Config),
     /// Reads times.
     Date(date::Config),
+    /// Takes dots out of names.
+    DeDot(de_dot::Config),
     /// Ends events.
     Drop(drop::Config),
+    /// Hashes fields.
+    Fingerprint(fingerprint::Config),
+    /// Finds where addresses are.
+    Geoip(geoip::Config),
     /// Reads text by patterns.
     Grok(grok::Config),
     /// Reads JSON text.
@@ -76,26 +116,54 @@ pub enum FilterConfig {
     Kv(kv::Config),
     /// Changes fields in a fixed order.
     Mutate(Box<mutate::Config>),
+    /// Removes fields by names and values.
+    Prune(prune::Config),
     /// Removes fields.
     Remove(remove::Config),
     /// Moves fields.
     Rename(rename::Config),
     /// Sets fields.
     Set(set::Config),
+    /// Reads priorities of syslog.
+    SyslogPri(syslog_pri::Config),
+    /// Counts events by a key.
+    Throttle(throttle::Config),
+    /// Looks values up in a dictionary.
+    Translate(translate::Config),
+    /// Cuts long text.
+    Truncate(truncate::Config),
+    /// Decodes `%41`.
+    Urldecode(urldecode::Config),
+    /// Reads `User-Agent`.
+    Useragent(useragent::Config),
+    /// Gives random ids.
+    Uuid(uuid::Config),
+    /// Reads XML.
+    Xml(Box<xml::Config>),
 }
 
 /// A filter, ready to be used.
 pub enum Filter {
     /// See [`auto`].
     Auto(Box<auto::Auto>),
+    /// See [`bytes`].
+    Bytes(bytes::Bytes),
+    /// See [`cidr`].
+    Cidr(cidr::Cidr),
     /// See [`convert`].
     Convert(convert::Convert),
     /// See [`csv`].
     Csv(csv::Csv),
     /// See [`date`].
     Date(date::Date),
+    /// See [`de_dot`].
+    DeDot(de_dot::DeDot),
     /// See [`drop`](mod@drop).
     Drop,
+    /// See [`fingerprint`].
+    Fingerprint(fingerprint::Fingerprint),
+    /// See [`geoip`].
+    Geoip(geoip::Geoip),
     /// See [`grok`].
     Grok(grok::Grok),
     /// See [`json`].
@@ -104,50 +172,106 @@ pub enum Filter {
     Kv(kv::Kv),
     /// See [`mutate`].
     Mutate(mutate::Mutate),
+    /// See [`prune`].
+    Prune(prune::Prune),
     /// See [`remove`].
     Remove(remove::Remove),
     /// See [`rename`].
     Rename(rename::Rename),
     /// See [`set`].
     Set(set::Set),
+    /// See [`syslog_pri`].
+    SyslogPri(syslog_pri::SyslogPri),
+    /// See [`throttle`].
+    Throttle(throttle::Throttle),
+    /// See [`translate`].
+    Translate(translate::Translate),
+    /// See [`truncate`].
+    Truncate(truncate::Truncate),
+    /// See [`urldecode`].
+    Urldecode(urldecode::Urldecode),
+    /// See [`useragent`].
+    Useragent(useragent::Useragent),
+    /// See [`uuid`].
+    Uuid(uuid::Uuid),
+    /// See [`xml`].
+    Xml(xml::Xml),
 }
 
 impl FilterConfig {
-    /// The filter that these options describe.
+    /// The filter that these options describe, where it needs nothing of the world.
     pub fn build(&self) -> Result<Filter, BuildError> {
+        self.build_with(&Nothing)
+    }
+
+    /// The filter that these options describe.
+    pub fn build_with(&self, provider: &dyn Provider) -> Result<Filter, BuildError> {
         Ok(match self {
             FilterConfig::Auto(config) => Filter::Auto(Box::new(config.build())),
+            FilterConfig::Bytes(config) => Filter::Bytes(config.build()?),
+            FilterConfig::Cidr(config) => Filter::Cidr(config.build(provider)?),
             FilterConfig::Convert(config) => Filter::Convert(config.build()?),
             FilterConfig::Csv(config) => Filter::Csv(config.build()?),
             FilterConfig::Date(config) => Filter::Date(config.build()?),
+            FilterConfig::DeDot(config) => Filter::DeDot(config.build()?),
             FilterConfig::Drop(_) => Filter::Drop,
+            FilterConfig::Fingerprint(config) => Filter::Fingerprint(config.build(provider)?),
+            FilterConfig::Geoip(config) => Filter::Geoip(config.build(provider)?),
             FilterConfig::Grok(config) => Filter::Grok(config.build()?),
             FilterConfig::Json(config) => Filter::Json(config.build()?),
             FilterConfig::Kv(config) => Filter::Kv(config.build()?),
             FilterConfig::Mutate(config) => Filter::Mutate(config.build()?),
+            FilterConfig::Prune(config) => Filter::Prune(config.build()?),
             FilterConfig::Remove(config) => Filter::Remove(config.build()?),
             FilterConfig::Rename(config) => Filter::Rename(config.build()?),
             FilterConfig::Set(config) => Filter::Set(config.build()?),
+            FilterConfig::SyslogPri(config) => Filter::SyslogPri(config.build()?),
+            FilterConfig::Throttle(config) => Filter::Throttle(config.build()?),
+            FilterConfig::Translate(config) => Filter::Translate(config.build(provider)?),
+            FilterConfig::Truncate(config) => Filter::Truncate(config.build()?),
+            FilterConfig::Urldecode(config) => Filter::Urldecode(config.build()?),
+            FilterConfig::Useragent(config) => Filter::Useragent(config.build(provider)?),
+            FilterConfig::Uuid(config) => Filter::Uuid(config.build(provider)?),
+            FilterConfig::Xml(config) => Filter::Xml(config.build()?),
         })
     }
 }
 
 impl Filter {
+    /// Whether it remembers events, so that all must come by the same filter.
+    pub fn remembers(&self) -> bool {
+        matches!(self, Filter::Throttle(_))
+    }
+
     /// Applies the filter; `now` is the clock reading of the batch, in nanoseconds UTC.
     pub fn apply(&mut self, event: &mut Event<'_>, now: i64) -> Outcome {
         match self {
             Filter::Auto(filter) => filter.apply(event, now),
+            Filter::Bytes(filter) => filter.apply(event),
+            Filter::Cidr(filter) => filter.apply(event, now),
             Filter::Convert(filter) => filter.apply(event),
             Filter::Csv(filter) => filter.apply(event),
             Filter::Date(filter) => filter.apply(event, now),
+            Filter::DeDot(filter) => filter.apply(event),
             Filter::Drop => Outcome { drop: true, ..Outcome::OK },
+            Filter::Fingerprint(filter) => filter.apply(event),
+            Filter::Geoip(filter) => filter.apply(event),
             Filter::Grok(filter) => filter.apply(event),
             Filter::Json(filter) => filter.apply(event),
             Filter::Kv(filter) => filter.apply(event),
             Filter::Mutate(filter) => filter.apply(event, now),
+            Filter::Prune(filter) => filter.apply(event, now),
             Filter::Remove(filter) => filter.apply(event),
             Filter::Rename(filter) => filter.apply(event),
             Filter::Set(filter) => filter.apply(event, now),
+            Filter::SyslogPri(filter) => filter.apply(event),
+            Filter::Throttle(filter) => filter.apply(event, now),
+            Filter::Translate(filter) => filter.apply(event, now),
+            Filter::Truncate(filter) => filter.apply(event),
+            Filter::Urldecode(filter) => filter.apply(event),
+            Filter::Useragent(filter) => filter.apply(event),
+            Filter::Uuid(filter) => filter.apply(event),
+            Filter::Xml(filter) => filter.apply(event),
         }
     }
 }
@@ -183,9 +307,30 @@ fn path(option: &'static str, text: &str) -> Result<event::Path, BuildError> {
 
 #[cfg(test)]
 mod testing {
-    use super::{FilterConfig, Outcome};
+    use super::{Filter, FilterConfig, Nothing, Outcome, Provider};
     use event::{Batch, Common, CommonValue, Origin};
     use serde_json::Value;
+    use std::sync::Arc;
+
+    /// Files by their names.
+    struct Files<'f>(&'f [(&'f str, &'f [u8])]);
+
+    impl Provider for Files<'_> {
+        fn read(&self, file: &str) -> Result<Arc<[u8]>, String> {
+            let found = self.0.iter().find(|(name, _)| *name == file);
+            found.map(|(_, bytes)| (*bytes).into()).ok_or_else(|| format!("no file {file:?}"))
+        }
+
+        fn random(&self) -> Result<[u8; 32], String> {
+            Nothing.random()
+        }
+    }
+
+    /// A filter that may read these files.
+    pub(crate) fn build_with(config: &str, files: &[(&str, &[u8])]) -> Filter {
+        let config: FilterConfig = serde_json::from_str(config).unwrap();
+        config.build_with(&Files(files)).unwrap()
+    }
 
     /// Applies a filter to an event and returns what became of it, without its time.
     pub(crate) fn apply(config: &str, before: &str) -> (Value, Outcome) {
@@ -194,8 +339,18 @@ mod testing {
     }
 
     pub(crate) fn apply_timed(config: &str, before: &str) -> (Value, Outcome, String) {
-        let config: FilterConfig = serde_json::from_str(config).unwrap();
-        let mut filter = config.build().unwrap();
+        apply_built(&mut build_with(config, &[]), before)
+    }
+
+    /// As [`apply`], with files.
+    pub(crate) fn apply_with(config: &str, before: &str, files: &[(&str, &str)]) -> (Value, Outcome) {
+        let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+        let (value, outcome, _) = apply_built(&mut build_with(config, &files), before);
+        (value, outcome)
+    }
+
+    /// Applies a filter that may have seen other events.
+    pub(crate) fn apply_built(filter: &mut Filter, before: &str) -> (Value, Outcome, String) {
         let mut batch = Batch::new();
         batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();
@@ -212,5 +367,13 @@ mod testing {
         let (value, outcome) = apply(config, before);
         assert_eq!(value, serde_json::from_str::<Value>(after).unwrap());
         assert_eq!(outcome.ok, ok);
+    }
+
+    /// Checks that options cannot be built, and what is said about it.
+    #[track_caller]
+    pub(crate) fn mistake(config: &str, message: &str) {
+        let config: FilterConfig = serde_json::from_str(config).unwrap();
+        let found = config.build().err().unwrap().to_string();
+        assert!(found.contains(message), "{found}");
     }
 }

@@ -155,6 +155,74 @@ fn agree(own: &mut Filter, regex: &mut Filter, text: &[u8], pattern: &str) {
     }
 }
 
+/// What is no escape stays; an escape is its byte. The first byte chooses between a text and texts
+/// within other values.
+pub fn urldecode(data: &[u8]) {
+    let mut data = data;
+    let within = chunk::byte(&mut data) & 1 != 0;
+    let mut filter = config(json!({"urldecode": {"all_fields": within}})).expect("a filter");
+    let text = String::from_utf8_lossy(data).into_owned();
+    let mut decoded = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let digits =
+            behind.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        decoded.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    let value = if within { json!({"a": [text, 1], "b": null}) } else { json!(text) };
+    let mut batch = empty();
+    if batch.push_json(json!({ "message": value }).to_string().as_bytes(), 0).is_err() {
+        return;
+    }
+    assert_eq!(filter.apply(&mut batch.event_mut(0), NOW), Outcome::OK);
+    let event = written(&batch, 0).expect("an event");
+    // What is not UTF-8 is shown, and how is a matter of taste.
+    if let Ok(decoded) = String::from_utf8(decoded) {
+        let expected = if within { json!({"a": [decoded, 1], "b": null}) } else { json!(decoded) };
+        assert_eq!(event["message"], expected);
+    }
+}
+
+/// The first line is an XPath expression, the others are XML. The XML that the root is written as is
+/// read again as the same; what fails changes nothing.
+pub fn xml(data: &[u8]) {
+    let mut data = data;
+    let Ok(xpath) = std::str::from_utf8(chunk::line(&mut data)) else { return };
+    let options =
+        |xpath: &str| json!({"source": "message", "target": "t", "strict": true, "xpath": {xpath: "x"}});
+    if let Some(mut filter) = config(json!({ "xml": options(xpath) })) {
+        let (event, _, outcome) = applied(&mut filter, data);
+        if let Some(event) = event.filter(|_| !outcome.ok || outcome.idle) {
+            assert_eq!(event.len(), 1, "what failed changed nothing");
+        }
+    }
+    let mut root = config(json!({ "xml": options("/*") })).expect("a filter");
+    let root_of = |event: Option<Map<String, Json>>| Some(event?.get("x")?.get(0)?.as_str()?.to_owned());
+    let Some(first) = root_of(applied(&mut root, data).0) else { return };
+    let second = root_of(applied(&mut root, first.as_bytes()).0);
+    assert_eq!(second.as_ref(), Some(&first));
+}
+
+/// Whatever the text, there is a name, and a filter that remembers it says the same.
+pub fn useragent(data: &[u8]) {
+    use std::cell::RefCell;
+    thread_local! {
+        static BUILT: RefCell<Filter> = RefCell::new(
+            config(json!({"useragent": {"source": "message", "lru_cache_size": 8}})).expect("a filter"),
+        );
+    }
+    BUILT.with_borrow_mut(|filter| {
+        let (event, _, outcome) = applied(filter, data);
+        assert_eq!(outcome, if data.is_empty() { Outcome::IDLE } else { Outcome::OK });
+        if let Some(event) = event.as_ref().filter(|_| !data.is_empty()) {
+            assert!(event["user_agent"]["name"].is_string() && event["user_agent"]["os"]["name"].is_string());
+        }
+        assert_eq!(applied(filter, data).0, event);
+    });
+}
+
 const PATTERNS: [&str; 14] = [
     "%{COMBINEDAPACHELOG}",
     "^%{COMMONAPACHELOG}",

@@ -253,7 +253,7 @@ impl<'s> Translator<'s> {
     /// A step of the plan; a complaint where the filter cannot be built.
     pub(crate) fn step(&mut self, filter: Json, options: &Options) -> Option<FilterStep> {
         let filter: filters::FilterConfig = self.read_native("filter", filter, options)?;
-        if let Err(error) = filter.build() {
+        if let Err(error) = filter.build_with(&pipeline::run::Provide::default()) {
             // Most options of ours have the names that they have there.
             let place = options.place(error.option);
             self.wrong(place, format!("{}: {}", options.what, error.message));

@@ -9,6 +9,7 @@ use filters::{FilterConfig, on_success};
 use pipeline::inputs::InputConfig;
 use pipeline::outputs::OutputConfig;
 use pipeline::plan::{FilterStep, IfStep, InputPart, OutputPart, Step};
+use pipeline::run::Provide;
 use serde::de::DeserializeOwned;
 
 impl Reader<'_> {
@@ -62,7 +63,7 @@ impl Reader<'_> {
         let on_success = self.on_success(node, path);
         let (kind, options, path) = found?;
         let filter = self.options::<FilterConfig>(&kind, &options, &path, "filter")?;
-        if let Err(error) = filter.build() {
+        if let Err(error) = filter.build_with(&Provide::default()) {
             let place = place_of(&options, error.option, &error.message);
             let message = format!("option {:?} of filter {kind:?}: {}", error.option, error.message);
             self.wrong(place, &join(&path, error.option), hidden_below(&options, message));

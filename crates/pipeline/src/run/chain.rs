@@ -4,7 +4,7 @@ use crate::plan::{FilterStep, Step};
 use event::Event;
 use expr::Condition;
 use filters::on_success::{OnSuccess, add_tags};
-use filters::{BuildError, Filter};
+use filters::{BuildError, Filter, Provider};
 
 /// Why a chain cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +70,15 @@ enum Compiled {
 
 impl Chain {
     /// Compiles steps; `at` names the list in errors.
-    pub fn build(steps: &[Step], at: &str) -> Result<Self, ChainError> {
+    pub fn build(steps: &[Step], at: &str, provider: &dyn Provider) -> Result<Self, ChainError> {
         let mut chain = Self::default();
-        chain.add(steps, at)?;
+        chain.add(steps, at, provider)?;
         Ok(chain)
+    }
+
+    /// Whether a filter in it remembers events, so that one worker must see all of them.
+    pub fn remembers(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Compiled::Filter { filter, .. } if filter.remembers()))
     }
 
     /// Whether it does nothing.
@@ -81,14 +86,14 @@ impl Chain {
         self.steps.is_empty()
     }
 
-    fn add(&mut self, steps: &[Step], at: &str) -> Result<(), ChainError> {
+    fn add(&mut self, steps: &[Step], at: &str, provider: &dyn Provider) -> Result<(), ChainError> {
         for (n, step) in steps.iter().enumerate() {
             let at = format!("{at}[{n}]");
             match step {
-                Step::Filter(step) => self.add_filter(step, &at)?,
+                Step::Filter(step) => self.add_filter(step, &at, provider)?,
                 Step::If(step) => {
                     let gate = self.gate(&step.condition, &at)?;
-                    self.add(&step.then, &format!("{at}.then"))?;
+                    self.add(&step.then, &format!("{at}.then"), provider)?;
                     if step.otherwise.is_empty() {
                         self.land(gate);
                         continue;
@@ -96,7 +101,7 @@ impl Chain {
                     let over = self.steps.len();
                     self.steps.push(Compiled::Jump { to: 0 });
                     self.land(gate);
-                    self.add(&step.otherwise, &format!("{at}.else"))?;
+                    self.add(&step.otherwise, &format!("{at}.else"), provider)?;
                     self.land(over);
                     self.pass(gate);
                 }
@@ -105,10 +110,10 @@ impl Chain {
         Ok(())
     }
 
-    fn add_filter(&mut self, step: &FilterStep, at: &str) -> Result<(), ChainError> {
+    fn add_filter(&mut self, step: &FilterStep, at: &str, provider: &dyn Provider) -> Result<(), ChainError> {
         let gate = step.when.as_ref().map(|when| self.gate(when, at)).transpose()?;
         let wrong = |error: BuildError| ChainError { at: at.to_owned(), message: error.to_string() };
-        let filter = step.filter.build().map_err(wrong)?;
+        let filter = step.filter.build_with(provider).map_err(wrong)?;
         let on_success = if step.on_success.is_empty() {
             None
         } else {
@@ -162,7 +167,7 @@ impl Chain {
                 Compiled::Filter { filter, tags, on_success, number } => {
                     watch.before(*number, event);
                     let outcome = filter.apply(event, now);
-                    if let Some(on_success) = on_success.as_ref().filter(|_| outcome.ok) {
+                    if let Some(on_success) = on_success.as_ref().filter(|_| outcome.ok && !outcome.idle) {
                         failed += u64::from(!on_success.apply(event, now).ok);
                     }
                     if !outcome.ok {
@@ -216,7 +221,7 @@ mod tests {
     #[track_caller]
     fn check(steps: &str, before: &str, after: &str, failed: u64) {
         let steps: Vec<Step> = serde_json::from_str(steps).unwrap();
-        let mut chain = Chain::build(&steps, "filters").unwrap();
+        let mut chain = Chain::build(&steps, "filters", &filters::Nothing).unwrap();
         let mut batch = Batch::new();
         batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();

@@ -18,12 +18,14 @@ pub mod ledger;
 mod order;
 mod parcel;
 mod pipeline;
+mod provide;
 pub mod replay;
 pub mod stats;
 pub mod taps;
 
 pub use activity::Spent;
 pub use pipeline::{Push, Pushed, RunningPipeline, queue_folder};
+pub use provide::Provide;
 
 use crate::plan::Plan;
 use crate::registry::Registry;

@@ -10,6 +10,7 @@ use super::lane::Lane;
 use super::ledger::{Ledger, LedgerView, Said};
 use super::order::Order;
 use super::parcel::{Parcel, Pool};
+use super::provide::Provide;
 use super::taps::{Point, Spot, Taps};
 use super::{StartError, World, now};
 use crate::inputs::{Input, InputContext, Next};
@@ -144,13 +145,15 @@ impl RunningPipeline {
         if let Some(queue) = &queue {
             parts.registry.restore(queue.positions());
         }
-        let chains = Chains::build(name, plan)?;
+        let provide = Provide::default();
+        let chains = Chains::build(name, plan, &provide)?;
         let routes = Routes::build(name, plan)?;
         let outputs = build_outputs(name, plan, world)?;
         let inputs = build_inputs(&parts)?;
         let ledger = Arc::new(Ledger::new(plan.inputs.keys(), plan.outputs.keys()));
-        let workers = plan
-            .workers
+        // A filter that remembers events must see all of them.
+        let workers = if chains.remember() { Some(1) } else { plan.workers };
+        let workers = workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
             .max(1);
         let points = points_of(name, plan, &chains);
@@ -225,7 +228,7 @@ impl RunningPipeline {
         }
         for number in 0..workers {
             let shared = shared.clone();
-            let (mut chains, routes) = (Chains::build(name, plan)?, routes.clone());
+            let (mut chains, routes) = (Chains::build(name, plan, &provide)?, routes.clone());
             running
                 .worker_threads
                 .push(spawn(&format!("work:{number}"), move || shared.work(number, &mut chains, &routes))?);
@@ -596,14 +599,18 @@ struct Chains {
 }
 
 impl Chains {
-    fn build(name: &str, plan: &Pipeline) -> Result<Self, StartError> {
+    fn build(name: &str, plan: &Pipeline, provide: &Provide) -> Result<Self, StartError> {
         let wrong = |source| StartError::Chain { pipeline: name.to_owned(), source };
         let own = plan
             .inputs
             .iter()
-            .map(|(input, part)| Chain::build(&part.filters, &format!("inputs.{input}.filters")));
+            .map(|(input, part)| Chain::build(&part.filters, &format!("inputs.{input}.filters"), provide));
         let own = own.collect::<Result<_, _>>().map_err(wrong)?;
-        Ok(Self { own, all: Chain::build(&plan.filters, "filters").map_err(wrong)? })
+        Ok(Self { own, all: Chain::build(&plan.filters, "filters", provide).map_err(wrong)? })
+    }
+
+    fn remember(&self) -> bool {
+        self.all().any(Chain::remembers)
     }
 
     /// All chains: those of the inputs, in order, and the pipeline's.

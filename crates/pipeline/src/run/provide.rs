@@ -1,0 +1,57 @@
+//! What filters get from the world while they are built: files and randomness.
+
+use filters::Provider;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+/// Reads files, each once for as long as this lives, so that workers share their memory.
+#[derive(Default)]
+pub struct Provide {
+    read: RefCell<BTreeMap<String, Arc<[u8]>>>,
+}
+
+impl Provider for Provide {
+    fn read(&self, file: &str) -> Result<Arc<[u8]>, String> {
+        if let Some(bytes) = self.read.borrow().get(file) {
+            return Ok(bytes.clone());
+        }
+        let cannot = |error: &dyn std::fmt::Display| format!("cannot read {file}: {error}");
+        // A pipe would block for ever.
+        if !fs::metadata(file).map_err(|error| cannot(&error))?.is_file() {
+            return Err(cannot(&"it is no file"));
+        }
+        let bytes: Arc<[u8]> = fs::read(file).map_err(|error| cannot(&error))?.into();
+        self.read.borrow_mut().insert(file.to_owned(), bytes.clone());
+        Ok(bytes)
+    }
+
+    fn random(&self) -> Result<[u8; 32], String> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| format!("the system gives no random numbers: {error}"))?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_randomness() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        fs::write(&file, "one").unwrap();
+        let file = file.to_str().unwrap();
+        let provide = Provide::default();
+        let first = provide.read(file).unwrap();
+        assert_eq!(&*first, b"one");
+        assert!(Arc::ptr_eq(&first, &provide.read(file).unwrap()));
+        let folder = folder.path().to_str().unwrap();
+        assert_eq!(provide.read(folder).unwrap_err(), format!("cannot read {folder}: it is no file"));
+        assert!(provide.read("/no/such/file").unwrap_err().starts_with("cannot read /no/such/file: "));
+        assert_ne!(provide.random().unwrap(), provide.random().unwrap());
+    }
+}
