@@ -1,6 +1,6 @@
 //! Filter `de_dot`: gives fields other names where a name holds dots.
 
-use crate::values::{all_fields, set_tree, tree_of};
+use crate::values::{Fields, Outermost, set_tree, tree_of};
 use crate::{BuildError, Outcome, path};
 use event::{DEPTH_MAX, Event, Path, SetError, Value};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,13 @@ impl Default for Config {
 
 /// The filter.
 pub struct DeDot {
-    fields: Option<Vec<Path>>,
+    fields: Fields,
+    renaming: Renaming,
+}
+
+/// What becomes of names.
+struct Renaming {
+    /// What stands for a dot; none: it makes a level of objects.
     separator: Option<String>,
     recursive: bool,
 }
@@ -50,23 +56,24 @@ impl Config {
         };
         let fields: Vec<Path> = self.fields.iter().map(field).collect::<Result<_, BuildError>>()?;
         Ok(DeDot {
-            fields: (!fields.is_empty()).then_some(fields),
-            separator: (!self.nested).then(|| self.separator.clone()),
-            recursive: self.recursive,
+            fields: if fields.is_empty() { Fields::All(Outermost::default()) } else { Fields::These(fields) },
+            renaming: Renaming {
+                separator: (!self.nested).then(|| self.separator.clone()),
+                recursive: self.recursive,
+            },
         })
     }
 }
 
 impl DeDot {
     /// Applies it. A field that does not fit where it should go stays, and the filter failed.
-    pub fn apply(&self, event: &mut Event<'_>) -> Outcome {
-        let ok = match &self.fields {
-            Some(fields) => fields.iter().fold(true, |ok, field| self.field(event, field).is_ok() & ok),
-            None => all_fields(event).iter().fold(true, |ok, field| self.field(event, field).is_ok() & ok),
-        };
-        Outcome::of(ok)
+    pub fn apply(&mut self, event: &mut Event<'_>) -> Outcome {
+        let renaming = &self.renaming;
+        Outcome::of(self.fields.each(event, |event, field| renaming.field(event, field).is_ok()))
     }
+}
 
+impl Renaming {
     fn field(&self, event: &mut Event<'_>, old: &Path) -> Result<(), SetError> {
         let mut place = None;
         if old.names().any(|name| name.contains('.')) {

@@ -313,11 +313,15 @@ fn sources_text(sources: &[(Path, String)], event: &Event<'_>) -> String {
 
 /// The same of all fields, the time included.
 fn all_text(event: &Event<'_>) -> String {
-    let mut fields = all_fields(event);
-    fields.push(Path::of(["@timestamp"]));
-    fields.sort_by(|a, b| a.dotted().cmp(b.dotted()));
-    let fields: Vec<_> = fields.into_iter().map(|path| (path.clone(), path.dotted().to_owned())).collect();
-    sources_text(&fields, event)
+    let mut names: Vec<&str> = all_fields(event).chain(["@timestamp"]).collect();
+    names.sort_unstable();
+    let mut text = String::new();
+    for name in names {
+        let value = event.get(&Path::of([name])).map_or(Json::Null, |value| as_ruby(&value));
+        add(&mut text, name, &value);
+    }
+    text.push('|');
+    text
 }
 
 fn add(text: &mut String, name: &str, value: &Json) {

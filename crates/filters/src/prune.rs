@@ -139,7 +139,6 @@ impl Prune {
     /// What is to be done: fields, and what is left of those that do not go.
     fn decide(&mut self, event: &Event<'_>, now: i64) -> Option<Vec<(Path, Option<Json>)>> {
         let mut changes = Vec::new();
-        let fields = all_fields(event);
         for (regexes, stays) in [(&self.whitelist, true), (&self.blacklist, false)] {
             if regexes.is_empty() {
                 continue;
@@ -148,9 +147,9 @@ impl Prune {
                 .iter()
                 .map(|regex| regex.pattern(event, now, &mut self.made))
                 .collect::<Option<_>>()?;
-            for path in &fields {
-                if patterns.iter().any(|pattern| pattern.is_match(path.dotted().as_bytes())) != stays {
-                    changes.push((path.clone(), None));
+            for name in all_fields(event) {
+                if patterns.iter().any(|pattern| pattern.is_match(name.as_bytes())) != stays {
+                    changes.push((Path::of([name]), None));
                 }
             }
         }

@@ -3,8 +3,8 @@
 //! The length counts bytes; a character is never cut apart, so that what is left may be up to
 //! three bytes shorter.
 
-use crate::values::{all_fields, each_text, set_tree, tree_of};
-use crate::{BuildError, Outcome, path};
+use crate::values::{Fields, each_text, set_tree, tree_of};
+use crate::{BuildError, Outcome};
 use event::{Event, New, Path, Value};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub struct Config {
 
 /// The filter.
 pub struct Truncate {
-    fields: Option<Vec<Path>>,
+    fields: Fields,
     length: usize,
 }
 
@@ -33,40 +33,35 @@ impl Config {
             let message = "needs the number of bytes that are kept".to_owned();
             return Err(BuildError { option: "length_bytes", message });
         };
-        let fields: Vec<Path> =
-            self.fields.iter().map(|field| path("fields", field)).collect::<Result<_, _>>()?;
-        Ok(Truncate { fields: (!fields.is_empty()).then_some(fields), length })
+        Ok(Truncate { fields: Fields::new("fields", &self.fields)?, length })
     }
 }
 
 impl Truncate {
     /// Applies it. It fails where a field cannot be written.
-    pub fn apply(&self, event: &mut Event<'_>) -> Outcome {
-        let ok = match &self.fields {
-            Some(fields) => fields.iter().fold(true, |ok, field| self.cut(event, field) & ok),
-            None => all_fields(event).iter().fold(true, |ok, field| self.cut(event, field) & ok),
-        };
-        Outcome::of(ok)
+    pub fn apply(&mut self, event: &mut Event<'_>) -> Outcome {
+        let length = self.length;
+        Outcome::of(self.fields.each(event, |event, field| cut(event, field, length)))
     }
+}
 
-    fn cut(&self, event: &mut Event<'_>, field: &Path) -> bool {
-        match event.get(field) {
-            Some(Value::Str(text)) if text.len() > self.length => {
-                let end = end_of(&text, self.length);
-                let Some(span) = event.text(field) else { return false };
-                event.set(field, New::Span(span.within(0, end))).is_ok()
-            }
-            Some(value @ Value::Json(_)) => {
-                let mut tree = tree_of(&value);
-                let changed = each_text(&mut tree, &mut |text| {
-                    let is_long = text.len() > self.length;
-                    text.truncate(end_of(text.as_bytes(), self.length));
-                    is_long
-                });
-                !changed || set_tree(event, field, &tree).is_ok()
-            }
-            _ => true,
+fn cut(event: &mut Event<'_>, field: &Path, length: usize) -> bool {
+    match event.get(field) {
+        Some(Value::Str(text)) if text.len() > length => {
+            let end = end_of(&text, length);
+            let Some(span) = event.text(field) else { return false };
+            event.set(field, New::Span(span.within(0, end))).is_ok()
         }
+        Some(value @ Value::Json(_)) => {
+            let mut tree = tree_of(&value);
+            let changed = each_text(&mut tree, &mut |text| {
+                let is_long = text.len() > length;
+                text.truncate(end_of(text.as_bytes(), length));
+                is_long
+            });
+            !changed || set_tree(event, field, &tree).is_ok()
+        }
+        _ => true,
     }
 }
 

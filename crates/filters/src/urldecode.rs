@@ -1,8 +1,8 @@
 //! Filter `urldecode`: `%41` becomes `A`. A plus stays a plus, and what is not `%` and two
 //! hexadecimal digits stays too (RFC 3986, section 2.1).
 
-use crate::values::{all_fields, each_text, set_tree, tree_of};
-use crate::{BuildError, Outcome, path, ruby};
+use crate::values::{Fields, each_text, set_tree, tree_of};
+use crate::{BuildError, Outcome, ruby};
 use event::{Event, New, Path, Value};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -42,48 +42,44 @@ impl Default for Config {
 
 /// The filter.
 pub struct Urldecode {
-    field: Option<Path>,
+    fields: Fields,
     charset: Charset,
 }
 
 impl Config {
     /// The filter that these options describe.
     pub fn build(&self) -> Result<Urldecode, BuildError> {
-        let field = if self.all_fields { None } else { Some(path("field", &self.field)?) };
-        Ok(Urldecode { field, charset: self.charset })
+        let these = if self.all_fields { &[][..] } else { std::slice::from_ref(&self.field) };
+        Ok(Urldecode { fields: Fields::new("field", these)?, charset: self.charset })
     }
 }
 
 impl Urldecode {
     /// Applies it. It fails where a field cannot be written.
-    pub fn apply(&self, event: &mut Event<'_>) -> Outcome {
-        let ok = match &self.field {
-            Some(field) => self.decode(event, field),
-            None => all_fields(event).iter().fold(true, |ok, field| self.decode(event, field) & ok),
-        };
-        Outcome::of(ok)
+    pub fn apply(&mut self, event: &mut Event<'_>) -> Outcome {
+        let charset = self.charset;
+        Outcome::of(self.fields.each(event, |event, field| decode(event, field, charset)))
     }
+}
 
-    fn decode(&self, event: &mut Event<'_>, field: &Path) -> bool {
-        match event.get(field) {
-            Some(Value::Str(text)) => match decoded(&text, self.charset) {
-                Cow::Borrowed(_) => true,
-                Cow::Owned(new) => event.set(field, New::Str(&new)).is_ok(),
-            },
-            Some(value @ Value::Json(_)) => {
-                let mut tree = tree_of(&value);
-                let changed =
-                    each_text(&mut tree, &mut |text| match decoded(text.as_bytes(), self.charset) {
-                        Cow::Borrowed(_) => false,
-                        Cow::Owned(new) => {
-                            *text = String::from_utf8_lossy(&new).into_owned();
-                            true
-                        }
-                    });
-                !changed || set_tree(event, field, &tree).is_ok()
-            }
-            _ => true,
+fn decode(event: &mut Event<'_>, field: &Path, charset: Charset) -> bool {
+    match event.get(field) {
+        Some(Value::Str(text)) => match decoded(&text, charset) {
+            Cow::Borrowed(_) => true,
+            Cow::Owned(new) => event.set(field, New::Str(&new)).is_ok(),
+        },
+        Some(value @ Value::Json(_)) => {
+            let mut tree = tree_of(&value);
+            let changed = each_text(&mut tree, &mut |text| match decoded(text.as_bytes(), charset) {
+                Cow::Borrowed(_) => false,
+                Cow::Owned(new) => {
+                    *text = String::from_utf8_lossy(&new).into_owned();
+                    true
+                }
+            });
+            !changed || set_tree(event, field, &tree).is_ok()
         }
+        _ => true,
     }
 }
 

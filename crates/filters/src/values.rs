@@ -1,7 +1,10 @@
 //! Values of an event as trees, for filters that change what lies within objects and arrays.
 
+use crate::{BuildError, path};
 use event::{Event, New, Path, SetError, Value};
 use serde_json::Value as Json;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A value as a tree. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn tree_of(value: &Value<'_>) -> Json {
@@ -24,13 +27,75 @@ pub(crate) fn set_tree(event: &mut Event<'_>, path: &Path, tree: &Json) -> Resul
     }
 }
 
-/// The outermost fields of an event but the time and `@metadata`, which no filter means by *all*.
-pub(crate) fn all_fields(event: &Event<'_>) -> Vec<Path> {
-    event
-        .all_names()
-        .filter(|name| !matches!(*name, "@metadata" | "@timestamp"))
-        .map(|name| Path::of([name]))
-        .collect()
+/// The outermost names of an event but the time and `@metadata`, which no filter means by *all*.
+pub(crate) fn all_fields<'e>(event: &'e Event<'_>) -> impl Iterator<Item = &'e str> {
+    event.all_names().filter(|name| is_field(name))
+}
+
+fn is_field(name: &str) -> bool {
+    !matches!(name, "@metadata" | "@timestamp")
+}
+
+/// The fields that a filter looks at.
+pub(crate) enum Fields {
+    These(Vec<Path>),
+    /// All outermost ones, as [`all_fields`] has them.
+    All(Outermost),
+}
+
+/// Paths of outermost fields by their names, each made once.
+#[derive(Default)]
+pub(crate) struct Outermost {
+    known: HashMap<Box<str>, Arc<Path>>,
+    /// Those of the event under way.
+    list: Vec<Arc<Path>>,
+}
+
+/// How many paths are kept; beyond, all are forgotten.
+const KNOWN_MAX: usize = 10_000;
+
+impl Fields {
+    /// These fields; none: all.
+    pub(crate) fn new(option: &'static str, fields: &[String]) -> Result<Self, BuildError> {
+        if fields.is_empty() {
+            return Ok(Fields::All(Outermost::default()));
+        }
+        fields.iter().map(|field| path(option, field)).collect::<Result<_, _>>().map(Fields::These)
+    }
+
+    /// Takes each field through `work`, which says whether all went well; so does this.
+    pub(crate) fn each(
+        &mut self,
+        event: &mut Event<'_>,
+        mut work: impl FnMut(&mut Event<'_>, &Path) -> bool,
+    ) -> bool {
+        match self {
+            Fields::These(fields) => fields.iter().fold(true, |ok, field| work(event, field) & ok),
+            Fields::All(outermost) => {
+                outermost.find(event);
+                outermost.list.drain(..).fold(true, |ok, field| work(event, &field) & ok)
+            }
+        }
+    }
+}
+
+impl Outermost {
+    fn find(&mut self, event: &Event<'_>) {
+        if self.known.len() > KNOWN_MAX {
+            self.known.clear();
+        }
+        for name in all_fields(event) {
+            let path = match self.known.get(name) {
+                Some(path) => path.clone(),
+                None => {
+                    let path = Arc::new(Path::of([name]));
+                    self.known.insert(name.into(), path.clone());
+                    path
+                }
+            };
+            self.list.push(path);
+        }
+    }
 }
 
 /// Changes every text in a tree by `change`, which says whether it did; so does this.

@@ -38,6 +38,8 @@ impl Provider for Provide {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Step;
+    use crate::run::chain::Chain;
 
     #[test]
     fn files_and_randomness() {
@@ -53,5 +55,23 @@ mod tests {
         assert_eq!(provide.read(folder).unwrap_err(), format!("cannot read {folder}: it is no file"));
         assert!(provide.read("/no/such/file").unwrap_err().starts_with("cannot read /no/such/file: "));
         assert_ne!(provide.random().unwrap(), provide.random().unwrap());
+    }
+
+    #[test]
+    fn what_chains_are_built_of() {
+        #[track_caller]
+        fn build(steps: &str) -> Result<Chain, String> {
+            let steps: Vec<Step> = serde_json::from_str(steps).unwrap();
+            Chain::build(&steps, "filters", &Provide::default()).map_err(|error| error.to_string())
+        }
+        let throttle = r#"{"throttle":{"key":"%{a}","after_count":1}}"#;
+        assert!(build(&format!(r#"[{{"if":".a","then":[{throttle}]}}]"#)).unwrap().remembers());
+        assert!(!build(r#"[{"uuid":{"target":"a"}}]"#).unwrap().remembers());
+        let missing =
+            build(r#"[{"translate":{"source":"a","dictionary_path":"/no/such.yml"}}]"#).err().unwrap();
+        assert!(
+            missing.contains("filters[0]: option \"dictionary_path\": cannot read /no/such.yml"),
+            "{missing}"
+        );
     }
 }
