@@ -3,6 +3,7 @@
 //! It does nothing by itself: it succeeds where an address is in a network, has nothing to do
 //! where none is, and what is done on success is the configuration's business.
 
+use crate::place::template;
 use crate::{BuildError, Outcome, Provider};
 use event::Event;
 use expr::Template;
@@ -68,9 +69,6 @@ impl Config {
             (None, true) => return wrong("network", "needs at least one network".to_owned()),
             _ => {}
         }
-        let template = |option, text: &str| {
-            Template::parse(text).map_err(|error| BuildError { option, message: error.to_string() })
-        };
         let mut networks = Networks::default();
         let mut templates = Vec::new();
         for text in &self.network {
@@ -85,11 +83,10 @@ impl Config {
                 }
             }
         }
-        if let Some(file) = &self.network_path {
-            if let Err(message) = provider.read(file).and_then(|bytes| networks.read(&bytes, &self.separator))
-            {
-                return wrong("network_path", message);
-            }
+        if let Some(file) = &self.network_path
+            && let Err(message) = provider.read(file).and_then(|bytes| networks.read(&bytes, &self.separator))
+        {
+            return wrong("network_path", message);
         }
         Ok(Cidr {
             addresses: self.address.iter().map(|text| template("address", text)).collect::<Result<_, _>>()?,

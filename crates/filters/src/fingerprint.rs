@@ -5,13 +5,13 @@
 
 mod murmur3;
 
-use crate::pattern::Pattern;
 use crate::random::Random;
 use crate::values::{all_fields, tree_of};
 use crate::{BuildError, Outcome, Provider, Secret, cidr, path, ruby};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use event::{Event, New, Path, Value};
+use expr::onigmo::Regex;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use md5::Md5;
@@ -297,8 +297,8 @@ fn is_punctuation(c: char) -> bool {
     PUNCTUATION.is_match(c.encode_utf8(&mut [0; 4]).as_bytes())
 }
 
-static PUNCTUATION: LazyLock<Pattern> =
-    LazyLock::new(|| Pattern::new("[\\p{P}\\p{S}]").expect("a regular expression of our own"));
+static PUNCTUATION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("[\\p{P}\\p{S}]").expect("a regular expression of our own"));
 
 /// The text of the fields: `|name|value|name|value|`.
 fn sources_text(sources: &[(Path, String)], event: &Event<'_>) -> String {

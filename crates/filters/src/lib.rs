@@ -16,7 +16,6 @@ pub mod kv;
 pub mod mutate;
 mod names;
 pub mod on_success;
-mod pattern;
 mod place;
 mod provider;
 pub mod prune;
@@ -191,7 +190,7 @@ pub enum Filter {
     /// See [`urldecode`].
     Urldecode(urldecode::Urldecode),
     /// See [`useragent`].
-    Useragent(useragent::Useragent),
+    Useragent(Box<useragent::Useragent>),
     /// See [`uuid`].
     Uuid(uuid::Uuid),
     /// See [`xml`].
@@ -230,7 +229,7 @@ impl FilterConfig {
             FilterConfig::Translate(config) => Filter::Translate(config.build(provider)?),
             FilterConfig::Truncate(config) => Filter::Truncate(config.build()?),
             FilterConfig::Urldecode(config) => Filter::Urldecode(config.build()?),
-            FilterConfig::Useragent(config) => Filter::Useragent(config.build(provider)?),
+            FilterConfig::Useragent(config) => Filter::Useragent(Box::new(config.build(provider)?)),
             FilterConfig::Uuid(config) => Filter::Uuid(config.build(provider)?),
             FilterConfig::Xml(config) => Filter::Xml(config.build()?),
         })
@@ -299,6 +298,11 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>,
         }
     }
     from.deserialize_any(OneOrMany)
+}
+
+fn regex(option: &'static str, text: &str) -> Result<expr::onigmo::Regex, BuildError> {
+    expr::onigmo::Regex::new(text)
+        .map_err(|error| BuildError { option, message: format!("{error} (in {text:?})") })
 }
 
 fn path(option: &'static str, text: &str) -> Result<event::Path, BuildError> {

@@ -3,11 +3,12 @@
 //! Everything is decided before anything is removed. The time of an event is none of its fields
 //! and stays, as does `@metadata`.
 
-use crate::pattern::Pattern;
+use crate::place::{rendered, template};
 use crate::values::{all_fields, set_tree, tree_of};
 use crate::{BuildError, Outcome};
 use event::{Event, Path};
 use expr::Template;
+use expr::onigmo::Regex as Pattern;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, HashMap};
@@ -77,14 +78,11 @@ const NO_REGEX: &str = "what a template of prune became is no regular expression
 impl Config {
     /// The filter that these options describe.
     pub fn build(&self) -> Result<Prune, BuildError> {
-        let template = |option, text: &str| {
-            Template::parse(text).map_err(|error| BuildError { option, message: error.to_string() })
-        };
         let regex = |option, text: &String| {
             Ok(if self.interpolate && text.contains('%') {
                 Regex::Made(template(option, text)?)
             } else {
-                Regex::Fixed(Arc::new(Pattern::of(option, text)?))
+                Regex::Fixed(Arc::new(crate::regex(option, text)?))
             })
         };
         let name = |option, text: &String| {
@@ -207,12 +205,6 @@ impl Made {
     }
 }
 
-fn rendered(template: &Template, event: &Event<'_>, now: i64) -> Vec<u8> {
-    let mut out = Vec::new();
-    let _ = template.render(event, now, &mut out);
-    out
-}
-
 fn text_of(value: &Json) -> Vec<u8> {
     match value {
         Json::String(text) => text.clone().into_bytes(),
@@ -315,7 +307,10 @@ mod tests {
 
     #[test]
     fn mistakes() {
-        mistake(r#"{"prune":{"whitelist_names":["("]}}"#, "(in the regular expression \"(\")");
+        mistake(
+            r#"{"prune":{"whitelist_names":["("]}}"#,
+            "option \"whitelist_names\": not a regular expression",
+        );
         mistake(r#"{"prune":{"blacklist_values":{"a":"("}}}"#, "option \"blacklist_values\"");
         mistake(r#"{"prune":{"blacklist_names":["%{"],"interpolate":true}}"#, "option \"blacklist_names\"");
         // Where the event makes a wrong one, nothing goes.

@@ -5,6 +5,7 @@
 //! count for the period in which they happened. The counters are memory alone: after a restart
 //! they begin anew.
 
+use crate::place::template;
 use crate::{BuildError, Outcome};
 use event::Event;
 use expr::Template;
@@ -96,9 +97,6 @@ impl Config {
         if self.max_counters == 0 {
             return wrong("max_counters", "is at least 1");
         }
-        let template = |option, text: &str| {
-            Template::parse(text).map_err(|error| BuildError { option, message: error.to_string() })
-        };
         Ok(Throttle {
             key: template("key", &self.key)?,
             period: template("period", &self.period)?,

@@ -4,12 +4,13 @@
 
 mod dictionary;
 
-use crate::pattern::Pattern;
+use crate::place::{rendered, template};
 use crate::values::{first_text, set_tree, tree_of};
 use crate::{BuildError, Outcome, Provider, path};
 use aho_corasick::{AhoCorasick, MatchKind};
 use event::{Event, Path, Value};
 use expr::Template;
+use expr::onigmo::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -80,7 +81,7 @@ enum Iterate {
 
 enum Lookup {
     Exact(Map<String, Json>),
-    Regex(Vec<(Pattern, Json)>),
+    Regex(Vec<(Regex, Json)>),
     /// The keys, and the texts that stand for them.
     Parts(AhoCorasick, Vec<String>),
 }
@@ -117,12 +118,11 @@ impl Config {
                 field => Iterate::Objects(field),
             },
         };
-        let fallback = self.fallback.as_ref().map(|text| Template::parse(text)).transpose();
+        let fallback = self.fallback.as_ref().map(|text| template("fallback", text)).transpose()?;
         let is_in_place = source == target;
         Ok(Translate {
             lookup: Lookup::new(option, dictionary, self.exact, self.regex)?,
-            fallback: fallback
-                .map_err(|error| BuildError { option: "fallback", message: error.to_string() })?,
+            fallback,
             replaces: self.replaces.unwrap_or(is_in_place),
             source,
             target,
@@ -138,8 +138,7 @@ impl Translate {
     /// the dictionary and the fallback have no value.
     pub fn apply(&self, event: &mut Event<'_>, now: i64) -> Outcome {
         let fallback = || {
-            let mut text = Vec::new();
-            let _ = self.fallback.as_ref()?.render(event, now, &mut text);
+            let text = rendered(self.fallback.as_ref()?, event, now);
             Some(Json::String(String::from_utf8_lossy(&text).into_owned()))
         };
         let (path, new) = match &self.iterate {
@@ -222,8 +221,8 @@ impl Lookup {
             return Ok(Lookup::Exact(dictionary));
         }
         if exact {
-            let pattern = |(key, value): (String, Json)| Ok((Pattern::of(option, &key)?, value));
-            return dictionary.into_iter().map(pattern).collect::<Result<_, _>>().map(Lookup::Regex);
+            let compiled = |(key, value): (String, Json)| Ok((crate::regex(option, &key)?, value));
+            return dictionary.into_iter().map(compiled).collect::<Result<_, _>>().map(Lookup::Regex);
         }
         let wrong = |message: String| BuildError { option, message };
         if dictionary.contains_key("") {

@@ -427,7 +427,8 @@ fn a_grok_of_several_fields_succeeds_once() {
             format!("input {{ stdin {{ }} }} filter {{ grok {{ {options} }} }} output {{ null {{ }} }}");
         let plan = good(&text).plan;
         let mut chain =
-            pipeline::run::chain::Chain::build(&plan.pipelines["main"].filters, "filters", &filters::Nothing).unwrap();
+            pipeline::run::chain::Chain::build(&plan.pipelines["main"].filters, "filters", &filters::Nothing)
+                .unwrap();
         let mut batch = Batch::new();
         batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();

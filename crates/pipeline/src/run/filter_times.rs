@@ -90,7 +90,8 @@ mod tests {
             Step::Filter(Box::new(step))
         };
         let mut first = Chain::build(&[step("json")], "inputs.i.filters", &filters::Nothing).unwrap();
-        let mut second = Chain::build(&[step("json"), step("drop"), step("kv")], "filters", &filters::Nothing).unwrap();
+        let mut second =
+            Chain::build(&[step("json"), step("drop"), step("kv")], "filters", &filters::Nothing).unwrap();
         let times = FilterTimes::new([&first, &second].into_iter());
         let mut batch = Batch::new();
         batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);

@@ -153,9 +153,8 @@ impl RunningPipeline {
         let ledger = Arc::new(Ledger::new(plan.inputs.keys(), plan.outputs.keys()));
         // A filter that remembers events must see all of them.
         let workers = if chains.remember() { Some(1) } else { plan.workers };
-        let workers = workers
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-            .max(1);
+        let workers =
+            workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
         let points = points_of(name, plan, &chains);
         let lanes = match &queue {
             Some(_) => Vec::new(),
