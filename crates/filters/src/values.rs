@@ -1,7 +1,7 @@
 //! Values of an event as trees, for filters that change what lies within objects and arrays.
 
 use crate::{BuildError, path};
-use event::{Event, New, Path, SetError, Value};
+use event::{DEPTH_MAX, Event, New, Path, SetError, Value};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,11 +19,23 @@ pub(crate) fn tree_of(value: &Value<'_>) -> Json {
     }
 }
 
-/// Sets a field to a tree.
+/// Sets a field to a tree, if that is not too deep for an event.
 pub(crate) fn set_tree(event: &mut Event<'_>, path: &Path, tree: &Json) -> Result<(), SetError> {
+    if path.names().count() + depth_of(tree) > DEPTH_MAX {
+        return Err(SetError::TooDeep);
+    }
     match tree {
         Json::String(text) => event.set(path, New::Str(text.as_bytes())),
         other => event.set(path, New::Json(&other.to_string())),
+    }
+}
+
+/// How many objects and arrays lie within each other.
+pub(crate) fn depth_of(tree: &Json) -> usize {
+    match tree {
+        Json::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
+        Json::Object(members) => 1 + members.values().map(depth_of).max().unwrap_or(0),
+        _ => 0,
     }
 }
 

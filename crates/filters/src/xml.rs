@@ -8,9 +8,9 @@
 mod tree;
 mod xpath;
 
-use crate::values::tree_of;
+use crate::values::{depth_of, set_tree, tree_of};
 use crate::{BuildError, Outcome, path, ruby};
-use event::{DEPTH_MAX, Event, New, Path, Value};
+use event::{DEPTH_MAX, Event, Path, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -145,7 +145,7 @@ impl Xml {
         };
         let mut ok = true;
         for (path, value) in changes {
-            ok &= event.set(path, New::Json(&value.to_string())).is_ok();
+            ok &= set_tree(event, path, &value).is_ok();
         }
         Outcome::of(ok)
     }
@@ -183,7 +183,10 @@ impl Xml {
             let own = changes.iter().position(|(path, _)| *path == field);
             let before = match own {
                 Some(at) => Some(changes.remove(at).1),
-                None => event.get(field).map(|value| tree_of(&value)),
+                None => match event.get(field).map(|value| (value == Value::Null, tree_of(&value))) {
+                    Some((false, Json::Null)) => return Err("what the field holds cannot be read"),
+                    before => before.map(|(_, tree)| tree),
+                },
             };
             changes.push((field, self.added(before, found)));
         }
@@ -318,14 +321,6 @@ fn is_empty(value: &Json) -> bool {
         Json::String(text) => text.trim().is_empty(),
         Json::Object(members) => members.is_empty(),
         _ => false,
-    }
-}
-
-fn depth_of(value: &Json) -> usize {
-    match value {
-        Json::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
-        Json::Object(members) => 1 + members.values().map(depth_of).max().unwrap_or(0),
-        _ => 0,
     }
 }
 

@@ -149,7 +149,7 @@ impl Builder {
             let attribute = attribute.map_err(|_| NOT_XML)?;
             let value =
                 attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).map_err(|_| NO_ENTITY)?;
-            let name = split(attribute.key.into_inner());
+            let name = split(attribute.key.into_inner())?;
             attributes.push(Attribute { name, value: value.into_owned() });
         }
         if self.tree.nodes.len() + attributes.len() > NODES_MAX {
@@ -161,7 +161,7 @@ impl Builder {
                 self.scope.push((prefix.to_owned(), attribute.value.as_str().into(), self.depth));
             }
         }
-        let mut name = split(tag.name().into_inner());
+        let mut name = split(tag.name().into_inner())?;
         name.namespace = self.namespace(name.prefix.as_deref().unwrap_or_default());
         for attribute in &mut attributes {
             // An attribute without a prefix is in no namespace.
@@ -237,9 +237,19 @@ fn character(name: &BytesRef<'_>) -> Option<char> {
     })
 }
 
-fn split(name: &str) -> Name {
+/// A name, as Namespaces in XML 1.0 has it: a local part, and maybe a prefix.
+fn split(name: &str) -> Read<Name> {
     let (prefix, local) = name.split_once(':').map_or((None, name), |(prefix, local)| (Some(prefix), local));
-    Name { prefix: prefix.map(str::to_owned), local: local.to_owned(), namespace: None }
+    if !is_name(local) || !prefix.is_none_or(is_name) {
+        return Err(NOT_XML);
+    }
+    Ok(Name { prefix: prefix.map(str::to_owned), local: local.to_owned(), namespace: None })
+}
+
+fn is_name(text: &str) -> bool {
+    let is_first = |c: char| c.is_alphabetic() || c == '_' || !c.is_ascii();
+    let is_later = |c: char| is_first(c) || c.is_ascii_digit() || matches!(c, '-' | '.');
+    text.starts_with(is_first) && text.chars().all(is_later)
 }
 
 impl Tree {
@@ -367,6 +377,9 @@ mod tests {
         check("text", "", false);
         check("<a/><b/>", "<a/>", false);
         check("<a x=1/>", "", false);
+        check("<a>1<\n/></a>", "<a>1</a>", false);
+        check("<a 1='x'/>", "", false);
+        check("<a:b:c/>", "", false);
         check("<a>&nbsp;</a>", "<a/>", false);
         check("<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><a>&e;</a>", "<a/>", false);
     }
