@@ -52,7 +52,7 @@ impl Watch for Unwatched {}
 
 enum Compiled {
     Filter {
-        filter: Filter,
+        filter: Box<Filter>,
         tags: Vec<String>,
         on_success: Option<Box<OnSuccess>>,
         number: usize,
@@ -113,7 +113,7 @@ impl Chain {
     fn add_filter(&mut self, step: &FilterStep, at: &str, provider: &dyn Provider) -> Result<(), ChainError> {
         let gate = step.when.as_ref().map(|when| self.gate(when, at)).transpose()?;
         let wrong = |error: BuildError| ChainError { at: at.to_owned(), message: error.to_string() };
-        let filter = step.filter.build_with(provider).map_err(wrong)?;
+        let filter = Box::new(step.filter.build_with(provider).map_err(wrong)?);
         let on_success = if step.on_success.is_empty() {
             None
         } else {
