@@ -102,8 +102,9 @@ fn every_compression_is_read_and_committed_when_it_is_safe() {
 
 #[test]
 fn kill_minus_nine_loses_nothing_and_the_store_has_nothing_twice() {
-    const LINES: u64 = 30_000;
     const KILLS: u64 = 6;
+    const PART: u64 = 5_000;
+    const LINES: u64 = (KILLS + 1) * PART;
     let topic = unique("killed");
     kafka().create_topic(&topic, 4);
     let mut pond = Pond::new();
@@ -116,23 +117,26 @@ fn kill_minus_nine_loses_nothing_and_the_store_has_nothing_twice() {
         out.display()
     );
     config(&pond, kafka().bootstrap(), &options, &rest);
-    let writer = std::thread::spawn({
+    // Each run has lines of its own to read, which come while it reads.
+    let write = |part: u64| {
         let topic = topic.clone();
-        move || {
-            for from in (0..LINES).step_by(1_000) {
+        std::thread::spawn(move || {
+            for from in (part * PART..(part + 1) * PART).step_by(1_000) {
                 produce(kafka().bootstrap(), &topic, &["-z", "lz4"], &numbered(from..from + 1_000));
             }
-        }
-    });
+        })
+    };
     for kill in 0..KILLS {
+        let before = counted(written(&pond)).len();
+        let writer = write(kill);
         run(&mut pond);
         // Killed at some moment after it got further than before.
-        let before = written(&pond).len();
-        pond.wait_for("progress", |pond| (written(pond).len() > before).then_some(()));
+        pond.wait_for("progress", |pond| (counted(written(pond)).len() > before).then_some(()));
         std::thread::sleep(Duration::from_millis(fastrand::u64(0..150 * (kill + 1))));
         pond.kill();
+        writer.join().expect("the writer");
     }
-    writer.join().expect("the writer");
+    write(KILLS).join().expect("the writer");
     run(&mut pond);
     pond.wait_address();
     pond.wait_count(LINES);
