@@ -74,7 +74,6 @@ pub struct Batch {
     /// By name: the event (+ 1) that has it, while JSON is read into one.
     pub(crate) stamps: Vec<(u32, u32)>,
     pub(crate) stamp: u32,
-    pub(crate) metadata: Path,
 }
 
 impl Default for Batch {
@@ -92,7 +91,6 @@ impl Default for Batch {
             overlay: Vec::new(),
             stamps: Vec::new(),
             stamp: 0,
-            metadata: Path::of(["@metadata"]),
         }
     }
 }
@@ -300,15 +298,13 @@ impl Batch {
                 out.push(b'"');
             }
             Kind::Str => json::write_str(self.span_bytes(field.span()), out),
-            Kind::Plain => json::write_plain(self.span_bytes(field.span()), out),
+            Kind::Plain => self.write_plain(field.span(), out),
             Kind::Raw => out.extend_from_slice(self.span_bytes(field.span())),
             Kind::Object => {
                 out.push(b'{');
                 for (n, field) in self.fields[field.range()].iter().enumerate() {
-                    if n > 0 {
-                        out.push(b',');
-                    }
-                    self.write_member(*field, out);
+                    out.extend_from_slice(&self.names.member(field.name)[usize::from(n == 0)..]);
+                    self.write_value(*field, out);
                 }
                 out.push(b'}');
             }
@@ -325,15 +321,17 @@ impl Batch {
         }
     }
 
-    fn write_member(&self, field: Field, out: &mut Vec<u8>) {
-        let name = self.names.get(field.name).as_bytes();
-        if self.names.are_plain() {
-            json::write_plain(name, out);
-        } else {
-            json::write_str(name, out);
+    /// Writes text that needs no escapes: mostly it came out of JSON, and its quotes are there.
+    fn write_plain(&self, span: Span, out: &mut Vec<u8>) {
+        let (from, to) = (span.from as usize, span.to as usize);
+        match self.bytes.get(from.wrapping_sub(1)..to + 1) {
+            Some(quoted @ [b'"', .., b'"']) => out.extend_from_slice(quoted),
+            _ => {
+                out.push(b'"');
+                out.extend_from_slice(&self.bytes[from..to]);
+                out.push(b'"');
+            }
         }
-        out.push(b':');
-        self.write_value(field, out);
     }
 
     /// Writes an event with these outermost fields, see [`View::write_json`].
@@ -346,11 +344,11 @@ impl Batch {
             out.push(b',');
             common.write_members(slot.position, out);
         }
-        let hidden = self.metadata.parts()[0].find(&self.names);
+        let hidden = self.names.hidden();
         for field in top {
             if Some(field.name) != hidden {
-                out.push(b',');
-                self.write_member(*field, out);
+                out.extend_from_slice(self.names.member(field.name));
+                self.write_value(*field, out);
             }
         }
         out.push(b'}');

@@ -38,14 +38,6 @@ pub fn write_str(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Writes text that needs no escapes as a JSON string.
-pub(crate) fn write_plain(text: &[u8], out: &mut Vec<u8>) {
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    out.extend_from_slice(text);
-    out.push(b'"');
-}
-
 fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;
     loop {

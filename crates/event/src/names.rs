@@ -3,7 +3,7 @@
 //! Names are small numbers, good within their batch. There is no process-wide table that
 //! input could fill; the table goes where the batch goes and is emptied with it.
 
-use crate::scan;
+use crate::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,14 +19,27 @@ pub(crate) struct Names {
     /// Open addressing; an entry is the id + 1, 0 is empty.
     table: Vec<u32>,
     serial: u64,
-    /// No name needs escapes in JSON.
-    are_plain: bool,
+    /// The names as they stand in an object behind another member, `,"name":`, one behind the
+    /// other, and where each ends.
+    members: Vec<u8>,
+    member_ends: Vec<u32>,
+    /// The number of `@metadata`, which is not written.
+    hidden: Option<NameId>,
 }
+
+const HIDDEN: &str = "@metadata";
 
 impl Default for Names {
     fn default() -> Self {
-        let (text, ends) = Default::default();
-        Self { text, ends, table: vec![0; 128], serial: next_serial(), are_plain: true }
+        Self {
+            text: String::new(),
+            ends: Vec::new(),
+            table: vec![0; 128],
+            serial: next_serial(),
+            members: Vec::new(),
+            member_ends: Vec::new(),
+            hidden: None,
+        }
     }
 }
 
@@ -40,12 +53,21 @@ impl Names {
         self.ends.clear();
         self.table.fill(0);
         self.serial = next_serial();
-        self.are_plain = true;
+        self.members.clear();
+        self.member_ends.clear();
+        self.hidden = None;
     }
 
-    /// Whether JSON writes all names as they are.
-    pub(crate) fn are_plain(&self) -> bool {
-        self.are_plain
+    /// The number of `@metadata`, if the batch has it.
+    pub(crate) fn hidden(&self) -> Option<NameId> {
+        self.hidden
+    }
+
+    /// The name as JSON writes it behind another member: `,"name":`.
+    pub(crate) fn member(&self, id: NameId) -> &[u8] {
+        let id = id as usize;
+        let from = if id == 0 { 0 } else { self.member_ends[id - 1] as usize };
+        &self.members[from..self.member_ends[id] as usize]
     }
 
     /// Differs for every filling of every table, so that a path can remember its number.
@@ -84,11 +106,23 @@ impl Names {
             self.grow();
         }
         let id = self.len() as NameId;
-        self.are_plain &= scan::special(name.as_bytes(), 0) == name.len();
         self.text.push_str(name);
         self.ends.push(self.text.len() as u32);
+        self.add_member(id);
         self.enter(id);
         id
+    }
+
+    fn add_member(&mut self, id: NameId) {
+        let mut members = std::mem::take(&mut self.members);
+        if self.get(id) == HIDDEN {
+            self.hidden = Some(id);
+        }
+        members.push(b',');
+        json::write_str(self.get(id).as_bytes(), &mut members);
+        members.push(b':');
+        self.member_ends.push(members.len() as u32);
+        self.members = members;
     }
 
     fn grow(&mut self) {
@@ -121,7 +155,6 @@ impl Names {
     pub(crate) fn fill(&mut self, text: &str, ends: impl Iterator<Item = u32>) -> Option<()> {
         self.clear();
         self.text.push_str(text);
-        self.are_plain = scan::special(text.as_bytes(), 0) == text.len();
         let mut before = 0;
         for end in ends {
             if end < before || !text.is_char_boundary(end as usize) {
@@ -136,6 +169,7 @@ impl Names {
         }
         for id in 0..self.len() as NameId {
             self.enter(id);
+            self.add_member(id);
         }
         (before as usize == text.len()).then_some(())
     }
@@ -152,6 +186,7 @@ mod tests {
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(names.get(*id), format!("name{n}"));
             assert_eq!(names.find(&format!("name{n}")), Some(*id));
+            assert_eq!(names.member(*id), format!(",\"name{n}\":").as_bytes());
         }
         assert_eq!(names.find("other"), None);
         names.clear();

@@ -16,6 +16,16 @@ const FORBIDDEN: &str = "\\/*?\"<>|,#:";
 pub struct IndexName {
     template: Template,
     fallback: Option<Vec<u8>>,
+    /// See [`Template::period`].
+    period: Option<i64>,
+    last: Option<Last>,
+}
+
+/// The name of the last event, which the next one mostly has as well.
+#[derive(Debug, Clone)]
+struct Last {
+    number: i64,
+    name: Vec<u8>,
 }
 
 /// Why an event has no index.
@@ -49,11 +59,25 @@ impl IndexName {
         if template.is_constant() {
             fixed(text)?;
         }
-        Ok(Self { template, fallback: fallback.map(fixed).transpose()? })
+        let period = template.period();
+        Ok(Self { template, fallback: fallback.map(fixed).transpose()?, period, last: None })
     }
 
     /// Appends the name for an event, whose own time stands for the times in it.
-    pub fn render(&self, event: &impl Look, out: &mut Vec<u8>) -> Result<(), NameError> {
+    pub fn render(&mut self, event: &impl Look, out: &mut Vec<u8>) -> Result<(), NameError> {
+        let Some(period) = self.period else { return self.render_anew(event, out) };
+        let number = event.moment().div_euclid(period);
+        if let Some(last) = self.last.as_ref().filter(|last| last.number == number) {
+            out.extend_from_slice(&last.name);
+            return Ok(());
+        }
+        let from = out.len();
+        self.render_anew(event, out)?;
+        self.last = Some(Last { number, name: out[from..].to_vec() });
+        Ok(())
+    }
+
+    fn render_anew(&self, event: &impl Look, out: &mut Vec<u8>) -> Result<(), NameError> {
         let from = out.len();
         match self.template.render_at(event, event.moment(), out) {
             Ok(()) => check_index_name(out, from),
@@ -125,7 +149,7 @@ mod tests {
         batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
         batch.push_json(fields.as_bytes(), 0).unwrap();
         let mut out = b"before".to_vec();
-        let name = IndexName::parse(template, fallback).map_err(|error| error.to_string())?;
+        let mut name = IndexName::parse(template, fallback).map_err(|error| error.to_string())?;
         let result = name.render(&batch.view(0), &mut out).map_err(|error| error.to_string());
         let text = String::from_utf8(out).unwrap();
         result.map(|()| text.strip_prefix("before").unwrap().to_owned())
@@ -160,6 +184,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_name_is_that_of_its_own_time(
+            template in prop::sample::select(vec!["a-%Y.%m.%d", "a-%Y-%H", "a-%{+xxxx.ww}", "a-%{+ss}", "a-%{+SSS}", "a-%{+a}", "a-%{+A}", "a"]),
+            times in prop::collection::vec((-3_000_000..3_000_000i64, 0..3i64), 1..20),
+        ) {
+            let Ok(mut name) = IndexName::parse(template, None) else { return Ok(()) };
+            for (seconds, by) in times {
+                let mut batch = Batch::new();
+                batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+                batch.push_empty(0).set_time(seconds * [1_000_000_000, 1_000_000, 10_000_000_000][by as usize]);
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                name.render(&batch.view(0), &mut one).unwrap();
+                name.render_anew(&batch.view(0), &mut other).unwrap();
+                prop_assert_eq!(one, other);
+            }
+        }
+
         #[test]
         fn whatever_comes_out_keeps_the_rules(text: String) {
             let fields = serde_json::json!({ "f": text }).to_string();

@@ -169,6 +169,17 @@ impl Template {
         missing.map_or(Ok(()), Err)
     }
 
+    /// For how long it is the same text for all events: whose times are within the same that many
+    /// nanoseconds since 1970. `None` when it has fields, or the time of writing.
+    pub fn period(&self) -> Option<i64> {
+        let one = |part: &Part| match part {
+            Part::Text(_) => Some(i64::MAX),
+            Part::Time { parts, .. } => Some(times::period(parts)),
+            Part::Now | Part::Field { .. } => None,
+        };
+        self.parts.iter().map(one).try_fold(i64::MAX, |shortest, period| Some(shortest.min(period?)))
+    }
+
     /// Whether it is the same text for every event.
     pub fn is_constant(&self) -> bool {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))

@@ -194,6 +194,36 @@ fn compile(
     Ok(parts)
 }
 
+/// For how long a pattern stays the same text: that many nanoseconds from each multiple of them.
+/// The longest is a day.
+pub(super) fn period(parts: &[TimePart]) -> i64 {
+    const SECOND: i64 = 1_000_000_000;
+    let one = |part: &TimePart| match part {
+        TimePart::Text(_) | TimePart::LastTwo(_) | TimePart::Month { .. } | TimePart::Weekday { .. } => {
+            86_400 * SECOND
+        }
+        TimePart::HalfDay => 3_600 * SECOND,
+        TimePart::Fraction(_) => 1,
+        TimePart::Number(number, _) => match number {
+            Number::Century
+            | Number::Year
+            | Number::WeekYear
+            | Number::Week
+            | Number::Quarter
+            | Number::Month
+            | Number::DayOfYear
+            | Number::Day
+            | Number::DayOfWeek => 86_400 * SECOND,
+            Number::Hour | Number::HourFromOne | Number::HalfHour | Number::HalfHourFromOne => 3_600 * SECOND,
+            Number::Minute => 60 * SECOND,
+            Number::Second | Number::Epoch => SECOND,
+            Number::MilliOfDay => SECOND / 1_000,
+            Number::Nano => 1,
+        },
+    };
+    parts.iter().map(one).min().unwrap_or(86_400 * SECOND)
+}
+
 /// Writes a time, in nanoseconds UTC, as a pattern says.
 pub(super) fn write(parts: &[TimePart], ns: i64, out: &mut Vec<u8>) {
     let moment = Moment::of(ns);
@@ -224,10 +254,10 @@ fn name(name: &str, full: bool, out: &mut Vec<u8>) {
 }
 
 fn digits(value: i64, width: usize, out: &mut Vec<u8>) {
-    let mut text = Vec::new();
-    event::json::write_int(value, &mut text);
-    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(text.len())));
-    out.extend_from_slice(&text);
+    let from = out.len();
+    event::json::write_int(value, out);
+    let missing = width.saturating_sub(out.len() - from);
+    out.splice(from..from, std::iter::repeat_n(b'0', missing));
 }
 
 struct Moment {

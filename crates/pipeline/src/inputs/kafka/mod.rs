@@ -225,7 +225,7 @@ impl Default for Config {
             commit_interval: Time(Duration::from_secs(1)),
             codec: Codec::Raw,
             timestamp: Timestamp::Record,
-            metadata: vec![Metadata::Key, Metadata::Timestamp, Metadata::Headers],
+            metadata: vec![Metadata::Key, Metadata::Headers],
             client_id: None,
             tls: None,
             sasl: None,

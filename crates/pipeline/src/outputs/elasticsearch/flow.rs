@@ -155,10 +155,10 @@ impl Flow {
         now: Instant,
         write: impl FnOnce(&mut Body) -> Result<(), E>,
     ) -> Result<(), E> {
-        let owner = key.and_then(|key| self.owned.get(&key)).map_or(self.number, |owned| owned.chain);
-        let chain = self.chains.iter_mut().find(|chain| chain.number == owner);
+        let owner = key.and_then(|key| self.owned.get(&key)).map(|owned| owned.chain);
+        let chain = owner.and_then(|owner| self.chains.iter_mut().find(|chain| chain.number == owner));
         let (body, owner) = match chain {
-            Some(chain) => (&mut chain.behind, owner),
+            Some(chain) => (&mut chain.behind, chain.number),
             None => (&mut self.building, self.number),
         };
         let before = (body.text.len(), body.aside.len(), body.actions.len());

@@ -249,7 +249,7 @@ impl Stream {
     /// Appends the name of the stream, and keeps its parts for the document.
     fn render(&mut self, event: &View<'_>, out: &mut Vec<u8>) -> Result<(), String> {
         self.text.clear();
-        for (n, (name, path)) in self.names.iter().zip(&self.paths).enumerate() {
+        for (n, (name, path)) in self.names.iter_mut().zip(&self.paths).enumerate() {
             let own = if self.auto_routing { event.get(path) } else { None };
             match own {
                 Some(Value::Str(text)) if !text.is_empty() => {
