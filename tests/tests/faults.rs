@@ -89,7 +89,7 @@ fn a_damaged_segment_of_the_queue_is_set_aside() {
 }
 
 /// A small disk of its own at this path, where we may mount one.
-fn small_disk(path: &std::path::Path, options: &str) -> Option<Unmount> {
+pub(crate) fn small_disk(path: &std::path::Path, options: &str) -> Option<Unmount> {
     fs::create_dir_all(path).expect("a folder");
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", options, "tmpfs", path.to_str().expect("UTF-8")])
@@ -186,7 +186,7 @@ fn memory_stays_within_its_limit_while_an_output_is_slow() {
     assert!((1..=64 << 10).contains(&peak), "{peak} KiB at most");
 }
 
-struct Unmount(std::path::PathBuf);
+pub(crate) struct Unmount(std::path::PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@
 //! Lines carry numbers, and what the receiving side has is held against them. `./dev soak faults`
 //! does the same for longer.
 
+use crate::faults::small_disk;
 use crate::fickle::{Fickle, Harm};
 use crate::pond::{Pond, access_lines};
 use crate::services::{Kafka, Options, Server, elasticsearch, kafka, kcat, unique};
@@ -263,6 +264,61 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], id: event, bulk_bytes
     // Nothing is given again by the next one.
     deliver(&mut pond);
     assert_eq!(server.len() as u64, written);
+    assert!(pond.dead_letters().is_empty());
+}
+
+/// The disk is full, the server is away or fails by chance, and the program dies at random
+/// moments, all at once.
+#[test]
+fn a_full_disk_an_outage_and_kills_together_lose_nothing() {
+    const LINES: u64 = 150_000;
+    const ROUNDS: u64 = 4;
+    let server = Fickle::start();
+    let mut pond = Pond::new();
+    let Some(_unmount) = small_disk(&pond.data(), "size=20m") else { return };
+    let to = |address: &str| {
+        format!(
+            "inputs: {{i: {{file: {{paths: [DIR/in.log]}}}}}}\nqueue: {{segment_bytes: 1MiB}}
+outputs: {{e: {{elasticsearch: {{endpoints: ['http://{address}'], id: event, bulk_bytes_max: 64KiB, gzip_level: 0, retry_pause_max: 100ms}}}}}}
+"
+        )
+    };
+    pond.append("in.log", &access_lines(0..LINES));
+    let begun = Instant::now();
+    let mut round = 0;
+    while round < ROUNDS || begun.elapsed() < soak() {
+        round += 1;
+        // Nobody takes anything, and the queue fills the disk.
+        configure(&pond, &to("127.0.0.1:1"));
+        run(&mut pond);
+        pond.wait_for("word of the full disk", |pond| {
+            let said = pond.said();
+            (said.contains("full") || said.contains("No space")).then_some(())
+        });
+        pond.kill();
+        // The server is there again, in a bad mood, while the disk is still full.
+        server.set_moody(true);
+        configure(&pond, &to(server.address()));
+        let before = server.len();
+        run(&mut pond);
+        pond.wait_for("documents", |_| (server.len() > before).then_some(()));
+        std::thread::sleep(Duration::from_millis(fastrand::u64(0..300)));
+        pond.kill();
+        if server.len() as u64 == LINES {
+            break;
+        }
+    }
+    server.set_moody(false);
+    run(&mut pond);
+    pond.wait_for("all documents", |_| (server.len() as u64 == LINES).then_some(()));
+    assert!(pond.stop().success(), "{}", pond.said());
+    println!("{round} rounds, {:?}", server.all_harm());
+    let text = |versions: &Vec<Value>| versions[0]["message"].as_str().map(str::to_owned);
+    let found: BTreeSet<String> = server.documents().values().filter_map(text).collect();
+    assert!(
+        found == access_lines(0..LINES).lines().map(str::to_owned).collect(),
+        "other lines came than were written"
+    );
     assert!(pond.dead_letters().is_empty());
 }
 

@@ -121,7 +121,7 @@ impl Default for Config {
             auth: None,
             tls: None,
             gzip_level: 1,
-            bulk_bytes_max: Bytes(4 << 20),
+            bulk_bytes_max: Bytes(1 << 20),
             document_bytes_max: Bytes(10 << 20),
             in_flight_max: 4,
             linger: Time(Duration::from_millis(200)),
