@@ -11,6 +11,7 @@ mod kill_loop;
 mod latency;
 mod many_files;
 mod measure;
+mod peers;
 mod pond;
 mod rows;
 mod sink;

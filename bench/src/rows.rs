@@ -4,12 +4,13 @@ use crate::broker::Broker;
 use crate::corpus;
 use crate::latency;
 use crate::measure::{self, Cost, cpu_of};
+use crate::peers;
 use crate::sink::Sink;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -162,13 +163,16 @@ fn table(arguments: &[String]) -> io::Result<()> {
             make(&folder.path().join(format!("{name}-warm")), WARM)?;
             make(&folder.path().join(format!("{name}-part")), PART)?;
         }
+        if peers::wants(name, &wanted) {
+            make(&folder.path().join(format!("{name}-peers")), peers::LINES)?;
+        }
     }
     println!(
         "{:<26} {:>7} {:>10} {:>8} {:>8} {:>12} {:>9} {:>9} {:>8}",
         "", "workers", "µs CPU/ev", "× base", "budget", "events/s", "RSS MiB", "alloc/ev", "lost"
     );
     let mut base = 0.0;
-    if let Some(file) = ["plain", "access", "json", "message"]
+    if let Some(file) = ["plain", "access", "json", "message", "plain-peers", "access-peers", "message-peers"]
         .iter()
         .map(|name| folder.path().join(name))
         .find(|path| path.exists())
@@ -206,17 +210,7 @@ fn table(arguments: &[String]) -> io::Result<()> {
             measure_row(row, workers, &place, base)?;
         }
     }
-    if wanted("kcat") && folder.path().join("access").exists() {
-        kcat(&place, base)?;
-    }
-    if wanted("rsyslog") {
-        rsyslog(folder.path(), base, None)?;
-        if OMKAFKA.iter().any(|module| Path::new(module).exists()) {
-            rsyslog(folder.path(), base, Some(place.broker()?))?;
-        } else {
-            println!("{:<26} (its module omkafka is not installed)", "rsyslog: file → Kafka");
-        }
-    }
+    peers::measure(&place, base, &wanted)?;
     if wanted("start") {
         latency::start(folder.path())?;
     }
@@ -275,8 +269,8 @@ fn write_again(from: &Path, to: &Path) -> io::Result<(u64, Cost)> {
 }
 
 /// Where rows find their lines.
-struct Place<'a> {
-    folder: &'a Path,
+pub(crate) struct Place<'a> {
+    pub(crate) folder: &'a Path,
     /// Started for the first row that wants it.
     broker: OnceCell<Broker>,
     /// The topics that hold the lines of files.
@@ -284,7 +278,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn broker(&self) -> io::Result<&Broker> {
+    pub(crate) fn broker(&self) -> io::Result<&Broker> {
         match self.broker.get() {
             Some(broker) => Ok(broker),
             None => {
@@ -295,7 +289,7 @@ impl Place<'_> {
     }
 
     /// The topic that holds the lines of a file.
-    fn loaded(&self, corpus: &str) -> io::Result<String> {
+    pub(crate) fn loaded(&self, corpus: &str) -> io::Result<String> {
         if let Some(topic) = self.loaded.borrow().get(corpus) {
             return Ok(topic.clone());
         }
@@ -395,30 +389,7 @@ fn run_pipeline(
     Ok((cost, arrived))
 }
 
-/// kcat, which is librdkafka in a tight loop, writes the same lines to a topic.
-fn kcat(place: &Place<'_>, base: f64) -> io::Result<()> {
-    const NAME: &str = "kcat: file → Kafka raw";
-    let source = place.folder.join("access");
-    let lines = count_lines(&source)?;
-    let broker = place.broker()?;
-    let topic = Broker::new_topic();
-    broker.topic(&topic)?;
-    let cost = measure::run(broker.kcat_command(&topic, &source))?;
-    let cpu = cost.cpu.as_secs_f64() * 1e6 / lines as f64;
-    println!(
-        "{NAME:<26} {:>7} {cpu:>10.3} {:>8.1} {:>8} {:>12.0} {:>9.0} {:>9} {:>8}",
-        "",
-        if base > 0.0 { cpu / base } else { 0.0 },
-        "",
-        lines as f64 / cost.wall.as_secs_f64(),
-        cost.rss_kib as f64 / 1024.0,
-        "",
-        lines as i64 - broker.records(&topic)? as i64
-    );
-    Ok(())
-}
-
-fn count_lines(path: &Path) -> io::Result<u64> {
+pub(crate) fn count_lines(path: &Path) -> io::Result<u64> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];
     let mut lines = 0;
@@ -429,91 +400,6 @@ fn count_lines(path: &Path) -> io::Result<u64> {
         }
         lines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64;
     }
-}
-
-/// Where Debian and Red Hat put rsyslog's output to Kafka.
-const OMKAFKA: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/rsyslog/omkafka.so", "/usr/lib64/rsyslog/omkafka.so"];
-
-/// rsyslog reads such a file and writes its lines to another or to a topic, when it is installed.
-fn rsyslog(folder: &Path, base: f64, broker: Option<&Broker>) -> io::Result<()> {
-    let name = if broker.is_some() { "rsyslog: file → Kafka" } else { "rsyslog: file → file" };
-    let Some(program) =
-        ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"].map(PathBuf::from).into_iter().find(|path| path.exists())
-    else {
-        println!("{name:<26} (rsyslogd is not installed)");
-        return Ok(());
-    };
-    let lines = 1_000_000;
-    let work = tempfile::tempdir_in(folder)?;
-    let source = work.path().join("in.log");
-    if broker.is_some() {
-        corpus::access(&source, lines)?
-    } else {
-        corpus::plain(&source, lines)?
-    }
-    let (config, out) = (work.path().join("rsyslog.conf"), work.path().join("out"));
-    let topic = Broker::new_topic();
-    let (module, action) = match broker {
-        None => (
-            String::new(),
-            format!(
-                "action(type=\"omfile\" file=\"{}\" template=\"raw\" ioBufferSize=\"64k\")",
-                out.display()
-            ),
-        ),
-        Some(broker) => {
-            broker.topic(&topic)?;
-            let action = format!(
-                "action(type=\"omkafka\" broker=[\"{}\"] topic=\"{topic}\" template=\"value\" confParam=[\"acks=all\", \"linger.ms=5\"])",
-                broker.bootstrap()
-            );
-            ("module(load=\"omkafka\")\n".to_owned(), action)
-        }
-    };
-    let text = format!(
-        "global(workDirectory=\"{}\")\nmodule(load=\"imfile\" mode=\"inotify\")\n{module}template(name=\"raw\" type=\"string\" string=\"%msg%\\n\")\ntemplate(name=\"value\" type=\"string\" string=\"%msg%\")\nruleset(name=\"r\") {{ {action} }}\ninput(type=\"imfile\" file=\"{}\" tag=\"b\" ruleset=\"r\")\n",
-        work.path().display(),
-        source.display()
-    );
-    fs::write(&config, text)?;
-    let begun = Instant::now();
-    let mut child = Command::new(program)
-        .args(["-n", "-f"])
-        .arg(&config)
-        .arg("-i")
-        .arg(work.path().join("pid"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut arrived = 0;
-    while begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(50));
-        arrived = match broker {
-            Some(broker) => broker.records(&topic).unwrap_or(0),
-            None if out.exists() => count_lines(&out)?,
-            None => 0,
-        };
-        if arrived >= lines {
-            break;
-        }
-    }
-    let (cpu, wall) = (cpu_of(child.id()).as_secs_f64() * 1e6 / lines as f64, begun.elapsed().as_secs_f64());
-    let rss = measure::rss(Path::new(&format!("/proc/{}/status", child.id()))).unwrap_or(0);
-    let _ = child.kill();
-    let _ = child.wait();
-    println!(
-        "{:<26} {:>7} {cpu:>10.3} {:>8.1} {:>8} {:>12.0} {:>9.0} {:>9} {:>8}",
-        name,
-        "",
-        if base > 0.0 { cpu / base } else { 0.0 },
-        "",
-        lines as f64 / wall,
-        rss as f64 / 1024.0,
-        "",
-        lines - arrived.min(lines)
-    );
-    Ok(())
 }
 
 /// What a pond costs when nothing happens.
