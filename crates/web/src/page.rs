@@ -120,7 +120,8 @@ mod tests {
         assert!(!POLICY.contains("unsafe"));
         let packed = serve("index.html", &headers(&[(header::ACCEPT_ENCODING, "br, gzip")]));
         assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
-        let etag = HeaderValue::from_static(FILES.iter().find(|file| file.path == "index.html").unwrap().etag);
+        let etag =
+            HeaderValue::from_static(FILES.iter().find(|file| file.path == "index.html").unwrap().etag);
         assert_eq!(status("index.html", &[(header::IF_NONE_MATCH, etag)].into_iter().collect()), 304);
         assert_eq!(status("assets/none.js", &HeaderMap::new()), 404);
         assert_eq!(status("../Cargo.toml", &HeaderMap::new()), 404);

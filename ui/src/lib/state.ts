@@ -71,7 +71,7 @@ function tolerant(text: string): unknown {
 
 /** Encodes as little as an address needs, so that it can be read. */
 const encode = (text: string) =>
-  encodeURIComponent(text).replace(/%(?:3A|2C|40|2F|2A|22|28|29|3C|3E|20)/g, code => (code === '%20' ? '+' : code === '%22' || code === '%3C' || code === '%3E' ? code : decodeURIComponent(code)))
+  encodeURIComponent(text.toWellFormed()).replace(/%(?:3A|2C|40|2F)/g, decodeURIComponent).replaceAll('%20', '+')
 
 /** The address of a state, without `?`; what is as at the start is left out. */
 export function write(state: State): string {
@@ -117,7 +117,7 @@ export function read(address: string): State {
         state.columns = (value.match(/(?:[^\\,]|\\.)+/g) ?? []).map(name => ({ name: name.replace(/\\(.)/g, '$1'), width: 0 }))
         break
       case 'w': widths = value.split(',').map(Number); break
-      case 's': state.sort = { field: value.slice(1) || '@timestamp', descending: value[0] !== '+' }; break
+      case 's': state.sort = { field: value.replace(/^[+-]/, '') || '@timestamp', descending: value[0] !== '+' }; break
       case 'h': state.split = value; break
       case 'r': if (number >= 1 && number <= 86_400) state.refresh = number; break
       case 'n': if ([1, 3, 8].includes(number)) state.lines = number; break

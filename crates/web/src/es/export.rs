@@ -3,7 +3,7 @@
 use super::api::{Answer, Api, Arguments, Body, SEARCH_TIME_MAX, resolve};
 use super::context::Context;
 use super::dates::Format;
-use super::search::{context_of, source_rule};
+use super::search::context_of;
 use super::source::{self, Rule};
 use super::{EsError, dsl};
 use axum::body::{Body as Answered, Bytes};
@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use http_body_util::channel::{Channel, Sender};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io;
 use store::{Query, Search, SortKey, SortValue};
 
@@ -63,9 +63,7 @@ pub(crate) async fn export(State(api): State<Api>, arguments: Arguments, body: B
         other => return Err(EsError::unknown("the order", other, &["asc", "desc"])),
     };
     let limit = arguments.number("limit")?.unwrap_or(usize::MAX);
-    let shown = Arguments([("_source_includes".to_owned(), fields.join(","))].into());
-    let rule =
-        source_rule(if fields.is_empty() { &Arguments(Default::default()) } else { &shown }, &json!({}))?;
+    let rule = if fields.is_empty() { Rule::Whole } else { Rule::of(fields.clone(), Vec::new()) };
     let wanted = fields.iter().map(|name| (name.clone(), None)).collect();
     let shape = Shape { kind, fields, wanted, rule };
     let index = arguments.get("index").unwrap_or("logs-*").to_owned();
@@ -89,7 +87,13 @@ pub(crate) async fn export(State(api): State<Api>, arguments: Arguments, body: B
 
 /// Reads page after page; ends when the client is gone. An error breaks the answer off, so
 /// that nobody takes a part for the whole.
-async fn send(api: Api, mut search: Search, shape: Shape, limit: usize, mut sender: Sender<Bytes, io::Error>) {
+async fn send(
+    api: Api,
+    mut search: Search,
+    shape: Shape,
+    limit: usize,
+    mut sender: Sender<Bytes, io::Error>,
+) {
     let mut left = limit;
     let head = Bytes::from(shape.head());
     if !head.is_empty() && sender.send_data(head).await.is_err() {
