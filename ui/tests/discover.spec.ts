@@ -22,8 +22,8 @@ test('A3: only its own server is asked, and little comes', async ({ page, shared
     if (/\.(js|css)$/.test(request.url())) sizes.set(request.url(), (await request.sizes()).responseBodySize)
   })
   await discover(page, shared.pond, { t: fixed(shared) })
-  await page.getByRole('row').nth(3).click()
-  await page.getByLabel('Language').selectOption('ko')
+  await page.getByRole('grid').getByRole('row').nth(3).click()
+  await page.getByLabel('Language', { exact: true }).selectOption('ko')
   await expect(page.locator('html')).toHaveAttribute('lang', 'ko')
   expect(foreign).toEqual([])
   const together = [...sizes.values()].reduce((a, b) => a + b, 0)
@@ -47,7 +47,7 @@ test('A4: the policy is strict and nothing runs into it', async ({ page, shared,
     document.addEventListener('securitypolicyviolation', event => (window as any).violations.push(`${event.violatedDirective} ${event.sourceFile}`))
   })
   await discover(page, shared.pond, { t: fixed(shared), h: 'level' })
-  await page.getByRole('row').nth(3).click()
+  await page.getByRole('grid').getByRole('row').nth(3).click()
   await page.getByLabel('Theme').selectOption('dark')
   await page.getByRole('button', { name: /^Time range/ }).click()
   expect(await page.evaluate(() => (window as any).violations)).toEqual([])
@@ -133,7 +133,8 @@ const KQL: [string, object][] = [
   ['status: *', { exists: { field: 'status' } }],
   ['nothing: *', { match_none: {} }],
   ['not nothing: *', { match_all: {} }],
-  ['host.name: web-01', term('host.name.keyword', 'web-01')],
+  ['host.name: web-01', { match: { 'host.name': 'web-01' } }],
+  ['host.name: "web-01"', term('host.name.keyword', 'web-01')],
   ['host.name: web*', { match_all: {} }],
   ['host.name: *-02', term('host.name.keyword', 'web-02')],
   ['log.file.path: "/var/log/web-03/app.log"', term('log.file.path.keyword', '/var/log/web-03/app.log')],
@@ -205,15 +206,15 @@ test('B3: fields and values are completed', async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared) })
   const query = page.getByRole('combobox', { name: 'Search' })
   await query.pressSequentially('host')
-  await expect(page.getByRole('option', { name: 'host.name' })).toBeVisible()
+  await expect(page.locator('#choices').getByText('host.name', { exact: true })).toBeVisible()
   await query.press('ArrowDown')
   await query.press('Enter')
   await expect(query).toHaveValue('host.name: ')
   await query.pressSequentially('web-02')
-  await expect(page.getByRole('option', { name: 'web-02' })).toBeVisible()
+  await expect(page.locator('#choices').getByText('web-02')).toBeVisible()
   await query.press('ArrowDown')
   await query.press('Enter')
-  await expect(query).toHaveValue('host.name: web-02 ')
+  await expect(query).toHaveValue('host.name: "web-02" ')
   await query.press('Escape')
   await query.press('Enter')
   await expect.poll(() => hits(page)).toBe(SMALL / 3)
@@ -280,7 +281,7 @@ test('B6: columns, widths, zone and order are in the link', async ({ page, share
   await page.mouse.up()
   await page.getByRole('columnheader', { name: 'level' }).getByRole('button').dragTo(page.getByRole('columnheader', { name: '@timestamp' }))
   await expect.poll(() => param(page, 'c')).toEqual(['level,@timestamp,status,message'])
-  await page.getByRole('button', { name: /status/ }).and(page.locator('.name')).first().click()
+  await head.getByRole('button').click()
   await expect.poll(() => param(page, 's')).toEqual(['-status'])
   await page.getByRole('button', { name: 'Share' }).click()
   await page.getByRole('button', { name: /time as it is/ }).click()
@@ -331,8 +332,8 @@ test('B7: 20,000 rows while others come: none twice, none missing', async ({ pag
 })
 
 test('B11: the lines around an error are those of its file, of all levels', async ({ page, shared }) => {
-  await discover(page, shared.pond, { t: fixed(shared), q: 'level: error and host.name: web-02', c: '@timestamp,level,n,message' })
-  const row = page.getByRole('row').nth(4)
+  await discover(page, shared.pond, { t: fixed(shared), q: 'level: error and host.name: "web-02" and n < 20000', c: '@timestamp,level,n,message' })
+  const row = page.getByRole('grid').getByRole('row').nth(4)
   const anchor = Number(await row.locator('[data-field=n] .text').innerText())
   await row.click()
   const answers: any[] = []
@@ -380,7 +381,7 @@ test('B13: exports hold every event once', async ({ page, shared }) => {
   expect(csv.lines.slice(1).map(line => Number(line.split(',')[1]))).toEqual(Array.from({ length: SMALL }, (_, n) => n))
   const text = await download('text', 'level')
   expect(text.lines.length).toBe(SMALL)
-  expect(text.lines[1]).toBe('info request 1 took 37 ms for item 1')
+  expect(text.lines[1]).toBe('warn request 1 took 37 ms for item 1')
 })
 
 test('B15: Escape ends a search', async ({ page, shared }) => {
@@ -428,6 +429,7 @@ test('B16: searches are saved, renamed and deleted; long addresses get a short f
   await dialog.getByRole('button', { name: 'Delete' }).click()
   await expect(dialog.getByText('Nothing is saved yet')).toBeVisible()
   await page.keyboard.press('Escape')
+  await expect(dialog).toBeHidden()
   const long = Array.from({ length: 400 }, (_, n) => `not n: ${100_000 + n}`).join(' and ')
   const query = page.getByRole('combobox', { name: 'Search' })
   await query.fill(long)

@@ -198,7 +198,7 @@ test('what may stand at the cursor', () => {
 })
 
 test('values and places in KQL', () => {
-  for (const [value, expected] of [['web-01', 'web-01'], ['two words', '"two words"'], ['a"b\\', '"a\\"b\\\\"'], ['and', '"and"'], ['/a/b.c', '/a/b.c'], ['*', '"*"'], ['', '""']]) expect(kqlValue(value!)).toBe(expected)
+  for (const [value, expected] of [['web_1', 'web_1'], ['web-01', '"web-01"'], ['two words', '"two words"'], ['a"b\\', '"a\\"b\\\\"'], ['and', '"and"'], ['/a/b.c', '"/a/b.c"'], ['*', '"*"'], ['', '""']]) expect(kqlValue(value!)).toBe(expected)
   expect(placeOf('expected a value at byte 5', 'é: (')).toBe(4)
   expect(placeOf('something else', 'x')).toBeNull()
 })

@@ -126,21 +126,25 @@ export class Discover {
 
   async #address(how: 'push' | 'replace'): Promise<void> {
     let address = write(this.state)
-    if (address.length > ADDRESS_MAX) address = `st=${await this.#shorten(address)}`
+    if (address.length > ADDRESS_MAX) address = await this.#shorten(address)
     const url = `/_ui/discover${address && `?${address}`}`
     if (how === 'push') history.pushState({ key: this.#key }, '', url)
     else history.replaceState({ key: this.#key }, '', url)
   }
 
-  /** The short form of an address: what it is made of tells its name. */
+  /** The short form of an address: what it is made of tells its name. Where it cannot be kept,
+   * the long one is used. */
   async #shorten(address: string): Promise<string> {
     const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(address)))
     const short = Array.from(sum.slice(0, 6), byte => byte.toString(16).padStart(2, '0')).join('')
-    if (!this.#long.has(short)) {
-      this.#long.set(short, address)
-      await saved.put(`st-${short}`, { kind: 'state', title: '', address, updated: new Date().toISOString() })
+    try {
+      if (!this.#long.has(short)) await saved.put(`st-${short}`, { kind: 'state', title: '', address, updated: new Date().toISOString() })
+    } catch (error) {
+      if (error instanceof Refused) return address
+      throw error
     }
-    return short
+    this.#long.set(short, address)
+    return `st=${short}`
   }
 
   /** The address of this state for others, with times as they are or fixed. */
@@ -148,7 +152,7 @@ export class Discover {
     const times = fixed ? { from: new Date(this.span.from).toISOString(), to: new Date(this.span.to).toISOString() } : {}
     // What the browser's own zone is, others cannot know.
     let address = write({ ...this.state, ...times, zone: this.zone, open, refresh: 0 })
-    if (address.length > ADDRESS_MAX) address = `st=${await this.#shorten(address)}`
+    if (address.length > ADDRESS_MAX) address = await this.#shorten(address)
     return `${location.origin}/_ui/discover?${address}`
   }
 

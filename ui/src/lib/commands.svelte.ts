@@ -20,8 +20,10 @@ class Commands {
     localStorage.setItem('keys', on ? 'on' : 'off')
   }
 
-  /** Runs what the key means; no single key does anything while somebody types. */
+  /** Runs what the key means; no single key does anything while somebody types, or below a
+   * dialog. Escape is left to what is open. */
   press(event: KeyboardEvent): boolean {
+    if (event.key === 'Escape' || document.querySelector('dialog[open]')) return false
     if (event.ctrlKey || event.metaKey || event.altKey || !this.on || isTyping(event.target)) return false
     const key = event.key
     const pair = this.#first && `${this.#first} ${key}`

@@ -39,9 +39,9 @@ export function order(sort: State['sort'], fields: Map<string, Field>): Json[] {
   return [{ [name]: { order: by, unmapped_type: 'keyword' } }, { _doc: { order: by } }]
 }
 
-/** A value as KQL writes it. */
+/** A value as KQL writes it. One with signs is quoted: without, each of its words would do. */
 export function kqlValue(value: string): string {
-  return /^[\w./@-]+$/.test(value) && !/^(and|or|not)$/i.test(value) ? value : `"${value.replace(/[\\"]/g, '\\$&')}"`
+  return /^\w+$/.test(value) && !/^(and|or|not)$/i.test(value) ? value : `"${value.replace(/[\\"]/g, '\\$&')}"`
 }
 
 /** The place that an error names (`at byte 12`), as a position in the text. */
