@@ -23,6 +23,7 @@ test('B8: hostile and huge texts are text, and cut', async ({ page, errors }) =>
       new PerformanceObserver(list => list.getEntries().forEach(entry => ((window as any).longest = Math.max((window as any).longest, entry.duration)))).observe({ type: 'longtask' })
     })
     await discover(page, pond, { t: 'now-1h..now' })
+    await expect.poll(async () => (await column(page, 'message')).length).toBe(6)
     const texts = await column(page, 'message')
     expect(texts).toContain('<img src=x onerror="window.ran=1"><script>window.ran=1</script>')
     expect(texts).toContain('left ⟪U+202E⟫right␀ end⟪U+200B⟫')
