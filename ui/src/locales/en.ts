@@ -97,7 +97,7 @@ export default {
   noSplit: 'no field',
   other: 'other',
   incomplete: 'not over yet',
-  hide: 'Hide',
+  hide: 'Hide the histogram',
   showHistogram: 'Show the histogram',
   events: 'Events',
   barBegins: 'Begin',

@@ -99,7 +99,7 @@ const texts: Texts = {
   noSplit: '필드 없음',
   other: '기타',
   incomplete: '아직 끝나지 않음',
-  hide: '숨기기',
+  hide: '히스토그램 숨기기',
   showHistogram: '히스토그램 보기',
   events: '이벤트',
   barBegins: '시작',

@@ -99,7 +99,7 @@ const texts: Texts = {
   noSplit: '不拆分',
   other: '其他',
   incomplete: '尚未结束',
-  hide: '隐藏',
+  hide: '隐藏直方图',
   showHistogram: '显示直方图',
   events: '事件数',
   barBegins: '起始',
