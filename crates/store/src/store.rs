@@ -562,12 +562,18 @@ fn by_score() -> SortKey {
 }
 
 /// Whether a list of names and patterns means an index.
+/// The index in which the page keeps what was saved there. No rule of retention removes it.
+const PAGE_INDEX: &str = ".ui";
+
+/// Whether the patterns mean the index; only one that begins with a dot means the page's own.
 fn matches(patterns: &str, name: &str) -> bool {
-    let mut found = patterns.is_empty();
+    let hidden = name.starts_with('.');
+    let mut found = patterns.is_empty() && !hidden;
     for pattern in patterns.split(',').map(str::trim).filter(|pattern| !pattern.is_empty()) {
         match pattern.strip_prefix('-') {
             Some(pattern) if found && glob(pattern, name) => found = false,
             Some(_) => {}
+            None if hidden && !pattern.starts_with('.') => {}
             None => found |= pattern == "_all" || glob(pattern, name),
         }
     }
@@ -601,7 +607,8 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     if name.chars().any(char::is_uppercase) {
         return wrong("must be lowercase");
     }
-    if name.starts_with(['-', '_', '+', '.']) || name.contains(".damaged") {
+    let hidden = name.starts_with('.') && name != PAGE_INDEX;
+    if name.starts_with(['-', '_', '+']) || hidden || name.contains(".damaged") {
         return wrong("must not start with '_', '-', '+' or '.'");
     }
     Ok(())

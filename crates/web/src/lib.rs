@@ -1,9 +1,10 @@
-//! The HTTP API: Elasticsearch's, over the embedded store, and our own few pages.
+//! The HTTP API: Elasticsearch's, over the embedded store, and the page.
 
 pub mod control;
 pub mod es;
 mod guard;
 pub mod kql;
+mod page;
 pub mod passing;
 mod pond;
 mod server;

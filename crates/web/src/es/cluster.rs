@@ -1,10 +1,9 @@
 //! What a client asks about the cluster, which is this machine.
 
 use super::api::{Answer, Api, Arguments, answer};
-use super::own;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
 
 /// The version of Elasticsearch whose API this is.
@@ -14,7 +13,7 @@ const VERSION: &str = "7.10.2";
 pub(crate) async fn root(headers: HeaderMap, arguments: Arguments) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accepts.contains("text/html") {
-        return own::page();
+        return Redirect::to("/_ui/").into_response();
     }
     let version = json!({
         "number": VERSION, "build_flavor": "oss", "build_type": "tar", "build_hash": "logpond",

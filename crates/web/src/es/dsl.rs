@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::dates::{Format, Reader, Zone};
 use super::{EsError, query_string, simple_query};
+use crate::kql;
 use serde_json::{Map, Value as Json};
 use std::ops::Bound;
 use store::{Query, Value};
@@ -13,7 +14,7 @@ pub const DEPTH_MAX: usize = 32;
 const PARTS_MAX: usize = 1024;
 /// No `terms` has more values.
 const TERMS_MAX: usize = 65_536;
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "bool",
     "term",
     "terms",
@@ -30,6 +31,7 @@ const KINDS: [&str; 18] = [
     "ids",
     "query_string",
     "simple_query_string",
+    "kql",
     "constant_score",
     "dis_max",
 ];
@@ -93,6 +95,11 @@ fn read(json: &Json, context: &Context, depth: usize) -> Result<Query, EsError> 
         }
         "query_string" => read_query_string(body, context),
         "simple_query_string" => read_simple(body, context),
+        // As Elasticsearch has it since 8.17, so that the page's searches are plain ones.
+        "kql" => {
+            let body = options(kind, body, &["query"])?;
+            kql::parse(&text(body.get("query"), "kql.query")?, context)
+        }
         "multi_match" => read_multi_match(body, context),
         "term" | "match" | "match_phrase" | "prefix" | "wildcard" | "regexp" | "range" | "terms" => {
             let body = body.as_object().ok_or_else(|| {

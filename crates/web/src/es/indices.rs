@@ -249,19 +249,21 @@ pub(crate) async fn field_caps(
 }
 
 pub(crate) async fn refresh(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
-    let count = list(&api, part(&path, "index"), &arguments).await?.len();
+    // What was just written may be what makes the index.
     if let Some(ingest) = &api.ingest {
         ingest.settle().await;
     }
+    let count = list(&api, part(&path, "index"), &arguments).await?.len();
     api.with_store(|store| Ok(store.refresh()?)).await?;
     Ok(answer(all_shards(count), &arguments))
 }
 
 pub(crate) async fn flush(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
-    let count = list(&api, part(&path, "index"), &arguments).await?.len();
+    // What was just written may be what makes the index.
     if let Some(ingest) = &api.ingest {
         ingest.settle().await;
     }
+    let count = list(&api, part(&path, "index"), &arguments).await?.len();
     api.with_store(|store| Ok(store.flush()?)).await?;
     Ok(answer(all_shards(count), &arguments))
 }

@@ -9,6 +9,7 @@ pub mod context;
 pub mod dates;
 pub mod dsl;
 mod error;
+mod export;
 mod indices;
 mod own;
 pub mod query_string;
@@ -86,13 +87,15 @@ pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status:
         .route("/_nodes", get(cluster::nodes))
         .route("/_nodes/{part}", get(cluster::nodes))
         .route("/_logpond/search", post(own::search).get(own::search))
-        .route("/_logpond/tail", get(own::tail));
+        .route("/_logpond/tail", get(own::tail).post(own::tail))
+        .route("/_logpond/export", get(export::export));
     searches
         .merge(writes)
         .merge(indices)
         .merge(cluster)
         .with_state(api)
         .merge(pond)
+        .merge(crate::page::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -1,36 +1,29 @@
-//! Routes of our own over the store: the page, searches in KQL, the newest events as they come.
+//! Routes of our own over the store: searches in KQL, the newest events as they come.
 
 use super::api::{Answer, Api, Arguments, Body, SEARCH_TIME_MAX, answer_raw, resolve};
 use super::search::{HITS_MAX, answer_own, context_of};
-use super::{EsError, aggs, dates};
+use super::{EsError, aggs, dates, dsl};
 use crate::kql;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Value, json};
-use std::hash::{BuildHasher, Hasher};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 use store::{Query, Search, SortKey, SortValue, Store};
 
-/// The page, which may run only the script that it brings along.
-pub(crate) fn page() -> Response {
-    let chance = || std::collections::hash_map::RandomState::new().build_hasher().finish();
-    let nonce = format!("{:016x}{:016x}", chance(), chance());
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    let mut response =
-        Html(include_str!("../../assets/index.html").replace("{{nonce}}", &nonce)).into_response();
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-const PARTS: [&str; 10] =
-    ["kql", "index", "size", "order", "from", "to", "last_ms", "search_after", "follow", "histogram"];
+const PARTS: [&str; 12] = [
+    "kql",
+    "query",
+    "index",
+    "size",
+    "order",
+    "from",
+    "to",
+    "last_ms",
+    "search_after",
+    "follow",
+    "newest",
+    "histogram",
+];
 /// How long a search that follows waits for something new, and how often it looks.
 const FOLLOW: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(500);
@@ -38,6 +31,9 @@ const BARS: i64 = 60;
 
 /// A search in KQL, sorted by time or (ascending) by arrival. Each hit has a place, with
 /// which the next search goes on: `[time in ns as text, sequence]`.
+///
+/// `newest` with `order: asc` gives the newest of what arrived since that place in place of the
+/// oldest, for who would rather skip than fall behind: the total counts all that arrived.
 pub(crate) async fn search(State(api): State<Api>, arguments: Arguments, body: Body) -> Answer {
     let begun = Instant::now();
     let body = body.json()?;
@@ -57,14 +53,22 @@ pub(crate) async fn search(State(api): State<Api>, arguments: Arguments, body: B
     }
 }
 
-/// The newest events, one poll of what `search` with `order: asc` does, by arguments.
-pub(crate) async fn tail(State(api): State<Api>, arguments: Arguments) -> Answer {
-    arguments.only(&["q", "index", "size", "after", "follow"])?;
+/// The newest events, one poll of what `search` with `order: asc` does, by arguments. A body
+/// may narrow it by a `query` in Elasticsearch's language.
+pub(crate) async fn tail(State(api): State<Api>, arguments: Arguments, body: Body) -> Answer {
+    arguments.only(&["q", "index", "size", "after", "follow", "newest"])?;
     let size = arguments.number("size")?.unwrap_or(100);
+    let narrowed = body.json()?;
+    if let Some(name) = narrowed.as_object().and_then(|body| body.keys().find(|name| *name != "query")) {
+        return Err(EsError::unknown("the part of a tail", name, &["query"]));
+    }
     let mut body = json!({
         "kql": arguments.get("q").unwrap_or_default(), "index": arguments.get("index").unwrap_or("*"), "size": size,
-        "follow": arguments.flag("follow"),
+        "follow": arguments.flag("follow"), "newest": arguments.flag("newest"), "query": narrowed["query"],
     });
+    if arguments.flag("newest") {
+        body["order"] = "asc".into();
+    }
     if let Some(after) = arguments.number("after")? {
         body["order"] = "asc".into();
         body["search_after"] = json!([0, after]);
@@ -85,7 +89,7 @@ fn run(store: &Store, body: &Value) -> Result<super::search::Found, EsError> {
             Value::Null => Ok(None),
             Value::Number(ms) => Ok(ms.as_i64().and_then(|ms| ms.checked_mul(1_000_000))),
             text => {
-                let text = super::dsl::plain(text);
+                let text = dsl::plain(text);
                 let ns = context.times().read(&text, up);
                 ns.map(Some).ok_or_else(|| {
                     EsError::argument(format!("[{name}] is no time: [{text}]; such as now-15m"))
@@ -101,27 +105,38 @@ fn run(store: &Store, body: &Value) -> Result<super::search::Found, EsError> {
         let range = Query::Range { field: "@timestamp".into(), lower: bound(from), upper: bound(to) };
         query = Query::and(vec![query, range]);
     }
+    if !body["query"].is_null() {
+        query = Query::and(vec![query, dsl::query(&body["query"], &context)?]);
+    }
     let descending = body["order"] != "asc";
+    let newest = body["newest"] == true && !descending;
     let field = if descending { "@timestamp" } else { "_seq_no" };
-    let keys = vec![SortKey { field: field.to_owned(), descending, missing_first: false }];
+    let keys =
+        vec![SortKey { field: field.to_owned(), descending: descending || newest, missing_first: false }];
     let place = body["search_after"].as_array().map(|place| {
         let number = |at: usize| {
             place.get(at).and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()))
         };
         (number(0).unwrap_or(0), number(1).unwrap_or(0))
     });
-    let after = place.map(|(time, sequence)| {
-        if descending {
-            vec![SortValue::Int(time), SortValue::Int(sequence)]
-        } else {
-            vec![SortValue::Int(sequence)]
+    let after = match place {
+        Some((time, sequence)) if descending => Some(vec![SortValue::Int(time), SortValue::Int(sequence)]),
+        Some((_, sequence)) if newest => {
+            let lower = Bound::Excluded(store::Value::Int(sequence));
+            let arrived = Query::Range { field: "_seq_no".into(), lower, upper: Bound::Unbounded };
+            query = Query::and(vec![query, arrived]);
+            None
         }
-    });
+        place => place.map(|(_, sequence)| vec![SortValue::Int(sequence)]),
+    };
     let size = body["size"].as_u64().unwrap_or(100).min(HITS_MAX as u64) as usize;
     let bars =
         if body["histogram"] == true { Some(bars(store, &indices, from, to, &context)?) } else { None };
     let search = Search { indices, query, sort: keys, size, after, ..Search::default() };
     let mut found = answer_own(store, search, bars, context)?;
+    if newest {
+        found.hits.hits.reverse();
+    }
     for hit in &mut found.hits.hits {
         let time = hit.sort.as_ref().and_then(|sort| sort.first()).cloned().unwrap_or(Value::Null);
         let ns = match &time {

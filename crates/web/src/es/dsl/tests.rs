@@ -55,6 +55,8 @@ fn queries() {
     check(json!({"query_string": {"query": "a", "fields": ["x^2", "y"]}}), "(x=a y=a)/1");
     check(json!({"query_string": {"query": "error"}}), "(message=error log.level=error)/1");
     check(json!({"simple_query_string": {"query": "a + b", "fields": ["m"]}}), "(+m=a +m=b)");
+    check(json!({"kql": {"query": "n >= 5 or not a: *"}}), "(n[\"5\",*] (-a?))/1");
+    check(json!({"kql": {"query": ""}}), "all");
     check(json!({"multi_match": {"query": "a b", "fields": ["x", "y^3"]}}), "(x=a b y=a b)/1");
     check(
         json!({"multi_match": {"query": "a b", "type": "phrase", "fields": "log.*"}}),
