@@ -4,6 +4,7 @@ mod crash;
 mod elasticsearch;
 mod faults;
 mod fickle;
+mod front;
 mod http;
 mod http_output;
 mod kafka;

@@ -1,5 +1,6 @@
 //! The plans of `tests/scenarios` on real servers, from the files to the documents.
 
+use crate::front::Front;
 use crate::http;
 use crate::pond::{PATIENCE, Pond, binary};
 use crate::services::{Server, elasticsearch, kafka, kafka_tls_three, kcat, unique, victorialogs};
@@ -180,4 +181,221 @@ fn what_agents_of_a_cluster_wrote_goes_to_data_streams() {
         json!({"type": "logs", "dataset": format!("{dataset}.app"), "namespace": "default"})
     );
     assert!(found.iter().all(|document| document.get("message").is_none()));
+}
+
+// Configs of Logstash, as their users write them.
+
+/// A folder with files of `tests/scenarios/logstash`, in which words are replaced.
+fn copied(files: &[&str], words: &[(&str, &str)]) -> tempfile::TempDir {
+    let to = tempfile::tempdir().expect("a directory");
+    for file in files {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/logstash").join(file);
+        let mut text = std::fs::read_to_string(from).expect("a file of the scenario");
+        for (word, new) in words {
+            assert!(text.contains(word), "{file} has no {word}");
+            text = text.replace(word, new);
+        }
+        std::fs::write(to.path().join(file), text).expect("room");
+    }
+    to
+}
+
+/// Which names plugins give to fields: those from before ECS, and those of it.
+const NAMES: [&str; 2] = ["disabled", "v8"];
+
+/// Runs a config as Logstash would be called.
+fn logstash(folder: &Path, file: &str, names: &str, environment: &[(&str, &str)]) -> Running {
+    let mut pond = Pond::new();
+    let settings = format!("pipeline.ecs_compatibility: {names}\n");
+    std::fs::write(folder.join("logstash.yml"), settings).expect("room");
+    let mut command = Command::new(binary());
+    command.arg("run").arg("-f").arg(folder.join(file)).arg("--path.settings").arg(folder);
+    command.arg("--data-dir").arg(pond.data()).envs(environment.iter().copied());
+    pond.start(command);
+    Running { pond }
+}
+
+fn sorted(documents: Vec<Value>) -> Vec<String> {
+    // As text, whose members are in order.
+    let mut all: Vec<String> = documents.into_iter().map(|document| ordered(document).to_string()).collect();
+    all.sort();
+    all
+}
+
+fn ordered(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> =
+                members.into_iter().map(|(name, value)| (name, ordered(value))).collect();
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(members.into_iter().collect())
+        }
+        other => other,
+    }
+}
+
+#[track_caller]
+fn assert_same(found: Vec<Value>, expected: Vec<Value>) {
+    let (found, expected) = (sorted(found), sorted(expected));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn logstash_indexes_what_filebeat_wrote_to_kafka() {
+    const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:123.0) Gecko/20100101 Firefox/123.0";
+    let topic = unique("shop-logs");
+    kafka().create_topic(&topic, 2);
+    let written = include_str!("../scenarios/logstash/shop-logs.jsonl");
+    let output = kcat(&["-b", kafka().bootstrap(), "-P", "-t", &topic], written);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let environment = [("KAFKA", kafka().bootstrap()), ("ES", elasticsearch().address())];
+    for names in NAMES {
+        let index = unique("shop");
+        let config = copied(
+            &["shop-index.conf"],
+            &[("shop-logs", &topic), ("\"shop-%", &format!("\"{index}-%")), ("logstash-shop", &index)],
+        );
+        let indexer = logstash(config.path(), "shop-index.conf", names, &environment);
+        let found = indexer.until("9 documents", || documents(elasticsearch(), &format!("{index}-*"), 9));
+
+        let access = match names {
+            // There is an "agent" already, an object, which grok leaves alone.
+            "disabled" => json!({
+                "clientip": "203.0.113.7", "ident": "-", "auth": "-", "verb": "GET", "request": "/",
+                "httpversion": "1.1", "response": "200", "bytes": "612", "referrer": "\"-\"",
+            }),
+            _ => json!({
+                "source": {"address": "203.0.113.7"},
+                "url": {"original": "/"},
+                "http": {"request": {"method": "GET"}, "version": "1.1", "response": {"status_code": 200, "body": {"bytes": 612}}},
+                "user_agent": {"original": AGENT},
+            }),
+        };
+        let expected = written.lines().map(|line| {
+            let mut document: Value = serde_json::from_str(line).expect("JSON");
+            document.as_object_mut().expect("an object").remove("@metadata");
+            document["@version"] = "1".into();
+            if names == "v8" {
+                document["event"] = json!({"original": line});
+            }
+            if document["message"].as_str().is_some_and(|message| message.starts_with("203.0.113.7 ")) {
+                document["@timestamp"] = "2024-03-01T11:00:00.000Z".into();
+                document["timestamp"] = "01/Mar/2024:11:00:00 +0000".into();
+                for (name, value) in access.as_object().expect("an object") {
+                    document[name] = value.clone();
+                }
+            } else {
+                document["tags"] = json!(["shop", "_not_access_log", "plain"]);
+            }
+            document
+        });
+        assert_same(found, expected.collect());
+        let day = |day: &str| elasticsearch().get(&format!("/_cat/indices/{index}-{day}?format=json"));
+        assert_eq!(day("2024.03.01")[0]["docs.count"], "1");
+        assert_eq!(day("2026.11.21")[0]["docs.count"], "8");
+    }
+}
+
+#[test]
+fn logstash_takes_a_csv_file_over_kafka_to_elasticsearch() {
+    let topic = unique("plays");
+    kafka().create_topic(&topic, 3);
+    let config = copied(&["plays.csv"], &[]);
+    let folder = config.path().display().to_string();
+    let environment =
+        [("KAFKA", kafka().bootstrap()), ("ES", elasticsearch().address()), ("DATA_DIR", folder.as_str())];
+    let produce = copied(&["plays-produce.conf"], &[("\"plays\"", &format!("\"{topic}\""))]);
+    let producer = logstash(produce.path(), "plays-produce.conf", "disabled", &environment);
+    let plays = include_str!("../scenarios/logstash/plays.csv");
+    for names in NAMES {
+        let index = unique("plays");
+        let consume = copied(
+            &["plays-consume.conf"],
+            &[
+                ("[\"plays\"]", &format!("[\"{topic}\"]")),
+                ("plays-readers", &index),
+                ("index => \"plays\"", &format!("index => \"{index}\"")),
+            ],
+        );
+        let consumer = logstash(consume.path(), "plays-consume.conf", names, &environment);
+        let found = consumer.until("2,000 documents", || documents(elasticsearch(), &index, 2_000));
+        let expected = plays.lines().map(|line| {
+            let cells: Vec<&str> = line.split(',').collect();
+            let mut document = json!({
+                "@timestamp": cells[3].replace(' ', "T") + ".000Z",
+                "@version": "1",
+                "message": line,
+                "event_id": cells[0],
+                "customer_id": cells[1],
+                "track_id": cells[2],
+                "played_at": cells[3],
+                "mobile": cells[4] == "true",
+                "listening_zip": cells[5],
+            });
+            if names == "v8" {
+                document["event"] = json!({"original": line});
+            }
+            document
+        });
+        assert_same(found, expected.collect());
+    }
+    drop(producer);
+}
+
+#[test]
+fn logstash_takes_what_agents_of_a_cluster_wrote_to_a_data_stream() {
+    let kinds = ["app", "gw", "event"];
+    let topics = kinds.map(|kind| unique(&format!("{kind}-logs")));
+    let dataset = unique("edge-k8s-logs").replace('-', "_");
+    let brokers = kafka_tls_three();
+    let (certificate, key) = brokers.user("app");
+    let front = Front::start(&certificate, &key, elasticsearch().address(), "Basic ZWxhc3RpYzpzZWNyZXQ=");
+    let url = format!("https://{}", front.address());
+    let environment = [("KAFKA", kafka().bootstrap()), ("ES_URL", url.as_str()), ("ES_PASSWORD", "secret")];
+    let line = |kind: &str, n: usize| json!({"@timestamp": 1_790_000_000.25 + n as f64, "log": format!("{kind} {n}"), "stream": "stdout", "event": {"was": "there"}, "cluster": "edge-1"});
+    let mut running = Vec::new();
+    for (kind, topic) in kinds.iter().zip(&topics) {
+        let file = format!("{kind}-logs.conf");
+        let name = format!("{kind}-logs");
+        // By default Logstash reads what comes after it began: so it begins first.
+        let config = copied(
+            &[&file],
+            &[
+                (&name, topic),
+                ("edge-k8s-logs", &dataset),
+                (
+                    "topics =>",
+                    &format!("group_id => \"{topic}\" auto_offset_reset => \"earliest\" topics =>"),
+                ),
+            ],
+        );
+        kafka().create_topic(topic, 1);
+        let lines: String = (0..200).map(|n| format!("{}\n", line(kind, n))).collect();
+        let output = kcat(&["-b", kafka().bootstrap(), "-P", "-t", topic, "-z", "lz4"], &lines);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        running.push((logstash(config.path(), &file, "v8", &environment), config));
+    }
+    let stream = format!("logs-{dataset}-default");
+    let (first, _config) = running.remove(0);
+    let found = first.until("600 documents", || documents(elasticsearch(), &stream, 600));
+    assert!(front.passed() > 0);
+    let mut expected = Vec::new();
+    for (kind, topic) in kinds.iter().zip(&topics) {
+        expected.extend((0..200).map(|n| {
+            let seconds = 20 + n;
+            json!({
+                "@timestamp": format!("2026-09-21T14:{:02}:{:02}.250Z", 13 + seconds / 60, seconds % 60),
+                "@version": "1",
+                "kafka_topic": topic,
+                "log": format!("{kind} {n}"),
+                "stream": "stdout",
+                "cluster": "edge-1",
+                "data_stream": {"type": "logs", "dataset": dataset, "namespace": "default"},
+            })
+        }));
+    }
+    assert_same(found, expected);
 }
