@@ -451,7 +451,7 @@ test('B16: searches are saved, renamed and deleted; long addresses get a short f
 function ofKind(kind: number, n: number): string {
   const word = (at: number) => ['alder', 'birch', 'cedar', 'dogwood', 'elm', 'fir', 'ginkgo', 'hazel', 'iris', 'juniper'][at % 10]!
   const user = `user${String.fromCharCode(97 + (n % 26))}`
-  const heads = ['Opened', 'Closed', 'Refused', 'Queued']
+  const heads = ['Opened', 'Closed', 'Refused', 'Queued', 'Expired']
   const shapes = [
     `${heads[kind >> 3]} connection to ${word(kind)} from 10.0.${n % 256}.${kind} port ${1024 + (n % 60_000)}`,
     `${heads[kind >> 3]} ${word(kind)} cache: ${n} entries, hit rate ${n % 100}%`,
@@ -467,7 +467,7 @@ function ofKind(kind: number, n: number): string {
 
 test('B12: patterns are those that the lines were made of, and are searched as they are counted', async ({ page }) => {
   const LINES = 100_000
-  const KINDS = 32
+  const KINDS = 40
   const pond = new Pond()
   await pond.start()
   try {
@@ -490,7 +490,7 @@ test('B12: patterns are those that the lines were made of, and are searched as t
     const left = rows.map(({ count }) => count)
     const found = counts.filter(count => left.includes(count) && left.splice(left.indexOf(count), 1))
     console.log(`${found.length} of ${KINDS} kinds are patterns of their own; ${rows.length} patterns`)
-    expect(found.length).toBeGreaterThanOrEqual(KINDS * 0.95)
+    expect(found.length).toBeGreaterThanOrEqual(38)
     for (const { template, count } of rows.slice(0, 6)) {
       expect(await pond.count('logs-lines', { template: { message: template } }), template).toBe(count)
     }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// With so many words in a place, they are values.
-const VALUES_MIN: usize = 4;
+const VALUES_MIN: usize = 6;
 /// Templates of the same signs; then every message joins the one that is most like it.
 const SAME_SIGNS_MAX: usize = 128;
 /// Templates; messages that would need more are in none.
@@ -217,22 +217,16 @@ mod tests {
             assert_eq!(find(messages), expected);
         }
         check(&["took 3 ms", "took 17 ms"], &[("took * ms", 2)]);
-        check(
-            &[
-                "user=ann logged in",
-                "user=bob logged in",
-                "user=eve logged in",
-                "user=dan logged in",
-                "user=eve logged out",
-            ],
-            &[("user=* logged in", 4), ("user=eve logged out", 1)],
-        );
+        let logins = ["ann", "bob", "dan", "eve", "jim", "pat"].map(|user| format!("user={user} logged in"));
+        let mut logins: Vec<&str> = logins.iter().map(String::as_str).collect();
+        check(&logins[..2], &[("user=ann logged in", 1), ("user=bob logged in", 1)]);
+        logins.push("user=eve logged out");
+        check(&logins, &[("user=* logged in", 6), ("user=eve logged out", 1)]);
         check(&["opened a", "opened a", "closed b"], &[("opened a", 2), ("closed b", 1)]);
         // Many in two places, each seen with each.
-        let pairs: Vec<String> = (0..16)
-            .map(|n| format!("{} {}", ["a", "b", "c", "d"][n / 4], ["e", "f", "g", "h"][n % 4]))
-            .collect();
-        check(&pairs.iter().map(String::as_str).collect::<Vec<_>>(), &[("* *", 16)]);
+        let words = ["a", "b", "c", "d", "e", "f"];
+        let pairs: Vec<String> = (0..36).map(|n| format!("{} {}", words[n / 6], words[n % 6])).collect();
+        check(&pairs.iter().map(String::as_str).collect::<Vec<_>>(), &[("* *", 36)]);
         // A word where others have a value is one.
         check(&["port 8080", "port http"], &[("port *", 2)]);
         check(&["failed\nat a", "failed\nat b", "failed"], &[("failed\n", 2), ("failed", 1)]);

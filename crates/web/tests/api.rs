@@ -377,7 +377,7 @@ async fn a_pattern_is_searched_as_it_is_counted() {
     for n in 0..3_000 {
         let message = match n % 5 {
             0 => format!("\"request {n} took {} ms\"", n % 90),
-            1 => format!("\"user={} logged in\"", ["ann", "bob", "eve"][n % 3]),
+            1 => format!("\"user={} logged in\"", ["ann", "bob", "dan", "eve", "jim", "pat"][n % 6]),
             2 => format!("\"Took {n} steps, request failed\""),
             3 => format!("\"failed:\\n  at line {n}\""),
             // No text: of no pattern.
