@@ -447,6 +447,80 @@ test('B16: searches are saved, renamed and deleted; long addresses get a short f
   expect((await shared.pond.ask('POST', '/_search', { query: { match: { kind: 'state' } } })).hits.total.value).toBe(0)
 })
 
+/** A text of kind `n`, of forty: words of its own, and places for what changes. */
+function ofKind(kind: number, n: number): string {
+  const word = (at: number) => ['alder', 'birch', 'cedar', 'dogwood', 'elm', 'fir', 'ginkgo', 'hazel', 'iris', 'juniper'][at % 10]!
+  const user = `user${String.fromCharCode(97 + (n % 26))}`
+  const heads = ['Opened', 'Closed', 'Refused', 'Queued', 'Expired']
+  const shapes = [
+    `${heads[kind >> 3]} connection to ${word(kind)} from 10.0.${n % 256}.${kind} port ${1024 + (n % 60_000)}`,
+    `${heads[kind >> 3]} ${word(kind)} cache: ${n} entries, hit rate ${n % 100}%`,
+    `user=${user} ${heads[kind >> 3]!.toLowerCase()} session on ${word(kind)} after ${n} ms`,
+    `[${word(kind)}] ${heads[kind >> 3]} request ${(n * 7919).toString(16)}0 in ${n % 900} ms`,
+    `${heads[kind >> 3]} job ${word(kind)}-${n} for tenant "${user}"`,
+    `disk ${word(kind)}: ${heads[kind >> 3]!.toLowerCase()} ${n} blocks (${n % 100} pending)`,
+    `${heads[kind >> 3]} lease of ${word(kind)} until 2026-11-21T10:${String(n % 60).padStart(2, '0')}:00Z`,
+    `worker ${n % 16} ${heads[kind >> 3]!.toLowerCase()} batch of ${word(kind)} events\n  at step ${n}`,
+  ]
+  return shapes[kind % 8]!
+}
+
+test('B12: patterns are those that the lines were made of, and are searched as they are counted', async ({ page }) => {
+  const LINES = 100_000
+  const KINDS = 40
+  const pond = new Pond()
+  await pond.start()
+  try {
+    const last = Date.now() - 60_000
+    const counts = new Array<number>(KINDS).fill(0)
+    await pond.bulk('logs-lines', Array.from({ length: LINES }, (_, n) => {
+      const kind = (n * 31 + (n >> 5)) % KINDS
+      counts[kind]!++
+      return { '@timestamp': new Date(last - (LINES - n) * 5).toISOString(), message: ofKind(kind, n) }
+    }))
+    await discover(page, pond, { t: 'now-1h..now', v: 'patterns' })
+    const summary = page.locator('[data-unclustered]')
+    await expect(summary).toHaveAttribute('data-total', String(LINES), { timeout: 60_000 })
+    await expect(summary).toContainText('exact')
+    const rows = await page.locator('tr[data-template]').evaluateAll(all => all.map(row => ({ template: row.getAttribute('data-template')!, count: Number(row.querySelector('[data-count]')!.getAttribute('data-count')) })))
+    const sum = rows.reduce((sum, { count }) => sum + count, 0)
+    const [unclustered, others] = [Number(await summary.getAttribute('data-unclustered')), Number(await summary.getAttribute('data-others'))]
+    expect(sum + unclustered + others).toBe(LINES)
+    // A kind is found when a pattern has as many lines as were made of it.
+    const left = rows.map(({ count }) => count)
+    const found = counts.filter(count => left.includes(count) && left.splice(left.indexOf(count), 1))
+    console.log(`${found.length} of ${KINDS} kinds are patterns of their own; ${rows.length} patterns`)
+    expect(found.length).toBeGreaterThanOrEqual(38)
+    for (const { template, count } of rows.slice(0, 6)) {
+      expect(await pond.count('logs-lines', { template: { message: template } }), template).toBe(count)
+    }
+    const first = page.locator('tr[data-template]').first()
+    const { count } = rows[0]!
+    await first.getByRole('button', { name: /^Only with/ }).click()
+    await expect.poll(() => hits(page)).toBe(count)
+    expect(param(page, 'f')[0]).toMatch(/^\+message:~"/)
+    await page.getByRole('group', { name: 'View' }).getByRole('button', { name: 'Events' }).click()
+    await expect.poll(() => bars(page)).toBe(count)
+    await page.reload()
+    await expect.poll(() => hits(page)).toBe(count)
+  } finally {
+    await pond.end()
+  }
+})
+
+test('B4: the statistics of fields are those of aggregations', async ({ page, shared }) => {
+  await discover(page, shared.pond, { t: fixed(shared), v: 'stats', q: 'status >= 500' })
+  const expected = (await shared.pond.ask('POST', '/logs-small/_search', {
+    size: 0, query: range('status', { gte: 500 }), aggs: { level: { terms: { field: 'level.keyword', size: 3 } }, n: { stats: { field: 'n' } } },
+  })).aggregations
+  const row = page.locator('tr[data-field="level"]')
+  await expect(row.locator('[data-have]')).toHaveAttribute('data-have', String(await hits(page)))
+  await expect(row.locator('[data-distinct]')).toHaveAttribute('data-distinct', '3')
+  const first = expected.level.buckets[0]
+  await expect(row.locator('.top div').first()).toContainText(`${first.key} ${first.doc_count.toLocaleString('en-US')}`)
+  await expect(page.locator('tr[data-field="n"]')).toContainText(`from ${expected.n.min.toLocaleString('en-US')} to ${expected.n.max.toLocaleString('en-US')}`)
+})
+
 test('B14: a server that is away leaves the rows; the histogram fails alone', async ({ page }) => {
   const pond = new Pond()
   await pond.start()

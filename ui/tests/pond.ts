@@ -2,7 +2,7 @@
 
 import { test as base, expect, type Page } from '@playwright/test'
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -20,10 +20,22 @@ export class Pond {
   address = ''
   #child: ChildProcess | null = null
 
+  /** With a config, which is made for the folder; else it has the store alone. */
+  constructor(readonly config?: (folder: string) => string) {}
+
+  /** What it is started with; `up` where there is no config. */
+  arguments(listen: string): string[] {
+    const data = join(this.folder, 'data')
+    if (!this.config) return ['up', '--no-journal', '--listen', listen, '--data-dir', data, join(this.folder, 'none.log')]
+    const path = join(this.folder, 'config.yaml')
+    writeFileSync(path, `data_dir: ${data}\napi: {listen: "${listen}"}\n${this.config(this.folder)}`)
+    return ['run', '-c', path]
+  }
+
   /** Starts it, at the address of before if there was one. */
   async start(): Promise<void> {
     const listen = this.address.replace('http://', '') || '127.0.0.1:0'
-    const child = spawn(binary(), ['up', '--no-journal', '--listen', listen, '--data-dir', join(this.folder, 'data'), join(this.folder, 'none.log')])
+    const child = spawn(binary(), this.arguments(listen))
     this.#child = child
     let said = ''
     this.address = await new Promise<string>((resolve, reject) => {
@@ -44,6 +56,15 @@ export class Pond {
     if (!child || child.exitCode !== null) return
     const gone = new Promise(resolve => child.on('exit', resolve))
     child.kill('SIGTERM')
+    await gone
+  }
+
+  /** kill -9 */
+  async kill(): Promise<void> {
+    const child = this.#child!
+    this.#child = null
+    const gone = new Promise(resolve => child.on('exit', resolve))
+    child.kill('SIGKILL')
     await gone
   }
 

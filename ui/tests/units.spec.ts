@@ -5,12 +5,13 @@ import assert from 'node:assert/strict'
 import { place, rank } from '../src/lib/complete'
 import { flatten, readCaps, streamOf, valueOf } from '../src/lib/fields'
 import { kqlValue, placeOf } from '../src/lib/query'
-import { START, read, readFilter, write, writeFilter, type Filter, type State } from '../src/lib/state'
+import { START, VIEWS, read, readFilter, write, writeFilter, type Filter, type State } from '../src/lib/state'
 import { line, spans, visible } from '../src/lib/text'
 import { DAY, HOUR, MINUTE, askedLength, barLength, barStarts, fromLocal, intoBars, offset, parseTime, resolve, show, showOffset } from '../src/lib/time'
 import en from '../src/locales/en'
 import ko from '../src/locales/ko'
 import zh from '../src/locales/zh'
+import { changes, keyOf, layout, view, type Spent, type Stats, type Tapped } from '../src/pipelines/view'
 
 /** Numbers that look random and are the same each time (mulberry32). */
 function seeded(seed: number) {
@@ -32,6 +33,7 @@ test('states come back from their addresses', () => {
     const values = [null, text(8), random(1000) - 500, random(1000) / 7, random(2) === 0]
     const filters = Array.from({ length: random(4) }, () => {
       const filter: Filter = { field: name(), value: values[random(5)]! }
+      if (typeof filter.value === 'string' && random(3) === 0) filter.template = true
       if (random(2)) filter.negate = true
       if (random(2)) filter.disabled = true
       if (random(2)) filter.pinned = true
@@ -41,7 +43,7 @@ test('states come back from their addresses', () => {
     const state: State = {
       ...START, index: 'logs-' + text(5), query: text(20), language: random(2) ? 'kql' : 'lucene', filters, columns,
       from: 'now-1h', to: random(2) ? 'now' : '2026-11-21T10:00:00.000Z', zone: random(2) ? 'Asia/Seoul' : '',
-      sort: { field: name(), descending: random(2) === 0 }, split: text(4), refresh: random(100), lines: [1, 3, 8][random(3)]!, open: text(9),
+      sort: { field: name(), descending: random(2) === 0 }, split: text(4), refresh: random(100), lines: [1, 3, 8][random(3)]!, view: VIEWS[random(3)]!, open: text(9),
       rest: [['zz', text(5)]],
     }
     assert.deepEqual(read(write(state)), state)
@@ -51,7 +53,7 @@ test('states come back from their addresses', () => {
 test('addresses of any kind are read without a fault', () => {
   const random = seeded(2)
   for (let n = 0; n < 1000; n++) {
-    const keys = ['i', 'q', 'l', 'f', 't', 'tz', 'c', 'w', 's', 'h', 'r', 'n', 'o', 'x']
+    const keys = ['i', 'q', 'l', 'f', 't', 'tz', 'c', 'w', 's', 'h', 'r', 'n', 'o', 'v', 'x']
     const address = Array.from({ length: random(9) }, () => `${keys[random(keys.length)]}=${Array.from({ length: random(9) }, () => LETTERS[random(LETTERS.length)]).join('')}`).join('&')
     const state = read(address)
     assert.deepEqual(read(write(state)), state)
@@ -215,3 +217,85 @@ for (const [name, texts] of Object.entries({ ko, zh })) {
     }
   })
 }
+
+/** How a pond stands at some second of its life; the same as in the tests of `top`. */
+function stats(at: number, change: (pipeline: any) => void = () => {}): Stats {
+  const spent = (work: number, blocked: number, idle: number): Spent => ({ work_ns: work * 1e6, blocked_ns: blocked * 1e6, idle_ns: idle * 1e6, paused_ns: 0 })
+  const pipeline = {
+    name: 'main',
+    ledger: { read: 1000 * at, bytes: 200_000 * at, made: 0, dropped: 10 * at, merged: 0, open: 0, failed: 0, outputs: [{ name: 'es', elsewhere: 90 * at }] },
+    inputs: [{ name: 'nginx', kind: 'file', events: 1000 * at, bytes: 200_000 * at, reading: true, trouble: null, spent: spent(1000 * at, 0, 0), files: 1000, files_behind: 2, bytes_behind: 5_000_000, seconds_behind: 0, unreadable: 0 }],
+    workers: { threads: 2, spent: spent(400 * at, 0, 1600 * at) },
+    filters: [{ at: 'filters.0', kind: 'grok', sampled_ns: 3000 * at, samples: at }, { at: 'filters.1', kind: 'set', sampled_ns: 1000 * at, samples: at }],
+    queue: { events: 100 * at, bytes: 20_000 * at, bytes_max: 1_000_000, events_max: 0, oldest_seconds: 12 },
+    outputs: [{
+      name: 'es', kind: 'elasticsearch', state: 'ok' as const, delivered: 800 * at, in_flight: 100 * at, dead: 3, retries: 7, behind_bytes: 20_000 * at,
+      oldest_seconds: 12, trouble: null, last_trouble: null, last_refusal: null, spent: spent(500 * at, 0, 500 * at),
+    }],
+  }
+  change(pipeline)
+  return {
+    version: '0', pid: 7, time_ns: 0, uptime_seconds: at, process: { cpu_seconds: at / 2, rss_bytes: 1 }, memory: { used_bytes: 0, limit_bytes: 1 },
+    dead_letters: { letters: 3, bytes: 1, bytes_max: 2 }, pipelines: [pipeline],
+  }
+}
+
+test('D1: rates are of the time between two looks', () => {
+  const { cpu, bottleneck, pipelines: [pipeline] } = view(stats(10), stats(12))
+  assert.deepEqual([cpu, bottleneck, pipeline!.readRate, pipeline!.inputs[0]!.bytesRate, pipeline!.deliveredRate, pipeline!.droppedRate], [50, null, 1000, 200_000, 800, 10])
+  assert.deepEqual([pipeline!.workers.busy, pipeline!.outputs[0]!.busy, pipeline!.outputs[0]!.meantRate], [20, 50, 900])
+  assert.deepEqual(pipeline!.filters.map(filter => [filter.share, filter.nsPerEvent]), [[75, 3000], [25, 1000]])
+  assert.deepEqual([pipeline!.queue!.fill, pipeline!.queue!.secondsToFull], [24, 38])
+  // One that was started anew counts from the beginning.
+  assert.equal(view({ ...stats(1000), pid: 1 }, stats(5)).pipelines[0]!.readRate, 1000)
+  // The store delivers in steps.
+  const store = (at: number, delivered: number) => stats(at, pipeline => Object.assign(pipeline.outputs[0], { kind: 'store', delivered }))
+  assert.equal(view(store(25, 500), store(30, 500), store(10, 100)).pipelines[0]!.outputs[0]!.rate, 20)
+})
+
+test('D2: who holds up the others is named, by the rules of top', () => {
+  const trouble = { text: 'connection refused', since: '' }
+  const spent = (at: number, work: number, blocked: number) => ({ work_ns: work * at, blocked_ns: blocked * at, idle_ns: (100 - work - blocked) * at, paused_ns: 0 })
+  const cases: [(pipeline: any, at: number) => void, string, string][] = [
+    [p => Object.assign(p.outputs[0], { state: 'waiting', trouble }), 'outputs.es', 'cannotDeliver'],
+    [p => (p.queue.bytes_max = 240_000), 'outputs.es', 'queueFull'],
+    [p => (p.queue.events_max = 1200), 'outputs.es', 'queueFull'],
+    [(p, at) => (p.workers.spent = spent(at, 10, 40)), 'queue', 'diskWaits'],
+    [(p, at) => Object.assign(p, { queue: null, workers: { threads: 1, spent: spent(at, 10, 40) } }), 'outputs.es', 'filtersWait'],
+    [(p, at) => (p.workers.spent = spent(at, 90, 0)), 'filters', 'filtersBusy'],
+    [(p, at) => (p.outputs[0].spent = spent(at, 95, 0)), 'outputs.es', 'busy'],
+    [p => (p.inputs[0].seconds_behind = 5), 'inputs.nginx', 'reads'],
+    [p => (p.inputs[0].events_behind = 50_000), 'inputs.nginx', 'reads'],
+    [p => Object.assign(p.inputs[0], { seconds_behind: 5, trouble }), 'inputs.nginx', 'cannotRead'],
+  ]
+  for (const [change, node, kind] of cases) {
+    const found = view(stats(10, p => change(p, 10)), stats(12, p => change(p, 12))).bottleneck
+    assert.deepEqual([found?.node, found?.why.kind], [node, kind])
+  }
+})
+
+test('D1: parts stand where they stand, whatever the numbers are', () => {
+  const many = (pipeline: any) => {
+    pipeline.inputs = [1, 2, 3].map(n => ({ ...pipeline.inputs[0], name: `in${n}` }))
+    pipeline.outputs = [1, 2, 3, 4].map(n => ({ ...pipeline.outputs[0], name: `out${n}` }))
+  }
+  const [a, b] = [view(stats(1, many), stats(2, many)), view(stats(1, many), stats(9, many))].map(view => layout(view.pipelines[0]!))
+  assert.deepEqual(a!.nodes, b!.nodes)
+  assert.deepEqual([a!.nodes.length, a!.edges.length], [9, 3 + 1 + 4])
+  for (const one of a!.nodes) {
+    for (const other of a!.nodes) {
+      const apart = one === other || one.x + one.width <= other.x || other.x + other.width <= one.x || one.y + one.height <= other.y || other.y + other.height <= one.y
+      assert.ok(apart, `${one.id} ${other.id}`)
+    }
+  }
+})
+
+test('D4: what a filter did to an event', () => {
+  assert.deepEqual(changes([['a', 1], ['b', 'x'], ['c', [1]]], [['b', 'y'], ['c', [1]], ['d', true]]), [
+    { field: 'b', kind: 'other', value: 'y' }, { field: 'd', kind: 'new', value: true }, { field: 'a', kind: 'gone', value: 1 },
+  ])
+  const tapped = (event: Record<string, unknown>): Tapped => ({ pipeline: 'main', point: 'x', event })
+  assert.equal(keyOf(tapped({ log: { offset: 3 }, message: 'a' })), keyOf(tapped({ log: { offset: 3 }, message: 'b' })))
+  assert.notEqual(keyOf(tapped({ log: { offset: 3, file: { path: 'x' } } })), keyOf(tapped({ log: { offset: 3, file: { path: 'y' } } })))
+  assert.equal(keyOf(tapped({ message: 'a' })), keyOf(tapped({ message: 'a', more: 1 })))
+})

@@ -6,20 +6,25 @@
 //! fall on two days. Parsed fields are columns only; words are indexed for `message` alone.
 //! Events are seen after a soft commit, and survive after a hard one (`directory.rs`).
 
+mod checked;
 mod columns;
 mod directory;
 mod doc;
 mod index;
 mod mapping;
+mod patterns;
 mod query;
 mod search;
 mod store;
+mod template;
 
 pub use doc::{Indexed, indexed};
 pub use mapping::{FieldType, Mapping};
+pub use patterns::{Pattern, Patterns};
 pub use query::{Query, SortKey, Value};
 pub use search::SortValue;
 pub use store::{Hit, Hits, IndexInfo, Options, Search, Store};
+pub use template::{Template, message};
 
 use std::borrow::Cow;
 

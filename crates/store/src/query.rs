@@ -1,5 +1,6 @@
 //! What can be asked of the store.
 
+use crate::template::Template;
 use std::ops::Bound;
 
 /// A value to compare with. Columns take what fits them: a number may be given as text.
@@ -77,6 +78,8 @@ pub enum Query {
         /// The expression.
         pattern: String,
     },
+    /// Events whose message is of a template.
+    Template(Template),
     /// Events by id.
     Ids(Vec<String>),
     /// Several questions in one.

@@ -1,5 +1,6 @@
 //! From questions to answers: queries as tantivy runs them, and a collector that sorts.
 
+use crate::checked::TemplateQuery;
 use crate::columns::{ColumnQuery, Test};
 use crate::index::{COLUMNS, Fields, ID, Index, SEQUENCE, TIME};
 use crate::mapping::FieldType;
@@ -30,7 +31,7 @@ pub(crate) fn column_name(field: &str) -> String {
 }
 
 /// The words of a text, as the text index has them.
-fn words(index: &Index, text: &str) -> Vec<String> {
+pub(crate) fn words(index: &Index, text: &str) -> Vec<String> {
     let Some(mut analyzer) = index.index.tokenizers().get("default") else { return Vec::new() };
     let mut stream = analyzer.token_stream(text);
     let mut words = Vec::new();
@@ -100,6 +101,7 @@ pub(crate) fn compile(query: &Query, index: &Index) -> Result<Boxed, StoreError>
         Query::Exists { field } => compile_exists(field, index),
         Query::Wildcard { field, pattern } => compile_regex(field, &wildcard(pattern), index)?,
         Query::Regexp { field, pattern } => compile_regex(field, pattern, index)?,
+        Query::Template(template) => Box::new(TemplateQuery::new(template, index)),
         Query::Ids(ids) => id_query(ids),
         Query::Bool { must, filter, should, must_not, minimum_should_match } => {
             let mut parts: Vec<(Occur, Boxed)> = Vec::new();
@@ -144,7 +146,7 @@ fn any(queries: Vec<Boxed>) -> Boxed {
     Box::new(BooleanQuery::union(queries))
 }
 
-fn term(fields: &Fields, word: &str) -> Boxed {
+pub(crate) fn term(fields: &Fields, word: &str) -> Boxed {
     Box::new(TermQuery::new(Term::from_field_text(fields.message, word), IndexRecordOption::WithFreqs))
 }
 

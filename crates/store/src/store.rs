@@ -561,7 +561,6 @@ fn by_score() -> SortKey {
     SortKey { field: "_score".to_owned(), descending: true, missing_first: false }
 }
 
-/// Whether a list of names and patterns means an index.
 /// The index in which the page keeps what was saved there. No rule of retention removes it.
 const PAGE_INDEX: &str = ".ui";
 

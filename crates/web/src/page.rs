@@ -20,7 +20,7 @@ struct File {
 static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// Addresses within the page that are no files: the script shows them.
-const VIEWS: [&str; 1] = ["discover"];
+const VIEWS: [&str; 2] = ["discover", "pipelines"];
 
 /// What the page may do: run and show what it brings along, and ask this server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -91,8 +91,10 @@ fn node(query: &Query) -> Result<Node, String> {
             needed.extend(all(filter)?);
             Node::Bool(needed, all(should)?, all(must_not)?)
         }
-        Query::Regexp { .. } | Query::Ids(_) => {
-            return Err("regular expressions and ids can only be asked of what is stored".to_owned());
+        Query::Regexp { .. } | Query::Template(_) | Query::Ids(_) => {
+            return Err(
+                "regular expressions, templates and ids can only be asked of what is stored".to_owned()
+            );
         }
     })
 }

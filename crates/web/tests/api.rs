@@ -368,3 +368,72 @@ async fn the_index_of_the_page_is_in_no_pattern_of_others() {
         assert_eq!(answer["count"], count, "{index}");
     }
 }
+
+#[tokio::test]
+async fn a_pattern_is_searched_as_it_is_counted() {
+    let pond = pond::open();
+    let api = api(&pond);
+    let mut bulk = String::new();
+    for n in 0..3_000 {
+        let message = match n % 5 {
+            0 => format!("\"request {n} took {} ms\"", n % 90),
+            1 => format!("\"user={} logged in\"", ["ann", "bob", "dan", "eve", "jim", "pat"][n % 6]),
+            2 => format!("\"Took {n} steps, request failed\""),
+            3 => format!("\"failed:\\n  at line {n}\""),
+            // No text: of no pattern.
+            _ => n.to_string(),
+        };
+        let time = format!("2026-11-21T10:{:02}:00Z", n / 60);
+        bulk.push_str(&format!(
+            "{{\"create\":{{}}}}\n{{\"@timestamp\":\"{time}\",\"n\":{n},\"message\":{message}}}\n"
+        ));
+    }
+    let (status, _, answer) = send(&api, "POST", "/logs-a/_bulk?refresh", &bulk).await;
+    assert!(status == 200 && answer.contains("\"errors\":false"), "{answer}");
+    let ask = async |arguments: &str, body: &str| -> Value {
+        let (status, _, answer) = send(&api, "POST", &format!("/_logpond/patterns?{arguments}"), body).await;
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    };
+    let found = ask("index=logs-a", "").await;
+    let patterns = found["patterns"].as_array().unwrap();
+    let mut templates: Vec<&str> =
+        patterns.iter().map(|pattern| pattern["template"].as_str().unwrap()).collect();
+    templates.sort_unstable();
+    assert_eq!(
+        templates,
+        ["Took * steps, request failed", "failed:\n", "request * took * ms", "user=* logged in"]
+    );
+    assert_eq!(
+        (&found["total"], &found["looked_at"], &found["unclustered"]),
+        (&json!(3_000), &json!(3_000), &json!(600))
+    );
+    for pattern in patterns {
+        assert_eq!(pattern["count"], 600);
+        let bars = pattern["bars"].as_array().unwrap().iter().filter_map(Value::as_u64).sum::<u64>();
+        assert_eq!(bars, 600);
+        let query = json!({"query": {"template": {"message": pattern["template"]}}}).to_string();
+        let (_, _, answer) = send(&api, "POST", "/logs-a/_count", &query).await;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["count"], 600, "{pattern}");
+        let narrowed = json!({"query": {"bool": {
+            "filter": [{"range": {"n": {"gte": 1_000, "lt": 2_000}}}, {"template": {"message": pattern["template"]}}],
+        }}});
+        let (_, _, answer) = send(&api, "POST", "/logs-a/_count", &narrowed.to_string()).await;
+        assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["count"], 200, "{pattern}");
+    }
+    let found = ask("index=logs-a&size=1", r#"{"query": {"range": {"n": {"lt": 100}}}}"#).await;
+    assert_eq!(found["patterns"].as_array().unwrap().len(), 1);
+    assert_eq!(found["others"], json!({"patterns": 3, "events": 60}));
+    assert_eq!((&found["looked_at"], &found["unclustered"]), (&json!(100), &json!(20)));
+    assert_eq!(ask("index=logs-none*", "").await["patterns"], json!([]));
+    for (arguments, body) in [
+        ("sise=1", ""),
+        ("", r#"{"quary": {}}"#),
+        ("", r#"{"query": {"template": {"level": "x"}}}"#),
+        ("index=absent", ""),
+    ] {
+        let (status, _, answer) = send(&api, "POST", &format!("/_logpond/patterns?{arguments}"), body).await;
+        assert!(status == 400 || status == 404, "{arguments} {body}: {status} {answer}");
+    }
+}

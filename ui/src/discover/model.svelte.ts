@@ -119,7 +119,7 @@ export class Discover {
 
   /** The part of the state on which the results depend. */
   #asked(): string {
-    const { columns: _, lines: __, open: ___, refresh: ____, zone, ...asked } = this.state
+    const { columns: _, lines: __, open: ___, refresh: ____, view: _____, zone, ...asked } = this.state
     // The zone matters to bars and to times such as now/d.
     return JSON.stringify({ ...asked, zone, filters: asked.filters.filter(filter => !filter.disabled).map(({ pinned: _, ...filter }) => filter) })
   }

@@ -67,6 +67,20 @@ export const tail = (index: string, query: Json, size: number, after: number | n
   return ask<Found>('POST', `/_logpond/tail?newest=true&index=${encodeURIComponent(index)}&size=${size}${place}`, { query }, signal)
 }
 
+export interface Pattern { template: string, count: number, first: number, last: number, bars: number[] }
+export interface PatternsFound {
+  total: number
+  /** The newest of all, where there are more than one answer is made of. */
+  looked_at: number
+  found: number
+  unclustered: number
+  others: { patterns: number, events: number }
+  patterns: Pattern[]
+}
+/** What kinds of messages there are. */
+export const patterns = (index: string, query: Json, size: number, signal: AbortSignal) =>
+  ask<PatternsFound>('POST', `/_logpond/patterns?index=${encodeURIComponent(index)}&size=${size}`, { query }, signal)
+
 export interface Export { index: string, as: 'csv' | 'ndjson' | 'text', fields: string[], order: 'asc' | 'desc', query: Json }
 
 /** Where a browser or curl gets the file. */

@@ -10,7 +10,10 @@ export interface Command {
 }
 
 class Commands {
-  all = $state.raw<Command[]>([])
+  /** Those of the page that is shown, and those that every page has. */
+  page = $state.raw<Command[]>([])
+  everywhere = $state.raw<Command[]>([])
+  all = $derived([...this.page, ...this.everywhere])
   /** Whether single keys are shortcuts; Ctrl+K and Escape always work. */
   on = $state(localStorage.getItem('keys') !== 'off')
   #first = ''

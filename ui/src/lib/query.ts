@@ -10,6 +10,7 @@ export interface Span { from: number, to: number }
 export function filterQuery(filter: Filter, fields: Map<string, Field>): Json {
   const { field, value } = filter
   if (value === null) return { exists: { field } }
+  if (filter.template) return { template: { [field]: value } }
   const known = fields.get(field)
   if (known?.kind === 'text' && !known.counted) return { match_phrase: { [field]: value } }
   return { term: { [known?.counted ?? field]: value } }

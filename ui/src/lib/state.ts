@@ -5,12 +5,17 @@ export interface Filter {
   /** `null`: the field has any value. */
   value: string | number | boolean | null
   negate?: boolean
+  /** The value is a template of texts: `*` is any word. */
+  template?: boolean
   disabled?: boolean
   /** Stays when another search is opened. */
   pinned?: boolean
 }
 
 export interface Column { name: string, /** In pixels; 0: by its content. */ width: number }
+
+export const VIEWS = ['docs', 'patterns', 'stats'] as const
+export type View = (typeof VIEWS)[number]
 
 export interface State {
   index: string
@@ -29,6 +34,8 @@ export interface State {
   refresh: number
   /** How many lines of text a row has. */
   lines: number
+  /** What the place of the rows has. */
+  view: View
   /** `INDEX/ID` of the event that is open. */
   open: string
   /** What others put there. */
@@ -37,23 +44,25 @@ export interface State {
 
 export const START: Readonly<State> = {
   index: 'logs-*', query: '', language: 'kql', filters: [], from: 'now-15m', to: 'now', zone: '', columns: [],
-  sort: { field: '@timestamp', descending: true }, split: '', refresh: 0, lines: 1, open: '', rest: [],
+  sort: { field: '@timestamp', descending: true }, split: '', refresh: 0, lines: 1, view: 'docs', open: '', rest: [],
 }
 
-/** `^~-host.name:"web-01"`: pinned, disabled, negated. */
-export function writeFilter({ field, value, negate, disabled, pinned }: Filter): string {
+/** `^~-host.name:"web-01"`: pinned, disabled, negated; `+message:~"took * ms"` is a template. */
+export function writeFilter({ field, value, negate, disabled, pinned, template }: Filter): string {
   const name = /^[\w@.\-/]+$/.test(field) ? field : JSON.stringify(field)
   const marks = (pinned ? '^' : '') + (disabled ? '~' : '') + (negate ? '-' : '+')
-  return `${marks}${name}:${value === null ? '*' : JSON.stringify(value)}`
+  return `${marks}${name}:${template ? '~' : ''}${value === null ? '*' : JSON.stringify(value)}`
 }
 
 export function readFilter(text: string): Filter | null {
   const found = /^(\^?)(~?)([+-])("(?:[^"\\]|\\.)*"|[^:"]+):([\s\S]+)$/.exec(text)
   if (!found) return null
   const [, pinned, disabled, sign, name, written] = found
-  const value = written === '*' ? null : tolerant(written!)
+  const template = /^~"[\s\S]*"$/.test(written!)
+  const value = written === '*' ? null : tolerant(template ? written!.slice(1) : written!)
   if (value !== null && !['string', 'number', 'boolean'].includes(typeof value)) return null
   const filter: Filter = { field: name!.startsWith('"') ? String(tolerant(name!)) : name!, value: value as Filter['value'] }
+  if (template) filter.template = true
   if (sign === '-') filter.negate = true
   if (disabled) filter.disabled = true
   if (pinned) filter.pinned = true
@@ -89,6 +98,7 @@ export function write(state: State): string {
   put('h', state.split, '')
   put('r', String(state.refresh), '0')
   put('n', String(state.lines), '1')
+  put('v', state.view, START.view)
   put('o', state.open, '')
   return [...parts, ...state.rest].map(([key, value]) => `${encode(key)}=${encode(value)}`).join('&')
 }
@@ -121,6 +131,7 @@ export function read(address: string): State {
       case 'h': state.split = value; break
       case 'r': if (number >= 1 && number <= 86_400) state.refresh = number; break
       case 'n': if ([1, 3, 8].includes(number)) state.lines = number; break
+      case 'v': state.view = VIEWS.find(view => view === value) ?? START.view; break
       case 'o': state.open = value; break
       default: state.rest.push([key, value])
     }

@@ -6,7 +6,7 @@ use super::{EsError, query_string, simple_query};
 use crate::kql;
 use serde_json::{Map, Value as Json};
 use std::ops::Bound;
-use store::{Query, Value};
+use store::{Query, Template, Value};
 
 /// No question is nested deeper.
 pub const DEPTH_MAX: usize = 32;
@@ -14,7 +14,7 @@ pub const DEPTH_MAX: usize = 32;
 const PARTS_MAX: usize = 1024;
 /// No `terms` has more values.
 const TERMS_MAX: usize = 65_536;
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
     "bool",
     "term",
     "terms",
@@ -34,6 +34,7 @@ const KINDS: [&str; 19] = [
     "kql",
     "constant_score",
     "dis_max",
+    "template",
 ];
 
 /// Reads the value of `"query"`.
@@ -99,6 +100,11 @@ fn read(json: &Json, context: &Context, depth: usize) -> Result<Query, EsError> 
         "kql" => {
             let body = options(kind, body, &["query"])?;
             kql::parse(&text(body.get("query"), "kql.query")?, context)
+        }
+        // Our own: the messages of a pattern, as `/_logpond/patterns` writes it.
+        "template" => {
+            let body = options(kind, body, &["message"])?;
+            Ok(Query::Template(Template::parse(&text(body.get("message"), "template.message")?)))
         }
         "multi_match" => read_multi_match(body, context),
         "term" | "match" | "match_phrase" | "prefix" | "wildcard" | "regexp" | "range" | "terms" => {

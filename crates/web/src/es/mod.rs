@@ -12,6 +12,7 @@ mod error;
 mod export;
 mod indices;
 mod own;
+mod patterns;
 pub mod query_string;
 mod search;
 #[cfg(test)]
@@ -88,6 +89,7 @@ pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status:
         .route("/_nodes/{part}", get(cluster::nodes))
         .route("/_logpond/search", post(own::search).get(own::search))
         .route("/_logpond/tail", get(own::tail).post(own::tail))
+        .route("/_logpond/patterns", post(patterns::patterns).get(patterns::patterns))
         .route("/_logpond/export", get(export::export));
     searches
         .merge(writes)

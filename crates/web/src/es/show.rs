@@ -16,6 +16,7 @@ pub(crate) fn show(query: &Query) -> String {
         Query::Wildcard { field, pattern } => format!("{field}~{pattern}"),
         Query::Regexp { field, pattern } => format!("{field}:/{pattern}/"),
         Query::Exists { field } => format!("{field}?"),
+        Query::Template(template) => format!("template {template}"),
         Query::Ids(ids) => format!("ids{ids:?}"),
         Query::Terms { field, values } => {
             let values: Vec<String> = values.iter().map(show_value).collect();

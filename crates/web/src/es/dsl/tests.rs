@@ -57,6 +57,7 @@ fn queries() {
     check(json!({"simple_query_string": {"query": "a + b", "fields": ["m"]}}), "(+m=a +m=b)");
     check(json!({"kql": {"query": "n >= 5 or not a: *"}}), "(n[\"5\",*] (-a?))/1");
     check(json!({"kql": {"query": ""}}), "all");
+    check(json!({"template": {"message": "took *  ms"}}), "template took * ms");
     check(json!({"multi_match": {"query": "a b", "fields": ["x", "y^3"]}}), "(x=a b y=a b)/1");
     check(
         json!({"multi_match": {"query": "a b", "type": "phrase", "fields": "log.*"}}),
