@@ -223,6 +223,9 @@ pub(crate) const MULTILINE: &[Known] = &[
     honoured("ecs_compatibility", ""),
 ];
 
+/// Where the text of JSON is until it is read.
+const ORIGINAL: &str = "@metadata.event_original";
+
 /// Adds the filters that do what a codec does.
 fn decode(t: &mut Translator<'_>, options: &Options, default: &str, ecs: Ecs, filters: &mut Vec<Step>) {
     let (name, plugin) = options.codec(t, default);
@@ -236,7 +239,15 @@ fn decode(t: &mut Translator<'_>, options: &Options, default: &str, ecs: Ecs, fi
         "json" | "json_lines" => {
             let own = codec_options(t, &plugin, &JSON.iter().collect::<Vec<_>>());
             let target = own.text(t, "target").map(|target| t.reference(&target, own.place("target")));
+            // The text is kept aside, since what it holds may have an "event" of its own.
+            let keeps = ecs == Ecs::Schema && name == "json";
+            if keeps {
+                filters.push(plain_step(json!({"mutate": {"copy": {"message": ORIGINAL}}})));
+            }
             filters.push(json_line(target.as_deref()));
+            if keeps {
+                filters.push(plain_step(json!({"rename": {"fields": {ORIGINAL: "event.original"}}})));
+            }
         }
         other => {
             let message = format!(
