@@ -581,11 +581,16 @@ outputs: {{e: {{elasticsearch: {{endpoints: ['http://{}'], index: {index}, id: '
         round += 1;
     }
     let total = load.end();
-    ponds[1].wait_for("all documents", |_| {
-        let count = count(elasticsearch(), &index);
-        assert!(count <= total, "{count} documents of {total} lines");
-        (count == total).then_some(())
-    });
+    let mut found = 0;
+    // However long it takes, as long as it goes on.
+    while found < total {
+        let before = found;
+        found = ponds[1].wait_for(&format!("more documents than {before} of {total}"), |_| {
+            let count = count(elasticsearch(), &index);
+            (count > before).then_some(count)
+        });
+    }
+    assert_eq!(found, total);
     for pond in &mut ponds {
         assert!(pond.stop().success(), "{}", pond.said());
         assert!(pond.dead_letters().is_empty());
