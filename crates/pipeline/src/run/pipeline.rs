@@ -800,3 +800,42 @@ fn join(threads: &mut Vec<JoinHandle<()>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Running;
+    use super::*;
+    use crate::plan::Plan;
+    use disk::RealDisk;
+
+    #[test]
+    fn what_filters_make_is_counted_and_comes_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let plan = format!(
+            r#"{{"pipelines":{{"p":{{
+                "inputs":{{"g":{{"generate":{{"lines":["a,b","c"],"count":4}},
+                    "filters":[{{"clone":{{"clones":["x"],"names":"legacy"}}}}]}}}},
+                "filters":[{{"split":{{"terminator":","}}}},{{"sleep":{{"time":"0.001"}}}}],
+                "queue":"none",
+                "outputs":{{"f":{{"file":{{"path":{out:?},"codec":{{"text":"%{{message}}-%{{type}}"}}}}}}}}
+            }}}}}}"#
+        );
+        let plan: Plan = serde_json::from_str(&plan).unwrap();
+        let disk = Arc::new(RealDisk::open(folder.path().join("data")).unwrap());
+        let world = World { disk, store: None, host: "h".to_owned() };
+        let mut running = Running::start(&plan, &world).unwrap();
+        running.wait_inputs();
+        let shared = running.pipelines()[0].shared();
+        running.wait();
+        let ledger = shared.ledger.view("p");
+        // Of `a,b` two are made, of each of these two, and these end: of `c` one is made.
+        let counts = (ledger.read, ledger.made, ledger.dropped, ledger.open, ledger.outputs[0].delivered);
+        assert_eq!(counts, (4, 12, 4, 0, 12));
+        assert!(ledger.outputs[0].balanced);
+        let text = std::fs::read_to_string(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let once = ["a-%{type}", "b-%{type}", "a-x", "b-x", "c-%{type}", "c-x"];
+        assert_eq!(lines, [once, once].concat());
+    }
+}

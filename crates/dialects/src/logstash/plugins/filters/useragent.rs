@@ -20,8 +20,10 @@ pub(super) const TABLE: PluginTable = PluginTable {
 };
 
 pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> {
+    if options.needed(t, "source").is_none() {
+        return Vec::new();
+    }
     let mut native = Native::new(options);
-    options.needed(t, "source");
     native.field(t, "source");
     native.field(t, "target");
     native.names(t);
