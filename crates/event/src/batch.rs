@@ -426,6 +426,11 @@ impl<'a> View<'a> {
         self.slot.position
     }
 
+    /// Which of the events it is that were made of one; 0: that one itself.
+    pub fn copy(&self) -> u16 {
+        self.slot.ordinal
+    }
+
     /// The outputs that it is for, as bits.
     pub fn outputs(&self) -> u64 {
         self.slot.outputs

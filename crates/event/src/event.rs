@@ -176,6 +176,11 @@ impl<'b> Event<'b> {
         self.batch.slots[self.index].position
     }
 
+    /// Says which of the events it is that were made of one, where it comes back from somewhere.
+    pub fn set_copy(&mut self, copy: u16) {
+        self.batch.slots[self.index].ordinal = copy;
+    }
+
     /// The event as it stands now, changes included, for reading.
     pub fn common_text(&self, dotted: &str) -> Option<&str> {
         self.batch.run_of(&self.batch.slots[self.index])?.common.text(dotted)

@@ -259,7 +259,19 @@ impl Grok {
         let Self { fields, every, keep_empty, tag_on_timeout, found } = self;
         let (mut matched, mut ok, mut gave_up) = (false, true, None);
         for (source, patterns) in fields {
-            for text in texts(event, source) {
+            let (one, items);
+            // Nothing is allocated for what is nearly always one text.
+            let texts = match event.text(source) {
+                Some(text) => {
+                    one = [text];
+                    &one[..]
+                }
+                None => {
+                    items = texts_of_items(event, source);
+                    &items[..]
+                }
+            };
+            for &text in texts {
                 for pattern in &mut *patterns {
                     match pattern.read(event.bytes(text), found) {
                         Ok(true) => {
@@ -290,11 +302,8 @@ impl Grok {
     }
 }
 
-/// The text of a field, or the texts of the items of an array.
-fn texts(event: &mut Event<'_>, source: &Path) -> Vec<Span> {
-    if let Some(text) = event.text(source) {
-        return vec![text];
-    }
+/// The texts of the items of an array.
+fn texts_of_items(event: &mut Event<'_>, source: &Path) -> Vec<Span> {
     let Some(Value::Json(json)) = event.get(source) else { return Vec::new() };
     let Ok(serde_json::Value::Array(items)) = serde_json::from_str(&json) else { return Vec::new() };
     let text = |item: &serde_json::Value| match item {
