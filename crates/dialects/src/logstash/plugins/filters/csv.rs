@@ -1,7 +1,7 @@
 //! Filter `csv`: defaults of `logstash-filter-csv` 3.1.
 
 use super::{Native, exists, finished};
-use crate::logstash::known::{PluginTable, honoured, near, no_effect};
+use crate::logstash::known::{PluginTable, honoured, no_effect};
 use crate::logstash::options::Options;
 use crate::logstash::parse::unknown;
 use crate::logstash::translate::Translator;
@@ -10,7 +10,7 @@ use serde_json::Map;
 
 pub(super) const TABLE: PluginTable = PluginTable {
     name: "csv",
-    note: "",
+    note: "Columns of the types date and date_time are read as ISO 8601 and in UTC; other forms stay text.",
     options: &[&[
         honoured("source", "message"),
         honoured("separator", ","),
@@ -21,7 +21,7 @@ pub(super) const TABLE: PluginTable = PluginTable {
         honoured("skip_header", "false"),
         honoured("skip_empty_columns", "false"),
         honoured("skip_empty_rows", "false"),
-        near("convert", "{}", "dates and times are read as ISO 8601 and in UTC, other forms stay text"),
+        honoured("convert", "{}"),
         honoured("target", ""),
         honoured("tag_on_failure", "[\"_csvparsefailure\"]"),
         no_effect("ecs_compatibility", "disabled", "it names nothing here"),

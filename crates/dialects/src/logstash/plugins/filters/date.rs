@@ -1,23 +1,19 @@
 //! Filter `date`: defaults of `logstash-filter-date` 3.1.
 
 use super::{Native, exists, finished};
-use crate::logstash::known::{PluginTable, honoured, near};
+use crate::logstash::known::{PluginTable, honoured};
 use crate::logstash::options::Options;
 use crate::logstash::translate::Translator;
 use pipeline::plan::Step;
 
 pub(super) const TABLE: PluginTable = PluginTable {
     name: "date",
-    note: "A text without a zone is in that of the machine, unless timezone says otherwise.",
+    note: "A text without a zone is in that of the machine, unless timezone says otherwise. Names of months and days are read in English, or with locale in one of ten other languages.",
     options: &[&[
         honoured("match", "[]"),
         honoured("target", "@timestamp"),
         honoured("timezone", "that of the machine"),
-        near(
-            "locale",
-            "that of the machine",
-            "names are read in English, or else in one of ten other languages; without it in English",
-        ),
+        honoured("locale", "that of the machine"),
         honoured("tag_on_failure", "[\"_dateparsefailure\"]"),
     ]],
 };

@@ -3,8 +3,7 @@
 use super::{Native, finished};
 use crate::logstash::known::{PluginTable, honoured};
 use crate::logstash::options::Options;
-use crate::logstash::translate::Ecs;
-use crate::logstash::translate::Translator;
+use crate::logstash::translate::{Ecs, Translator};
 use pipeline::plan::Step;
 
 pub(super) const TABLE: PluginTable = PluginTable {

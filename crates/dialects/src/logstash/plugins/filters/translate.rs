@@ -3,8 +3,7 @@
 use super::{Native, READ_ONCE, finished};
 use crate::logstash::known::{PluginTable, honoured, no_effect};
 use crate::logstash::options::Options;
-use crate::logstash::translate::Ecs;
-use crate::logstash::translate::Translator;
+use crate::logstash::translate::{Ecs, Translator};
 use pipeline::plan::Step;
 
 pub(super) const TABLE: PluginTable = PluginTable {
