@@ -7,6 +7,7 @@
 use crate::ack::Acks;
 use crate::common::Common;
 use crate::event::Event;
+use crate::family::Family;
 use crate::json::{self, JsonError};
 use crate::names::Names;
 use crate::path::{Part, Path};
@@ -74,6 +75,8 @@ pub struct Batch {
     /// By name: the event (+ 1) that has it, while JSON is read into one.
     pub(crate) stamps: Vec<(u32, u32)>,
     pub(crate) stamp: u32,
+    /// What copies of events need to stand in order; empty while there are none.
+    pub(crate) family: Family,
 }
 
 impl Default for Batch {
@@ -91,6 +94,7 @@ impl Default for Batch {
             overlay: Vec::new(),
             stamps: Vec::new(),
             stamp: 0,
+            family: Family::default(),
         }
     }
 }
@@ -113,6 +117,7 @@ impl Batch {
         self.acks.clear_undone();
         self.stamps.clear();
         self.stamp = 0;
+        self.family.next.clear();
         self.now = now;
     }
 
@@ -179,7 +184,7 @@ impl Batch {
         let from = self.bytes.len();
         self.bytes.extend_from_slice(object);
         let span = Span::new(from, self.bytes.len());
-        let result = self.push_empty(position).merge_json(span);
+        let result = self.push_empty(position).merge_json(span).map(drop);
         if result.is_err() {
             self.slots.pop();
             self.bytes.truncate(from);
@@ -419,6 +424,11 @@ impl<'a> View<'a> {
     /// Where the event stood in its origin.
     pub fn position(&self) -> u64 {
         self.slot.position
+    }
+
+    /// Which of the events it is that were made of one; 0: that one itself.
+    pub fn copy(&self) -> u16 {
+        self.slot.ordinal
     }
 
     /// The outputs that it is for, as bits.

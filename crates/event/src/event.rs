@@ -46,15 +46,55 @@ pub struct Event<'b> {
 
 impl<'b> Event<'b> {
     pub(crate) fn open(batch: &'b mut Batch, index: usize) -> Self {
-        let mut top = std::mem::take(&mut batch.overlay);
-        top.clear();
-        let slot = batch.slots[index];
+        let top = std::mem::take(&mut batch.overlay);
+        batch.family.ordinal = batch.slots[index].ordinal;
+        let mut event = Self { batch, index, top, dirty: false };
+        event.load();
+        event
+    }
+
+    fn load(&mut self) {
+        self.top.clear();
+        self.dirty = false;
+        let slot = self.batch.slots[self.index];
         if slot.flags & LINE != 0 {
-            top.push(Field::spanning(MESSAGE, Kind::Str, Span { from: slot.from, to: slot.to }));
+            let line = Span { from: slot.from, to: slot.to };
+            self.top.push(Field::spanning(MESSAGE, Kind::Str, line));
         } else {
-            top.extend_from_slice(&batch.fields[slot.from as usize..slot.to as usize]);
+            self.top.extend_from_slice(&self.batch.fields[slot.from as usize..slot.to as usize]);
         }
-        Self { batch, index, top, dirty: false }
+    }
+
+    /// Its number in the batch.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many events the batch has, copies included.
+    pub fn batch_len(&self) -> usize {
+        self.batch.slots.len()
+    }
+
+    /// Writes the changes, and goes on with another event of the batch.
+    pub fn turn_to(&mut self, index: usize) {
+        if index != self.index {
+            self.save();
+            self.index = index;
+            self.load();
+        }
+    }
+
+    /// Makes a copy of the event as it stands now and returns its number. Once the batch is
+    /// [put in order](Batch::arrange) it stands directly behind `elder`: this event, or the copy of it
+    /// that was made before. `None` where one event became [`COPIES_MAX`](crate::COPIES_MAX) others.
+    pub fn copy_behind(&mut self, elder: usize) -> Option<usize> {
+        self.save();
+        self.batch.copy(self.index, elder)
+    }
+
+    /// The event that will stand behind this one because it is a copy of it, or of one before it.
+    pub fn next_copy(&self) -> Option<usize> {
+        self.batch.family.behind(self.index)
     }
 
     /// The value at a path; `@timestamp` is the event's time.
@@ -134,6 +174,11 @@ impl<'b> Event<'b> {
     /// Where the event stood in its origin.
     pub fn position(&self) -> u64 {
         self.batch.slots[self.index].position
+    }
+
+    /// Says which of the events it is that were made of one, where it comes back from somewhere.
+    pub fn set_copy(&mut self, copy: u16) {
+        self.batch.slots[self.index].ordinal = copy;
     }
 
     /// The event as it stands now, changes included, for reading.
@@ -376,8 +421,9 @@ impl<'b> Event<'b> {
 
     /// Takes the members of the JSON object at `span` as outermost fields; a field of the same
     /// name is replaced, `@timestamp` sets the time where it is one (else it is kept as
-    /// `_@timestamp`). Values stay raw text. Nothing changes when the text is not an object.
-    pub fn merge_json(&mut self, span: Span) -> Result<(), JsonError> {
+    /// `_@timestamp`). Values stay raw text. Nothing changes when the text is not an object. Says
+    /// whether a time there was, was one.
+    pub fn merge_json(&mut self, span: Span) -> Result<bool, JsonError> {
         let base = span.from as usize;
         let before = self.top.len();
         let old_time = self.time();
@@ -409,6 +455,7 @@ impl<'b> Event<'b> {
             };
             let top = &mut self.top;
             let mut touches_common = false;
+            let mut has_no_time = false;
             let mut count = 0;
             let mut skew = 0;
             let result = scan::members(text, 0, 0, &mut |key, item| {
@@ -424,6 +471,7 @@ impl<'b> Event<'b> {
                         skew += 1;
                         return Ok(());
                     }
+                    has_no_time = true;
                     let name = names.intern("_@timestamp");
                     top.push(raw_field(name, base, &item));
                     return Ok(());
@@ -454,15 +502,15 @@ impl<'b> Event<'b> {
                 let end = scan::blank(text, end);
                 if end == text.len() { Ok(()) } else { Err(scan::error(end, "something behind the object")) }
             });
-            result.map(|()| touches_common)
+            result.map(|()| (touches_common, has_no_time))
         };
         match result {
-            Ok(touches_common) => {
+            Ok((touches_common, has_no_time)) => {
                 self.dirty = true;
                 if touches_common {
                     self.own_common();
                 }
-                Ok(())
+                Ok(!has_no_time)
             }
             Err(error) => {
                 self.top.truncate(before);
@@ -573,23 +621,31 @@ fn seen(stamps: &[(u32, u32)], name: u32, stamp: u32) -> Option<usize> {
     stamps.get(name as usize).filter(|entry| entry.0 == stamp).map(|entry| entry.1 as usize)
 }
 
+impl Event<'_> {
+    /// Writes the changes to the batch.
+    fn save(&mut self) {
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let slot = &mut self.batch.slots[self.index];
+        let room = (slot.to - slot.from) as usize;
+        if slot.flags & LINE == 0 && self.top.len() <= room {
+            let from = slot.from as usize;
+            self.batch.fields[from..from + self.top.len()].copy_from_slice(&self.top);
+            slot.to = slot.from + self.top.len() as u32;
+        } else {
+            slot.flags &= !LINE;
+            slot.from = self.batch.fields.len() as u32;
+            self.batch.fields.extend_from_slice(&self.top);
+            slot.to = self.batch.fields.len() as u32;
+        }
+    }
+}
+
 impl Drop for Event<'_> {
     fn drop(&mut self) {
+        self.save();
         let mut top = std::mem::take(&mut self.top);
-        if self.dirty {
-            let slot = &mut self.batch.slots[self.index];
-            let room = (slot.to - slot.from) as usize;
-            if slot.flags & LINE == 0 && top.len() <= room {
-                let from = slot.from as usize;
-                self.batch.fields[from..from + top.len()].copy_from_slice(&top);
-                slot.to = slot.from + top.len() as u32;
-            } else {
-                slot.flags &= !LINE;
-                slot.from = self.batch.fields.len() as u32;
-                self.batch.fields.extend_from_slice(&top);
-                slot.to = self.batch.fields.len() as u32;
-            }
-        }
         top.clear();
         self.batch.overlay = top;
     }

@@ -9,6 +9,7 @@ mod ack;
 mod batch;
 mod common;
 mod event;
+mod family;
 pub mod json;
 mod names;
 mod path;
@@ -31,3 +32,5 @@ pub use value::{New, Span, Value};
 pub const DEPTH_MAX: usize = 64;
 /// How many fields an event may have; what lies beyond stays raw text and the event is marked.
 pub const FIELDS_MAX: usize = 1_000;
+/// How many others one event may become; an id tells them apart by 16 bits.
+pub const COPIES_MAX: usize = u16::MAX as usize;

@@ -6,15 +6,16 @@
 //! every pattern as it is, and takes ten times as long. What differs is rewritten (`expand.rs`).
 //!
 //! A capture replaces the field that it is for, or with `append` makes an array of both, as in
-//! Logstash. A capture that took no part or is empty sets
-//! nothing. `int` and `float` read as much of a number as there is at the beginning, else zero.
+//! Logstash. A capture that took no part or is empty sets nothing, unless it is said. `int` and
+//! `float` read as much of a number as there is at the beginning, else zero.
 
 mod expand;
 mod patterns;
 mod pieces;
 mod scan;
 
-use crate::{BuildError, Outcome, one_or_many, path};
+use crate::on_success::add_tags;
+use crate::{BuildError, Names, Outcome, one_or_many, path};
 use event::{Event, New, Path, Span, Value};
 use expand::{Capture, Cast, Definitions};
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
@@ -30,6 +31,15 @@ pub struct Config {
     /// The patterns; the first one that matches gives the fields.
     #[serde(deserialize_with = "one_or_many")]
     pub patterns: Vec<String>,
+    /// Other fields and their patterns, which are tried when none matched before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Match>,
+    /// Whether all patterns of all fields are tried, also behind one that matches.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub every: bool,
+    /// Which names the fields have that built-in patterns set: `clientip` or `source.address` ….
+    #[serde(skip_serializing_if = "is_legacy")]
+    pub names: Names,
     /// Own patterns by their names; one with the name of a built-in pattern replaces it.
     #[serde(skip_serializing_if = "Definitions::is_empty")]
     pub definitions: Definitions,
@@ -43,6 +53,30 @@ pub struct Config {
     /// Fields that are replaced in spite of `append`.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_many")]
     pub overwrite: Vec<String>,
+    /// Whether only captures with a name of their own set fields; else `%{WORD}` sets `WORD`.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub named_captures_only: bool,
+    /// Whether captures that are empty are set, and those that took no part are null.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_empty_captures: bool,
+    /// The tag of events on which a pattern took too long, in place of those of a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag_on_timeout: Option<String>,
+}
+
+/// A field and its patterns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// The field that holds the text.
+    pub source: String,
+    /// The patterns.
+    #[serde(deserialize_with = "one_or_many")]
+    pub patterns: Vec<String>,
+}
+
+fn is_legacy(names: &Names) -> bool {
+    *names == Names::Legacy
 }
 
 impl Default for Config {
@@ -50,18 +84,27 @@ impl Default for Config {
         Self {
             source: "message".into(),
             patterns: Vec::new(),
+            more: Vec::new(),
+            every: false,
+            names: Names::Legacy,
             definitions: Definitions::new(),
             target: None,
             append: false,
             overwrite: Vec::new(),
+            named_captures_only: true,
+            keep_empty_captures: false,
+            tag_on_timeout: None,
         }
     }
 }
 
 /// The filter.
 pub struct Grok {
-    source: Path,
-    patterns: Vec<Pattern>,
+    /// Each field with its patterns.
+    fields: Vec<(Path, Vec<Pattern>)>,
+    every: bool,
+    keep_empty: bool,
+    tag_on_timeout: Option<String>,
     found: Found,
 }
 
@@ -105,21 +148,35 @@ impl Config {
         let overwrite: Vec<Path> =
             self.overwrite.iter().map(|field| path("overwrite", field)).collect::<Result<_, _>>()?;
         let append = |field: &Path| self.append && !overwrite.contains(field);
+        let definitions = match self.names {
+            Names::Legacy => self.definitions.clone(),
+            Names::Ecs => {
+                let built_in = patterns::ecs().map(|(name, regex)| (name.to_owned(), regex.to_owned()));
+                built_in.chain(self.definitions.clone()).collect()
+            }
+        };
         for (name, regex) in &self.definitions {
             let in_definitions =
                 |message| BuildError { option: "definitions", message: format!("{name}: {message}") };
-            let expanded =
-                expand::expand(&format!("%{{{name}}}"), &self.definitions).map_err(in_definitions)?;
+            let expanded = expand::expand(&format!("%{{{name}}}"), &definitions).map_err(in_definitions)?;
             Engine::new(&expanded.regex, true)
                 .map_err(|error| in_definitions(format!("{error}: {regex}")))?;
         }
+        let named_only = self.named_captures_only;
+        let compile = |patterns: &[String]| -> Result<Vec<Pattern>, BuildError> {
+            let pattern =
+                |text: &String| Pattern::new(text, &definitions, named_only, target.as_ref(), &append);
+            patterns.iter().map(pattern).collect()
+        };
+        let mut fields = vec![(path("source", &self.source)?, compile(&self.patterns)?)];
+        for Match { source, patterns } in &self.more {
+            fields.push((path("more", source)?, compile(patterns)?));
+        }
         Ok(Grok {
-            source: path("source", &self.source)?,
-            patterns: self
-                .patterns
-                .iter()
-                .map(|pattern| Pattern::new(pattern, &self.definitions, target.as_ref(), &append))
-                .collect::<Result<_, _>>()?,
+            fields,
+            every: self.every,
+            keep_empty: self.keep_empty_captures,
+            tag_on_timeout: self.tag_on_timeout.clone(),
             found: Found::default(),
         })
     }
@@ -129,6 +186,7 @@ impl Pattern {
     fn new(
         pattern: &str,
         definitions: &Definitions,
+        named_only: bool,
         target: Option<&Path>,
         append: &impl Fn(&Path) -> bool,
     ) -> Result<Self, BuildError> {
@@ -136,7 +194,12 @@ impl Pattern {
             option: "patterns",
             message: format!("{message} (in the pattern {pattern:?})"),
         };
-        let expanded = expand::expand(pattern, definitions).map_err(wrong)?;
+        let expanded = if named_only {
+            expand::expand(pattern, definitions)
+        } else {
+            expand::expand_all(pattern, definitions)
+        };
+        let expanded = expanded.map_err(wrong)?;
         let place = |capture: &Capture| {
             let field = Path::parse(&capture.field)
                 .map_err(|error| wrong(format!("field {:?}: {error}", capture.field)))?;
@@ -193,28 +256,78 @@ impl Engine {
 impl Grok {
     /// Applies it. It fails where no pattern matches, or where one takes too long on the text.
     pub fn apply(&mut self, event: &mut Event<'_>) -> Outcome {
-        let Some(source) = event.text(&self.source) else { return Outcome::FAILED };
-        let mut failed = Outcome::FAILED;
-        for pattern in &mut self.patterns {
-            match pattern.read(event.bytes(source), &mut self.found) {
-                Ok(true) => return Outcome::of(set(event, source, &pattern.captures, &self.found)),
-                Ok(false) => {}
-                Err(reason) => failed = Outcome::failed(reason),
+        let Self { fields, every, keep_empty, tag_on_timeout, found } = self;
+        let (mut matched, mut ok, mut gave_up) = (false, true, None);
+        for (source, patterns) in fields {
+            let (one, items);
+            // Nothing is allocated for what is nearly always one text.
+            let texts = match event.text(source) {
+                Some(text) => {
+                    one = [text];
+                    &one[..]
+                }
+                None => {
+                    items = texts_of_items(event, source);
+                    &items[..]
+                }
+            };
+            for &text in texts {
+                for pattern in &mut *patterns {
+                    match pattern.read(event.bytes(text), found) {
+                        Ok(true) => {
+                            matched = true;
+                            ok &= set(event, text, &pattern.captures, found, *keep_empty);
+                            if !*every {
+                                break;
+                            }
+                        }
+                        Ok(false) => {}
+                        Err(reason) => gave_up = Some(reason),
+                    }
+                }
+            }
+            if matched && !*every {
+                break;
             }
         }
-        failed
+        match (matched, gave_up, tag_on_timeout) {
+            (true, ..) => Outcome::of(ok),
+            (false, Some(reason), Some(tag)) => {
+                add_tags(event, std::slice::from_ref(tag));
+                Outcome { idle: true, ..Outcome::failed(reason) }
+            }
+            (false, Some(reason), None) => Outcome::failed(reason),
+            (false, None, _) => Outcome::FAILED,
+        }
     }
 }
 
-fn set(event: &mut Event<'_>, source: Span, captures: &[Target], found: &Found) -> bool {
+/// The texts of the items of an array.
+fn texts_of_items(event: &mut Event<'_>, source: &Path) -> Vec<Span> {
+    let Some(Value::Json(json)) = event.get(source) else { return Vec::new() };
+    let Ok(serde_json::Value::Array(items)) = serde_json::from_str(&json) else { return Vec::new() };
+    let text = |item: &serde_json::Value| match item {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    items.iter().filter(|item| !item.is_null()).map(|item| event.write(text(item).as_bytes())).collect()
+}
+
+fn set(event: &mut Event<'_>, source: Span, captures: &[Target], found: &Found, keep_empty: bool) -> bool {
     let mut ok = true;
     for (Target { path, cast, append: appends }, place) in captures.iter().zip(found) {
-        let Some((from, to)) = place.filter(|(from, to)| from < to) else { continue };
-        let span = source.within(from, to);
-        let value = match cast {
-            Cast::Text => New::Span(span),
-            Cast::Int => int(event.bytes(span)).map_or(New::Span(span), New::Int),
-            Cast::Float => New::Float(float(event.bytes(span))),
+        let value = match place {
+            Some((from, to)) if from < to => {
+                let span = source.within(*from, *to);
+                match cast {
+                    Cast::Text => New::Span(span),
+                    Cast::Int => int(event.bytes(span)).map_or(New::Span(span), New::Int),
+                    Cast::Float => New::Float(float(event.bytes(span))),
+                }
+            }
+            _ if !keep_empty => continue,
+            Some(_) => New::Str(b""),
+            None => New::Null,
         };
         ok &= if *appends { append(event, path, value) } else { event.set(path, value).is_ok() };
     }
@@ -233,7 +346,8 @@ fn append(event: &mut Event<'_>, path: &Path, value: New<'_>) -> bool {
         New::Int(value) => value.into(),
         New::Float(value) => value.into(),
         New::Span(span) => String::from_utf8_lossy(event.bytes(span)).into(),
-        _ => return true,
+        New::Str(text) => String::from_utf8_lossy(text).into(),
+        _ => serde_json::Value::Null,
     });
     event.set(path, New::Json(&serde_json::Value::from(items).to_string())).is_ok()
 }
@@ -336,6 +450,42 @@ mod tests {
     }
 
     #[test]
+    fn several_fields_and_patterns() {
+        let two = |more: &str| {
+            format!(
+                r#"{{"grok":{{"source":"a","patterns":"^%{{INT:x}}$","more":[{{"source":"b","patterns":["^%{{WORD:y}}$","^%{{INT:z}}"]}}]{more}}}}}"#
+            )
+        };
+        check(&two(""), r#"{"a":"1","b":"w"}"#, r#"{"a":"1","b":"w","x":"1"}"#, true);
+        check(&two(""), r#"{"a":"?","b":"5 w"}"#, r#"{"a":"?","b":"5 w","z":"5"}"#, true);
+        check(&two(""), r#"{"a":"?"}"#, r#"{"a":"?"}"#, false);
+        let every = two(r#","every":true"#);
+        check(&every, r#"{"a":"1","b":"5"}"#, r#"{"a":"1","b":"5","x":"1","y":"5","z":"5"}"#, true);
+        // Each item of an array is a text.
+        let config = r#"{"grok":{"patterns":"^%{INT:n:int}$","append":true}}"#;
+        check(config, r#"{"message":["1","x",2]}"#, r#"{"message":["1","x",2],"n":1}"#, true);
+        check(config, r#"{"message":["x"]}"#, r#"{"message":["x"]}"#, false);
+        check(config, r#"{"message":{"a":1}}"#, r#"{"message":{"a":1}}"#, false);
+    }
+
+    #[test]
+    fn captures_without_a_name_and_empty_ones() {
+        check(
+            r#"{"grok":{"patterns":"%{WORD} %{POSINT:n:int}","named_captures_only":false}}"#,
+            r#"{"message":"a 1"}"#,
+            r#"{"message":"a 1","WORD":"a","n":1}"#,
+            true,
+        );
+        let empty = |keep: bool| {
+            format!(
+                r#"{{"grok":{{"patterns":"^(?:%{{INT:i}}|%{{WORD:w}}) %{{DATA:d}}$","keep_empty_captures":{keep}}}}}"#
+            )
+        };
+        check(&empty(false), r#"{"message":"a "}"#, r#"{"message":"a ","w":"a"}"#, true);
+        check(&empty(true), r#"{"message":"a "}"#, r#"{"message":"a ","i":null,"w":"a","d":""}"#, true);
+    }
+
+    #[test]
     fn casts() {
         #[track_caller]
         fn check(text: &str, int: Option<i64>, float: f64) {
@@ -381,6 +531,11 @@ mod tests {
             let (_, outcome) = apply(&config, &format!("{{\"message\":\"{text}!\"}}"));
             assert_eq!((outcome.ok, outcome.reason), (false, Some(super::GAVE_UP)), "{pattern}");
         }
+        let config = r#"{"grok":{"patterns":"^(?:a+)+$","tag_on_timeout":"slow"}}"#;
+        let (found, outcome) = apply(config, &format!("{{\"message\":\"{text}!\"}}"));
+        assert_eq!(found["tags"], serde_json::json!(["slow"]));
+        // It is marked already: the tags of a failure do not follow.
+        assert!(outcome.idle && !outcome.ok);
     }
 
     /// What each built-in pattern is for, and what it is not for.
@@ -541,6 +696,119 @@ mod tests {
             "Nov 21 02:45:04 <3.4> web kernel: hello",
             &[time, ("facility", "3"), ("priority", "4"), ("logsource", "web"), ("program", "kernel")],
         );
+    }
+
+    #[test]
+    fn names_of_the_schema() {
+        #[track_caller]
+        fn line(pattern: &str, text: &str, expected: serde_json::Value) {
+            let config = serde_json::json!({"grok": {"source": "l", "patterns": format!("^%{{{pattern}}}$"), "names": "ecs"}});
+            let (mut found, outcome) =
+                apply(&config.to_string(), &serde_json::json!({"l": text}).to_string());
+            found.as_object_mut().unwrap().shift_remove("l");
+            assert!(outcome.ok, "{pattern}");
+            assert_eq!(found, expected, "{pattern}");
+        }
+        use serde_json::json;
+        let access = json!({
+            "source": {"address": "1.2.3.4"}, "user": {"name": "me"}, "timestamp": "21/Nov/2026:02:45:04 +0100",
+            "http": {"request": {"method": "GET"}, "version": "1.1", "response": {"status_code": 200, "body": {"bytes": 12}}},
+            "url": {"original": "/a?b"}
+        });
+        let common = r#"1.2.3.4 - me [21/Nov/2026:02:45:04 +0100] "GET /a?b HTTP/1.1" 200 12"#;
+        line("HTTPD_COMMONLOG", common, access.clone());
+        let mut combined = access;
+        combined["user_agent"] = json!({"original": "curl/8"});
+        for pattern in ["COMBINEDAPACHELOG", "NGINXACCESS"] {
+            line(pattern, &format!("{common} \"-\" \"curl/8\""), combined.clone());
+        }
+        line(
+            "HTTPD_ERRORLOG",
+            "[Sat Nov 21 02:45:04.123456 2026] [core:error] [pid 12:tid 34] [client 1.2.3.4:56] AH00126: bad",
+            json!({
+                "timestamp": "Sat Nov 21 02:45:04.123456 2026", "apache": {"error": {"module": "core"}},
+                "log": {"level": "error"}, "process": {"pid": 12, "thread": {"id": 34}},
+                "source": {"address": "1.2.3.4", "port": 56}, "error": {"code": "AH00126"}, "message": "bad"
+            }),
+        );
+        line(
+            "SYSLOGLINE",
+            "Nov 21 02:45:04 web sshd[12]: hello",
+            json!({
+                "timestamp": "Nov 21 02:45:04", "host": {"hostname": "web"},
+                "process": {"name": "sshd", "pid": 12}, "message": "hello"
+            }),
+        );
+        line(
+            "SYSLOG5424LINE",
+            "<13>1 2026-11-21T02:45:04Z web app 7 ID1 - hello",
+            json!({
+                "log": {"syslog": {"facility": {"code": 13}}}, "system": {"syslog": {"version": "1"}},
+                "timestamp": "2026-11-21T02:45:04Z", "host": {"hostname": "web"},
+                "process": {"name": "app", "pid": 7}, "event": {"code": "ID1"}, "message": "hello"
+            }),
+        );
+        line(
+            "CRONLOG",
+            "Nov 21 02:45:04 web CRON[1]: (root) CMD (true)",
+            json!({
+                "timestamp": "Nov 21 02:45:04", "host": {"hostname": "web"}, "process": {"name": "CRON", "pid": 1},
+                "user": {"name": "root"}, "system": {"cron": {"action": "CMD"}}, "message": "true"
+            }),
+        );
+        line(
+            "JAVASTACKTRACEPART",
+            "\tat org.a.B$C.<init>(B.java:12)",
+            json!({
+                "java": {"log": {"origin": {"class": {"name": "org.a.B$C"}}}},
+                "log": {"origin": {"function": "<init>", "file": {"name": "B.java", "line": 12}}}
+            }),
+        );
+        line(
+            "MONGO3_LOG",
+            "2026-11-21T02:45:04.123+0000 I NETWORK  [conn1] end",
+            json!({
+                "timestamp": "2026-11-21T02:45:04.123+0000", "log": {"level": "I"},
+                "mongodb": {"component": "NETWORK", "context": "conn1"}, "message": "end"
+            }),
+        );
+        line(
+            "SQUID3",
+            "1525344856.899  16867 10.170.72.111 TCP_TUNNEL/200 6256 CONNECT a.example:443 - HIER_DIRECT/1.2.3.4 -",
+            json!({
+                "timestamp": "1525344856.899", "squid": {"request": {"duration": 16867},
+                "cache_result_code": "TCP_TUNNEL", "hierarchy_code": "HIER_DIRECT"}, "source": {"ip": "10.170.72.111"},
+                "http": {"response": {"status_code": 200, "bytes": 6256}, "request": {"method": "CONNECT"}},
+                "url": {"original": "a.example:443"}, "destination": {"address": "1.2.3.4"}
+            }),
+        );
+        line(
+            "BIND9",
+            "17-Feb-2018 23:06:56.326 queries: info: client 172.26.0.1#12345 (test.example.com): query: test.example.com IN A +E(0)K (172.26.0.3)",
+            json!({
+                "timestamp": "17-Feb-2018 23:06:56.326", "log": {"level": "info"},
+                "client": {"ip": "172.26.0.1", "port": 12345}, "server": {"ip": "172.26.0.3"},
+                "bind": {"log": {"question": {"name": "test.example.com", "flags": "+E(0)K"}}},
+                "dns": {"question": {"name": "test.example.com", "class": "IN", "type": "A"}}
+            }),
+        );
+        line(
+            "POSTGRESQL",
+            "12-31-2026 01:02:03 UTC me 5.c 77",
+            json!({
+                "timestamp": "12-31-2026 01:02:03", "event": {"timezone": "UTC"}, "user": {"name": "me"},
+                "postgresql": {"log": {"connection_id": "5.c"}}, "process": {"pid": 77}
+            }),
+        );
+    }
+
+    /// Every pattern of the schema has one of the same name, and of the same text, without it.
+    #[test]
+    fn both_sets_have_the_same_patterns() {
+        for (name, regex) in super::patterns::ecs() {
+            let other = super::patterns::find(name).expect(name);
+            assert_ne!(regex, other, "{name}");
+        }
     }
 
     #[test]

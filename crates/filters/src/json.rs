@@ -1,6 +1,11 @@
 //! Filter `json`: reads JSON text into fields. Values stay as they are written until
 //! something asks for them.
+//!
+//! A member `@timestamp` is the time of the event. Where it is no time, the event has the time of
+//! now, the member is called `_@timestamp`, and the tag `_timestampparsefailure` tells it, as in
+//! Logstash.
 
+use crate::on_success::add_tags;
 use crate::{BuildError, Outcome, path};
 use event::{Event, Path};
 use serde::{Deserialize, Serialize};
@@ -42,13 +47,22 @@ impl Config {
     }
 }
 
+const NO_TIME: &str = "_timestampparsefailure";
+
 impl Json {
-    /// Applies it.
-    pub fn apply(&self, event: &mut Event<'_>) -> Outcome {
+    /// Applies it; `now` is the clock reading of the batch.
+    pub fn apply(&self, event: &mut Event<'_>, now: i64) -> Outcome {
         let Some(span) = event.text(&self.source) else { return Outcome::FAILED };
         let ok = match &self.target {
             Some(target) => matches!(event.set_json(target, span), Ok(Ok(()))),
-            None => event.merge_json(span).is_ok(),
+            None => match event.merge_json(span) {
+                Ok(true) => true,
+                Ok(false) => {
+                    event.set_time(now);
+                    add_tags(event, &[NO_TIME.to_owned()])
+                }
+                Err(_) => false,
+            },
         };
         if ok && self.remove_source && event.text(&self.source) == Some(span) {
             event.remove(&self.source);
@@ -59,7 +73,7 @@ impl Json {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::check;
+    use crate::testing::{apply_timed, check};
 
     #[test]
     fn json() {
@@ -79,5 +93,12 @@ mod tests {
         );
         check(r#"{"json":{}}"#, r#"{"message":"{\"a\":"}"#, r#"{"message":"{\"a\":"}"#, false);
         check(r#"{"json":{"source":"no"}}"#, "{}", "{}", false);
+        let (found, outcome, time) = apply_timed(
+            r#"{"json":{}}"#,
+            r#"{"message":"{\"@timestamp\":\"x\",\"a\":1}","@timestamp":"2020-01-01T00:00:00Z"}"#,
+        );
+        let expected = r#"{"message":"{\"@timestamp\":\"x\",\"a\":1}","_@timestamp":"x","a":1,"tags":["_timestampparsefailure"]}"#;
+        assert_eq!(found, serde_json::from_str::<serde_json::Value>(expected).unwrap());
+        assert_eq!((outcome.ok, time.as_str()), (true, "2026-11-18T11:06:40.000Z"));
     }
 }

@@ -3,10 +3,13 @@
 pub mod auto;
 pub mod bytes;
 pub mod cidr;
+pub mod clone;
 pub mod convert;
+mod copies;
 pub mod csv;
 pub mod date;
 pub mod de_dot;
+pub mod dissect;
 pub mod drop;
 pub mod fingerprint;
 pub mod geoip;
@@ -22,9 +25,12 @@ pub mod prune;
 mod random;
 pub mod remove;
 pub mod rename;
+mod rows;
 mod ruby;
 mod secret;
 pub mod set;
+pub mod sleep;
+pub mod split;
 pub mod syslog_pri;
 pub mod throttle;
 pub mod translate;
@@ -42,6 +48,7 @@ pub use secret::Secret;
 
 use event::Event;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What became of an event in a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +57,22 @@ pub struct Outcome {
     pub drop: bool,
     /// Whether the filter did what it is for; a bad event goes on, marked.
     pub ok: bool,
-    /// Whether there was nothing to do: what follows on success does not follow, and nothing failed.
+    /// Whether nothing follows: there was nothing to do, or the filter marked the event itself as one
+    /// on which it failed.
     pub idle: bool,
     /// Why it did not, where that is more than the text being another one.
     pub reason: Option<&'static str>,
+    /// How many events were made of it; they are the last of the batch, and belong behind it. What
+    /// follows on success follows on these.
+    pub made: usize,
+    /// How long to wait before what comes of the batch goes on.
+    pub pause: Duration,
 }
 
 impl Outcome {
     /// It went as it should.
-    pub const OK: Self = Self { drop: false, ok: true, idle: false, reason: None };
+    pub const OK: Self =
+        Self { drop: false, ok: true, idle: false, reason: None, made: 0, pause: Duration::ZERO };
     /// There was nothing to do for it.
     pub const IDLE: Self = Self { idle: true, ..Self::OK };
     /// It did not, and the event goes on.
@@ -93,6 +107,8 @@ pub enum FilterConfig {
     Bytes(bytes::Config),
     /// Looks up networks of addresses.
     Cidr(cidr::Config),
+    /// Makes copies of events.
+    Clone(clone::Config),
     /// Changes the type of values.
     Convert(convert::Config),
     /// Reads comma-separated values.
@@ -101,6 +117,8 @@ pub enum FilterConfig {
     Date(date::Config),
     /// Takes dots out of names.
     DeDot(de_dot::Config),
+    /// Takes text apart at the texts between its parts.
+    Dissect(dissect::Config),
     /// Ends events.
     Drop(drop::Config),
     /// Hashes fields.
@@ -123,6 +141,10 @@ pub enum FilterConfig {
     Rename(rename::Config),
     /// Sets fields.
     Set(set::Config),
+    /// Slows events down.
+    Sleep(sleep::Config),
+    /// Makes events of the parts of one.
+    Split(split::Config),
     /// Reads priorities of syslog.
     SyslogPri(syslog_pri::Config),
     /// Counts events by a key.
@@ -149,6 +171,8 @@ pub enum Filter {
     Bytes(bytes::Bytes),
     /// See [`cidr`].
     Cidr(cidr::Cidr),
+    /// See [`clone`](mod@clone).
+    Clone(clone::Cloner),
     /// See [`convert`].
     Convert(convert::Convert),
     /// See [`csv`].
@@ -157,8 +181,10 @@ pub enum Filter {
     Date(date::Date),
     /// See [`de_dot`].
     DeDot(de_dot::DeDot),
+    /// See [`dissect`].
+    Dissect(dissect::Dissect),
     /// See [`drop`](mod@drop).
-    Drop,
+    Drop(drop::Drop),
     /// See [`fingerprint`].
     Fingerprint(fingerprint::Fingerprint),
     /// See [`geoip`].
@@ -179,6 +205,10 @@ pub enum Filter {
     Rename(rename::Rename),
     /// See [`set`].
     Set(set::Set),
+    /// See [`sleep`].
+    Sleep(sleep::Sleep),
+    /// See [`split`].
+    Split(split::Split),
     /// See [`syslog_pri`].
     SyslogPri(syslog_pri::SyslogPri),
     /// See [`throttle`].
@@ -209,11 +239,13 @@ impl FilterConfig {
             FilterConfig::Auto(config) => Filter::Auto(Box::new(config.build())),
             FilterConfig::Bytes(config) => Filter::Bytes(config.build()?),
             FilterConfig::Cidr(config) => Filter::Cidr(config.build(provider)?),
+            FilterConfig::Clone(config) => Filter::Clone(config.build()?),
             FilterConfig::Convert(config) => Filter::Convert(config.build()?),
             FilterConfig::Csv(config) => Filter::Csv(config.build()?),
-            FilterConfig::Date(config) => Filter::Date(config.build()?),
+            FilterConfig::Date(config) => Filter::Date(config.build(provider)?),
             FilterConfig::DeDot(config) => Filter::DeDot(config.build()?),
-            FilterConfig::Drop(_) => Filter::Drop,
+            FilterConfig::Dissect(config) => Filter::Dissect(config.build()?),
+            FilterConfig::Drop(config) => Filter::Drop(config.build(provider)?),
             FilterConfig::Fingerprint(config) => Filter::Fingerprint(config.build(provider)?),
             FilterConfig::Geoip(config) => Filter::Geoip(config.build(provider)?),
             FilterConfig::Grok(config) => Filter::Grok(config.build()?),
@@ -224,6 +256,8 @@ impl FilterConfig {
             FilterConfig::Remove(config) => Filter::Remove(config.build()?),
             FilterConfig::Rename(config) => Filter::Rename(config.build()?),
             FilterConfig::Set(config) => Filter::Set(config.build()?),
+            FilterConfig::Sleep(config) => Filter::Sleep(config.build()?),
+            FilterConfig::Split(config) => Filter::Split(config.build()?),
             FilterConfig::SyslogPri(config) => Filter::SyslogPri(config.build()?),
             FilterConfig::Throttle(config) => Filter::Throttle(config.build()?),
             FilterConfig::Translate(config) => Filter::Translate(config.build(provider)?),
@@ -239,7 +273,12 @@ impl FilterConfig {
 impl Filter {
     /// Whether it remembers events, so that all must come by the same filter.
     pub fn remembers(&self) -> bool {
-        matches!(self, Filter::Throttle(_))
+        match self {
+            Filter::Throttle(_) => true,
+            Filter::Csv(filter) => filter.remembers(),
+            Filter::Sleep(filter) => filter.remembers(),
+            _ => false,
+        }
     }
 
     /// Applies the filter; `now` is the clock reading of the batch, in nanoseconds UTC.
@@ -248,21 +287,25 @@ impl Filter {
             Filter::Auto(filter) => filter.apply(event, now),
             Filter::Bytes(filter) => filter.apply(event),
             Filter::Cidr(filter) => filter.apply(event, now),
+            Filter::Clone(filter) => filter.apply(event),
             Filter::Convert(filter) => filter.apply(event),
             Filter::Csv(filter) => filter.apply(event),
             Filter::Date(filter) => filter.apply(event, now),
             Filter::DeDot(filter) => filter.apply(event),
-            Filter::Drop => Outcome { drop: true, ..Outcome::OK },
+            Filter::Dissect(filter) => filter.apply(event),
+            Filter::Drop(filter) => filter.apply(),
             Filter::Fingerprint(filter) => filter.apply(event),
             Filter::Geoip(filter) => filter.apply(event),
             Filter::Grok(filter) => filter.apply(event),
-            Filter::Json(filter) => filter.apply(event),
-            Filter::Kv(filter) => filter.apply(event),
+            Filter::Json(filter) => filter.apply(event, now),
+            Filter::Kv(filter) => filter.apply(event, now),
             Filter::Mutate(filter) => filter.apply(event, now),
             Filter::Prune(filter) => filter.apply(event, now),
             Filter::Remove(filter) => filter.apply(event),
             Filter::Rename(filter) => filter.apply(event),
             Filter::Set(filter) => filter.apply(event, now),
+            Filter::Sleep(filter) => filter.apply(event, now),
+            Filter::Split(filter) => filter.apply(event),
             Filter::SyslogPri(filter) => filter.apply(event),
             Filter::Throttle(filter) => filter.apply(event, now),
             Filter::Translate(filter) => filter.apply(event, now),
@@ -364,6 +407,32 @@ mod testing {
         let mut value: Value = serde_json::from_slice(&out).unwrap();
         let time = value.as_object_mut().unwrap().shift_remove("@timestamp").unwrap();
         (value, outcome, time.as_str().unwrap().to_owned())
+    }
+
+    /// Checks what becomes of one event, which may be several, or none.
+    #[track_caller]
+    pub(crate) fn family(config: &str, before: &str, after: &[&str], ok: bool) {
+        let mut batch = Batch::new();
+        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.push_json(before.as_bytes(), 0).unwrap();
+        let mut event = batch.event_mut(0);
+        let outcome = build_with(config, &[]).apply(&mut event, 0);
+        if outcome.drop {
+            event.drop_event();
+        }
+        core::mem::drop(event);
+        batch.arrange();
+        let without_time = |event: event::View<'_>| {
+            let mut out = Vec::new();
+            event.write_json(&mut out);
+            let mut value: Value = serde_json::from_slice(&out).unwrap();
+            value.as_object_mut().unwrap().shift_remove("@timestamp");
+            value
+        };
+        let found: Vec<Value> = batch.events().map(without_time).collect();
+        let expected: Vec<Value> = after.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+        assert_eq!(found, expected);
+        assert_eq!(outcome.ok, ok);
     }
 
     #[track_caller]

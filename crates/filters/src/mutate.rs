@@ -5,8 +5,8 @@
 //! capitalize, lowercase, strip, split, join, merge, copy. A field that is not there is no
 //! failure.
 
-use crate::on_success::{json_of, set_json};
 use crate::place::{Place, rendered, template};
+use crate::values::{set_tree, tree_of};
 use crate::{BuildError, Outcome, path};
 use event::{Event, New, Path, Value};
 use expr::Template;
@@ -122,7 +122,7 @@ enum Change {
 }
 
 #[derive(Clone, Copy)]
-enum Case {
+pub(crate) enum Case {
     Upper,
     Capital,
     Lower,
@@ -239,15 +239,17 @@ impl Change {
             }),
             Change::Split(path, at) => {
                 let at = String::from_utf8_lossy(&rendered(at, event, now)).into_owned();
-                match event.get(path).as_ref().map(json_of) {
-                    Some(Json::String(text)) => set_json(event, path, &split(&text, &at)),
+                match event.get(path).as_ref().map(tree_of) {
+                    Some(Json::String(text)) => set_tree(event, path, &split(&text, &at)).is_ok(),
                     _ => true,
                 }
             }
             Change::Join(path, with) => {
                 let with = String::from_utf8_lossy(&rendered(with, event, now)).into_owned();
-                match event.get(path).as_ref().map(json_of) {
-                    Some(Json::Array(items)) => set_json(event, path, &Json::String(join(&items, &with))),
+                match event.get(path).as_ref().map(tree_of) {
+                    Some(Json::Array(items)) => {
+                        set_tree(event, path, &Json::String(join(&items, &with))).is_ok()
+                    }
                     _ => true,
                 }
             }
@@ -277,7 +279,7 @@ impl Owned {
         match value {
             Value::Str(text) => Owned::Text(text.to_vec()),
             Value::Time(ns) => Owned::Time(*ns),
-            other => Owned::Json(json_of(other).to_string()),
+            other => Owned::Json(tree_of(other).to_string()),
         }
     }
 
@@ -298,14 +300,14 @@ fn set_text(event: &mut Event<'_>, path: &Path, value: &Template, now: i64) -> b
 /// Changes a value, or each element of an array; `None` leaves it.
 fn each(event: &mut Event<'_>, path: &Path, change: &mut impl FnMut(&Json) -> Option<Json>) -> bool {
     let Some(value) = event.get(path) else { return true };
-    let new = match json_of(&value) {
+    let new = match tree_of(&value) {
         Json::Null | Json::Object(_) => return true,
         Json::Array(items) => {
             Some(Json::Array(items.into_iter().map(|item| change(&item).unwrap_or(item)).collect()))
         }
         one => change(&one),
     };
-    new.is_none_or(|new| set_json(event, path, &new))
+    new.is_none_or(|new| set_tree(event, path, &new).is_ok())
 }
 
 fn each_text(event: &mut Event<'_>, path: &Path, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
@@ -374,7 +376,7 @@ pub(crate) fn float(text: &str) -> f64 {
 }
 
 /// Replaces every match; `None` where there is none.
-fn gsub(text: &str, regex: &Regex, with: &[u8], groups: &mut Groups) -> Option<String> {
+pub(crate) fn gsub(text: &str, regex: &Regex, with: &[u8], groups: &mut Groups) -> Option<String> {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut copied = 0;
@@ -440,7 +442,7 @@ fn substitute(text: &[u8], with: &[u8], regex: &Regex, groups: &Groups, out: &mu
     }
 }
 
-fn cased(text: &str, case: Case) -> String {
+pub(crate) fn cased(text: &str, case: Case) -> String {
     match case {
         Case::Upper => text.to_uppercase(),
         Case::Lower => text.to_lowercase(),
@@ -476,7 +478,7 @@ fn join(items: &[Json], with: &str) -> String {
 }
 
 fn merge(event: &mut Event<'_>, into: &Path, added: &Path) -> bool {
-    let value = |path: &Path| event.get(path).as_ref().map_or(Json::Null, json_of);
+    let value = |path: &Path| event.get(path).as_ref().map_or(Json::Null, tree_of);
     let merged = match (value(into), value(added)) {
         (Json::Object(mut members), Json::Object(more)) => {
             members.extend(more);
@@ -495,7 +497,7 @@ fn merge(event: &mut Event<'_>, into: &Path, added: &Path) -> bool {
             Json::Array(items)
         }
     };
-    set_json(event, into, &merged)
+    set_tree(event, into, &merged).is_ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Texts are templates; a missing field leaves its reference standing.
 
 use crate::place::{Place, rendered, template};
+use crate::values::{set_tree, tree_of};
 use crate::{BuildError, Outcome, one_or_many};
 use event::{Event, New, Path, Value};
 use expr::Template;
@@ -129,9 +130,9 @@ impl OnSuccess {
 /// Sets a field, or makes an array of what is there and the value.
 fn add(event: &mut Event<'_>, path: &Path, value: serde_json::Value) -> bool {
     let items = match event.get(path) {
-        None => return set_json(event, path, &value),
+        None => return set_tree(event, path, &value).is_ok(),
         Some(_) if path.is_timestamp() => return false,
-        Some(found) => match json_of(&found) {
+        Some(found) => match tree_of(&found) {
             serde_json::Value::Array(mut items) => {
                 items.push(value);
                 items
@@ -139,22 +140,7 @@ fn add(event: &mut Event<'_>, path: &Path, value: serde_json::Value) -> bool {
             one => vec![one, value],
         },
     };
-    set_json(event, path, &serde_json::Value::Array(items))
-}
-
-/// Sets a field to a JSON value.
-pub(crate) fn set_json(event: &mut Event<'_>, path: &Path, value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::String(text) => event.set(path, New::Str(text.as_bytes())).is_ok(),
-        other => event.set(path, New::Json(&other.to_string())).is_ok(),
-    }
-}
-
-/// A value as JSON; bytes that are not UTF-8 are replaced.
-pub(crate) fn json_of(value: &Value<'_>) -> serde_json::Value {
-    let mut text = Vec::new();
-    value.write_json(&mut text);
-    serde_json::from_slice(&text).unwrap_or_default()
+    set_tree(event, path, &serde_json::Value::Array(items)).is_ok()
 }
 
 fn tags_of(event: &Event<'_>, tags: &Path) -> Vec<serde_json::Value> {

@@ -12,6 +12,10 @@ pub trait Provider {
     fn read(&self, file: &str) -> Result<Arc<[u8]>, String>;
     /// Bytes that nobody can foresee, others each time. The error says why there are none.
     fn random(&self) -> Result<[u8; 32], String>;
+    /// The name of the machine's time zone.
+    fn time_zone(&self) -> String {
+        "UTC".to_owned()
+    }
 }
 
 /// Hands out nothing: files are missing, and what is random is the same each time. For tests.

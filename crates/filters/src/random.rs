@@ -14,14 +14,27 @@ impl Random {
         Self { seed, drawn: 0 }
     }
 
-    /// A UUID of version 4 (RFC 9562, section 5.4), as text.
-    pub(crate) fn uuid(&mut self) -> String {
+    fn draw(&mut self) -> [u8; 16] {
         let mut hash = Sha256::new();
         hash.update(self.seed);
         hash.update(self.drawn.to_le_bytes());
         self.drawn += 1;
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.finalize()[..16]);
+        bytes
+    }
+
+    /// A number from 0 up to 1, which is left out.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        let bytes = self.draw();
+        let whole = bytes[..8].iter().fold(0_u64, |whole, byte| whole << 8 | u64::from(*byte));
+        // A float holds 53 bits.
+        (whole >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A UUID of version 4 (RFC 9562, section 5.4), as text.
+    pub(crate) fn uuid(&mut self) -> String {
+        let mut bytes = self.draw();
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let mut text = String::with_capacity(36);

@@ -18,6 +18,8 @@ mod variables;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod print;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Formats of times: their two notations, and reading by them.
 
+use super::MissingYear;
+use super::names::{self, Language};
 use super::zone::{self, Zone};
 use event::time::{civil_from_days, days_from_civil, days_in_month};
 
@@ -46,11 +48,17 @@ enum Step {
     PointFraction,
     Month,
     Weekday,
+    /// The name of a month in another language, and whether a point may stand behind it.
+    MonthIn(&'static Language, bool),
+    /// The same for days.
+    WeekdayIn(&'static Language, bool),
     /// AM or PM.
     Half,
     Offset,
     Zone,
     Iso8601,
+    /// A label of TAI64N.
+    Tai64n,
     /// A number since 1970, with or without a fraction, of which so many are a second.
     Epoch {
         per_second: i64,
@@ -94,30 +102,40 @@ struct Parts {
 }
 
 impl Format {
-    /// Compiles a format in either notation.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
-        let steps = match text {
+    /// Compiles a format in either notation; names are in this language, or in English.
+    pub(super) fn new(text: &str, language: Option<&'static Language>) -> Result<Self, String> {
+        let mut steps = match text {
             "ISO8601" => vec![Step::Iso8601],
             "UNIX" => vec![Step::Epoch { per_second: 1 }],
             "UNIX_MS" => vec![Step::Epoch { per_second: 1000 }],
-            "TAI64N" => return Err("TAI64N is not supported".to_owned()),
+            "TAI64N" => vec![Step::Tai64n],
             _ if text.contains('%') => strptime(text)?,
             _ => joda(text)?,
         };
         if steps.iter().all(|step| matches!(step, Step::Text(_) | Step::Blanks)) {
             return Err("the format reads nothing".to_owned());
         }
+        for n in 0..steps.len() {
+            let Some(language) = language else { break };
+            // A point that the format has is not the name's.
+            let point = !matches!(steps.get(n + 1), Some(Step::Text(text)) if text.starts_with(b"."));
+            match steps[n] {
+                Step::Month => steps[n] = Step::MonthIn(language, point),
+                Step::Weekday => steps[n] = Step::WeekdayIn(language, point),
+                _ => {}
+            }
+        }
         Ok(Self(steps))
     }
 
     /// The time in nanoseconds; `None` where the text does not fit.
-    pub(super) fn read(&self, text: &[u8], zone: &Zone, now: i64) -> Option<i64> {
+    pub(super) fn read(&self, text: &[u8], zone: &Zone, year: MissingYear, now: i64) -> Option<i64> {
         let mut parts = Parts::default();
         let mut rest = text;
         for step in &self.0 {
             rest = step.read(rest, &mut parts, now)?;
         }
-        if rest.is_empty() { parts.time(zone, now) } else { None }
+        if rest.is_empty() { parts.time(zone, year, now) } else { None }
     }
 }
 
@@ -288,6 +306,12 @@ impl Step {
                 Some(rest)
             }
             Step::Weekday => Some(name(text, &WEEKDAYS)?.1),
+            Step::MonthIn(language, point) => {
+                let (month, rest) = names::read(text, &language.months, *point)?;
+                parts.month = Some(month as u32 + 1);
+                Some(rest)
+            }
+            Step::WeekdayIn(language, point) => Some(names::read(text, &language.weekdays, *point)?.1),
             Step::Half => {
                 parts.afternoon = Some(match text.first()?.to_ascii_lowercase() {
                     b'a' => false,
@@ -307,6 +331,7 @@ impl Step {
                 Some(&text[length..])
             }
             Step::Iso8601 => iso8601(text, parts),
+            Step::Tai64n => tai64n(text, parts),
             Step::Epoch { per_second } => epoch(text, *per_second, parts),
         }
     }
@@ -381,6 +406,21 @@ fn iso8601<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
     }
 }
 
+/// A label of TAI64N (<https://cr.yp.to/libtai/tai64.html>), with or without `@`: 16 hexadecimal
+/// digits of seconds from 2^62 on, 8 of nanoseconds. As in Logstash, TAI counts as ten seconds ahead
+/// of UTC, which is how daemontools write it.
+fn tai64n<'t>(text: &'t [u8], parts: &mut Parts) -> Option<&'t [u8]> {
+    let label = text.strip_prefix(b"@").unwrap_or(text);
+    let digits = std::str::from_utf8(label.get(..24)?).ok()?;
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let seconds = i64::from_str_radix(&digits[..16], 16).ok()?.checked_sub((1 << 62) + 10)?;
+    let ns = i64::from_str_radix(&digits[16..], 16).ok().filter(|ns| *ns < SECOND)?;
+    parts.epoch_ns = Some(seconds.checked_mul(SECOND)?.checked_add(ns)?);
+    Some(&label[24..])
+}
+
 /// `1700000000`, `-1.5`, `1.7e9`.
 fn epoch<'t>(text: &'t [u8], per_second: i64, parts: &mut Parts) -> Option<&'t [u8]> {
     let (negative, digits) = match text.strip_prefix(b"-") {
@@ -432,7 +472,7 @@ impl Parts {
         Some(())
     }
 
-    fn time(&self, zone: &Zone, now: i64) -> Option<i64> {
+    fn time(&self, zone: &Zone, year: MissingYear, now: i64) -> Option<i64> {
         if let Some(ns) = self.epoch_ns {
             return Some(ns);
         }
@@ -455,7 +495,15 @@ impl Parts {
         if self.month.is_none() && self.day.is_none() && self.day_of_year.is_none() {
             return at(today);
         }
-        let (this_year, ..) = civil_from_days(today);
+        let (this_year, this_month, _) = civil_from_days(today);
+        if year == MissingYear::Current {
+            let year = match (this_month, self.month) {
+                (1, Some(12)) => this_year - 1,
+                (12, Some(1)) => this_year + 1,
+                _ => this_year,
+            };
+            return at(self.days(year)?);
+        }
         // There are up to eight years between two 29ths of February.
         let years = (this_year - 8..=this_year + 1).rev();
         let days = years.filter_map(|year| self.days(year)).filter(|days| *days <= today + 2);
@@ -489,7 +537,7 @@ mod tests {
     const NOW: i64 = 1_795_000_000_000_000_000; // 2026-11-18T11:06:40Z
 
     fn read(format: &str, text: &str) -> Option<i64> {
-        Format::new(format).unwrap().read(text.as_bytes(), &Zone::Fixed(0), NOW)
+        Format::new(format, None).unwrap().read(text.as_bytes(), &Zone::Fixed(0), MissingYear::Latest, NOW)
     }
 
     #[track_caller]
@@ -561,8 +609,8 @@ mod tests {
         check("MMM dd HH:mm:ss", "Feb 29 12:00:00", "2024-02-29T12:00:00Z");
         check("HH:mm", "23:15", "2026-11-18T23:15:00Z");
         let new_year = parse_rfc3339(b"2026-12-31T23:30:00Z");
-        let format = Format::new("MMM d HH:mm").unwrap();
-        let read = format.read(b"Jan 1 00:10", &Zone::Fixed(0), new_year.unwrap());
+        let format = Format::new("MMM d HH:mm", None).unwrap();
+        let read = format.read(b"Jan 1 00:10", &Zone::Fixed(0), MissingYear::Latest, new_year.unwrap());
         assert_eq!(read, parse_rfc3339(b"2027-01-01T00:10:00Z"));
     }
 
@@ -595,7 +643,7 @@ mod tests {
     fn mistakes() {
         #[track_caller]
         fn check(format: &str, error: &str) {
-            assert_eq!(Format::new(format).unwrap_err(), error);
+            assert_eq!(Format::new(format, None).unwrap_err(), error);
         }
         check("yyyy-MM-dd G", "no meaning is known of the letter G; put text between '");
         check("yyyy 'x", "a ' is not closed");
@@ -603,7 +651,6 @@ mod tests {
         check("%Y %", "nothing behind the last %");
         check("--", "the format reads nothing");
         check("", "the format reads nothing");
-        check("TAI64N", "TAI64N is not supported");
     }
 
     /// Formats in both notations, and what they leave out of a time: the unit that is the least.
@@ -648,9 +695,10 @@ mod tests {
             let utc = DateTime::from_timestamp(seconds, 0).unwrap();
             let local: NaiveDateTime = utc.with_timezone(&zone).naive_local();
             let earliest = zone.from_local_datetime(&local).earliest().unwrap().timestamp();
-            let read = Format::new("%F %T").unwrap().read(
+            let read = Format::new("%F %T", None).unwrap().read(
                 local.format("%F %T").to_string().as_bytes(),
                 &Zone::named(name.as_bytes()).unwrap(),
+                MissingYear::Latest,
                 NOW,
             );
             prop_assert_eq!(read, Some(earliest * SECOND));
@@ -664,14 +712,14 @@ mod tests {
             now: i64,
         ) {
             let zones = ["UTC", "Europe/Berlin", "-14:00"].map(|name| Zone::named(name.as_bytes()).unwrap());
-            let own = Format::new(&format);
+            let own = Format::new(&format, None);
             let known = FORMATS.iter().flat_map(|(one, other, _)| [one, other]);
             let more = ["MMM d HH:mm", "yy DDD", "%r", "UNIX_MS", "ZZZ", "%c"];
-            let all = known.chain(&more).map(|format| Format::new(format).unwrap()).chain(own);
+            let all = known.chain(&more).map(|format| Format::new(format, None).unwrap()).chain(own);
             for format in all {
                 for zone in &zones {
-                    format.read(&text, zone, now);
-                    format.read(near.as_bytes(), zone, now);
+                    format.read(&text, zone, MissingYear::Current, now);
+                    format.read(near.as_bytes(), zone, MissingYear::Latest, now);
                 }
             }
         }
@@ -687,7 +735,7 @@ mod tests {
             let at = at.index(text.len());
             text[at] = byte;
             for format in [strptime, joda] {
-                Format::new(format).unwrap().read(&text, &Zone::Named(chrono_tz::Europe::Berlin), ns);
+                Format::new(format, None).unwrap().read(&text, &Zone::Named(chrono_tz::Europe::Berlin), MissingYear::Latest, ns);
             }
         }
     }

@@ -43,10 +43,12 @@ pub(super) struct Reference<'p> {
 }
 
 pub(super) fn expand(pattern: &str, definitions: &Definitions) -> Result<Expanded, String> {
-    let out = Expanded { regex: String::new(), captures: Vec::new() };
-    let mut expander = Expander { definitions, out, within: Vec::new() };
-    expander.pattern(pattern)?;
-    Ok(expander.out)
+    Expander::new(definitions, true).expanded(pattern)
+}
+
+/// The same, where what a pattern matches is a capture of its name if it has no other.
+pub(super) fn expand_all(pattern: &str, definitions: &Definitions) -> Result<Expanded, String> {
+    Expander::new(definitions, false).expanded(pattern)
 }
 
 /// The regex that a name stands for.
@@ -79,11 +81,22 @@ impl<'p> Reference<'p> {
 
 struct Expander<'d> {
     definitions: &'d Definitions,
+    named_only: bool,
     out: Expanded,
     within: Vec<String>,
 }
 
-impl Expander<'_> {
+impl<'d> Expander<'d> {
+    fn new(definitions: &'d Definitions, named_only: bool) -> Self {
+        let out = Expanded { regex: String::new(), captures: Vec::new() };
+        Self { definitions, named_only, out, within: Vec::new() }
+    }
+
+    fn expanded(mut self, pattern: &str) -> Result<Expanded, String> {
+        self.pattern(pattern)?;
+        Ok(self.out)
+    }
+
     fn pattern(&mut self, pattern: &str) -> Result<(), String> {
         let mut rest = pattern;
         let mut class = false;
@@ -141,6 +154,7 @@ impl Expander<'_> {
         }
         match &reference.capture {
             Some(capture) => self.open(capture.clone()),
+            None if !self.named_only => self.open(Capture { field: name.to_owned(), cast: Cast::Text }),
             None => self.out.regex.push_str("(?:"),
         }
         self.within.push(name.to_owned());

@@ -94,7 +94,10 @@ impl Scanner {
     /// A scanner for a pattern; `None` where the regex must do it. Own patterns under built-in
     /// names change what the pieces stand for, so there is no scanner then.
     pub(super) fn new(pattern: &str, definitions: &Definitions, captures: usize) -> Option<Self> {
-        if definitions.keys().any(|name| patterns::find(name).is_some()) {
+        let is_changed = |(name, regex): (&String, &String)| {
+            patterns::find(name).is_some() && !patterns::is_ecs(name, regex)
+        };
+        if definitions.iter().any(is_changed) {
             return None;
         }
         let mut parser = Parser { definitions, captures: 0, depth: 0 };

@@ -1,10 +1,15 @@
 //! The filters of a plan, compiled: a flat list in which `if` is a jump.
+//!
+//! Where a filter makes events of one (clone, split), these go on behind the filter that made them,
+//! once the event itself has gone through the chain. They belong behind it in the order in which
+//! Logstash has them; the batch is [put in order](event::Batch::arrange) when all are through.
 
 use crate::plan::{FilterStep, Step};
 use event::Event;
 use expr::Condition;
 use filters::on_success::{OnSuccess, add_tags};
 use filters::{BuildError, Filter, Provider};
+use std::time::Duration;
 
 /// Why a chain cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +26,9 @@ pub struct ChainError {
 pub struct Chain {
     steps: Vec<Compiled>,
     filters: Vec<Named>,
+    /// Events that filters made, and the step at which each goes on.
+    made: Vec<(usize, usize)>,
+    pause: Duration,
 }
 
 /// A filter of a chain.
@@ -157,22 +165,43 @@ impl Chain {
         &self.filters
     }
 
-    /// Takes an event through the chain; returns how many filters and conditions failed on it.
+    /// How long filters want what comes of the batch to wait, since they were asked last.
+    pub fn take_pause(&mut self) -> Duration {
+        std::mem::take(&mut self.pause)
+    }
+
+    /// Takes an event through the chain, and the events that filters make of it; `event` is the
+    /// first one again then. Returns how many filters and conditions failed on them.
     pub fn run(&mut self, event: &mut Event<'_>, now: i64, watch: &mut impl Watch) -> u64 {
+        let first = event.index();
+        let mut failed = self.run_from(0, event, now, watch);
+        while let Some((copy, step)) = self.made.pop() {
+            event.turn_to(copy);
+            failed += self.run_from(step, event, now, watch);
+        }
+        event.turn_to(first);
+        failed
+    }
+
+    /// Takes an event through the steps from this one on.
+    fn run_from(&mut self, mut at: usize, event: &mut Event<'_>, now: i64, watch: &mut impl Watch) -> u64 {
         let mut failed = 0;
-        let mut at = 0;
         while let Some(step) = self.steps.get_mut(at) {
             at += 1;
             match step {
                 Compiled::Filter { filter, tags, on_success, number } => {
                     watch.before(*number, event);
                     let outcome = filter.apply(event, now);
-                    if let Some(on_success) = on_success.as_ref().filter(|_| outcome.ok && !outcome.idle) {
+                    self.pause += outcome.pause;
+                    let follows = on_success.as_deref().filter(|_| outcome.ok && !outcome.idle);
+                    if let Some(on_success) = follows.filter(|_| outcome.made == 0) {
                         failed += u64::from(!on_success.apply(event, now).ok);
                     }
                     if !outcome.ok {
                         failed += 1;
-                        add_tags(event, tags);
+                        if !outcome.idle {
+                            add_tags(event, tags);
+                        }
                         if let Some(reason) = outcome.reason {
                             tracing::debug!(
                                 position = event.position(),
@@ -185,6 +214,18 @@ impl Chain {
                         event.drop_event();
                     }
                     watch.after(*number, event);
+                    if outcome.made > 0 {
+                        // The last one is taken first, so it is put there last.
+                        let original = event.index();
+                        let copies = event.batch_len() - outcome.made..event.batch_len();
+                        for copy in copies.clone() {
+                            event.turn_to(copy);
+                            failed += follows.map_or(0, |follows| u64::from(!follows.apply(event, now).ok));
+                            watch.after(*number, event);
+                        }
+                        event.turn_to(original);
+                        self.made.extend(copies.rev().map(|copy| (copy, at)));
+                    }
                     if outcome.drop {
                         break;
                     }
@@ -231,6 +272,95 @@ mod tests {
         let mut found: serde_json::Value = serde_json::from_slice(&out).unwrap();
         found.as_object_mut().unwrap().shift_remove("@timestamp");
         assert_eq!(found, serde_json::from_str::<serde_json::Value>(after).unwrap());
+    }
+
+    /// Checks what becomes of one event, in order.
+    #[track_caller]
+    fn family(steps: &str, before: &str, after: &[&str]) {
+        let steps: Vec<Step> = serde_json::from_str(steps).unwrap();
+        let mut chain = Chain::build(&steps, "filters", &filters::Nothing).unwrap();
+        let mut batch = Batch::new();
+        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.push_json(before.as_bytes(), 0).unwrap();
+        batch.push_json(b"{\"last\":true}", 1).unwrap();
+        chain.run(&mut batch.event_mut(0), 0, &mut Unwatched);
+        batch.arrange();
+        let text = |event: event::View<'_>| {
+            let mut out = Vec::new();
+            event.write_json(&mut out);
+            String::from_utf8(out).unwrap().replace("\"@timestamp\":\"1970-01-01T00:00:00.000Z\",", "")
+        };
+        let found: Vec<String> = batch.events().map(text).collect();
+        let expected: Vec<&str> = after.iter().copied().chain([r#"{"last":true}"#]).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_filters_make_goes_on_behind_them() {
+        let clone =
+            |names: &str, more: &str| format!(r#"{{"clone":{{"clones":{names},"names":"legacy"}}{more}}}"#);
+        let append = |text: &str| format!(r#"{{"mutate":{{"update":{{"type":"%{{type}}{text}"}}}}}}"#);
+        family(
+            &format!("[{},{}]", clone(r#"["a","b"]"#, ""), append("!")),
+            r#"{"type":"o"}"#,
+            &[r#"{"type":"o!"}"#, r#"{"type":"a!"}"#, r#"{"type":"b!"}"#],
+        );
+        // What is made of a copy stands behind that.
+        family(
+            &format!("[{},{},{}]", clone(r#"["a"]"#, ""), clone(r#"["x","y"]"#, ""), append("!")),
+            r#"{"type":"o"}"#,
+            &[
+                r#"{"type":"o!"}"#,
+                r#"{"type":"x!"}"#,
+                r#"{"type":"y!"}"#,
+                r#"{"type":"a!"}"#,
+                r#"{"type":"x!"}"#,
+                r#"{"type":"y!"}"#,
+            ],
+        );
+        // What is done on success is done to the copies alone.
+        family(
+            &format!(
+                "[{}]",
+                clone(r#"["a"]"#, r#","on_success":{"add_tag":["t"],"add_field":{"of":"%{type}"}}"#)
+            ),
+            r#"{"type":"o"}"#,
+            &[r#"{"type":"o"}"#, r#"{"type":"a","of":"a","tags":["t"]}"#],
+        );
+        // Each goes the ways that its own fields say.
+        let drop = r#"{"if":".type == \"a\"","then":[{"drop":{}}]}"#;
+        family(
+            &format!("[{},{drop},{}]", clone(r#"["a","b"]"#, ""), append("!")),
+            r#"{"type":"o"}"#,
+            &[r#"{"type":"o!"}"#, r#"{"type":"b!"}"#],
+        );
+        // Of an event that is split only the parts are left; they may be split again.
+        let split = |at: &str| format!(r#"{{"split":{{"field":"type","terminator":"{at}"}}}}"#);
+        family(
+            &format!("[{},{},{}]", split(";"), split(","), append("!")),
+            r#"{"type":"1,2;3;4,5"}"#,
+            &[
+                r#"{"type":"1!"}"#,
+                r#"{"type":"2!"}"#,
+                r#"{"type":"3!"}"#,
+                r#"{"type":"4!"}"#,
+                r#"{"type":"5!"}"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn pauses_add_up() {
+        let steps: Vec<Step> =
+            serde_json::from_str(r#"[{"sleep":{"time":"0.25"}},{"sleep":{"time":"%{t}"}}]"#).unwrap();
+        let mut chain = Chain::build(&steps, "filters", &filters::Nothing).unwrap();
+        let mut batch = Batch::new();
+        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.push_json(b"{\"t\":1}", 0).unwrap();
+        batch.push_json(b"{\"t\":2}", 0).unwrap();
+        batch.each(|event| assert_eq!(chain.run(event, 0, &mut Unwatched), 0));
+        assert_eq!(chain.take_pause(), Duration::from_millis(3500));
+        assert_eq!(chain.take_pause(), Duration::ZERO);
     }
 
     #[test]

@@ -61,6 +61,13 @@ pub struct Place {
     pub generation: u32,
     /// The position in it.
     pub position: u64,
+    /// Which of the events it is that filters made of the one at this position; 0: that one itself.
+    #[serde(default, skip_serializing_if = "is_original")]
+    pub copy: u16,
+}
+
+fn is_original(copy: &u16) -> bool {
+    *copy == 0
 }
 
 impl Place {
@@ -68,7 +75,7 @@ impl Place {
     pub fn of(event: &event::View<'_>) -> Option<Self> {
         let Origin { id, generation } = event.run()?.common.origin();
         let origin = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(Self { origin, generation, position: event.position() })
+        Some(Self { origin, generation, position: event.position(), copy: event.copy() })
     }
 
     /// The origin; none where its id is not one.
@@ -441,7 +448,12 @@ mod tests {
         batch.begin_run(Common::new(origin, Vec::<(&str, CommonValue)>::new()), 5);
         batch.push_json(b"{}", 5).unwrap();
         let place = Place::of(&batch.view(0)).unwrap();
-        assert_eq!((place.origin(), place.position), (Some(origin), 5));
+        assert_eq!((place.origin(), place.position, place.copy), (Some(origin), 5, 0));
+        let mut event = batch.event_mut(0);
+        assert!(event.copy_behind(0).is_some());
+        drop(event);
+        batch.arrange();
+        assert_eq!(Place::of(&batch.view(1)), Some(Place { copy: 1, ..place.clone() }));
         assert_eq!(Place { origin: "xyz".to_owned(), ..place }.origin(), None);
     }
 

@@ -471,6 +471,7 @@ impl Shared {
             activity.begin(Doing::Work);
             let ticket = parcel.ticket;
             let now = parcel.batch.now();
+            let read = parcel.batch.len();
             let failed = match self.taps.watch(&self.name) {
                 Some(mut watcher) => chains.run(parcel.input, &mut parcel.batch, now, &mut watcher),
                 None => {
@@ -484,6 +485,11 @@ impl Shared {
             if failed > 0 {
                 self.ledger.failed.fetch_add(failed, Relaxed);
             }
+            let made = parcel.batch.len() - read;
+            if made > 0 {
+                self.ledger.made.fetch_add(made as u64, Relaxed);
+                self.ledger.open.fetch_add(made as i64, Relaxed);
+            }
             let (kept, dropped) = parcel.batch.kept_and_dropped();
             if dropped > 0 {
                 self.ledger.dropped.fetch_add(dropped as u64, Relaxed);
@@ -496,6 +502,12 @@ impl Shared {
                     self.records.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
                 record.clear();
                 parcel.batch.encode(&mut record);
+            }
+            let pause = chains.take_pause();
+            if !pause.is_zero() {
+                // Who wants to end does not want to wait.
+                activity.begin(Doing::Pause);
+                self.stop.wait(pause);
             }
             activity.begin(Doing::Blocked);
             self.order.bring(ticket, Worked { parcel, record }, |worked| self.hand_on(worked));
@@ -629,12 +641,24 @@ impl Chains {
             watch.next_event();
             watch.enter(input);
             failed += own.run(event, now, watch);
-            if !event.is_dropped() {
-                watch.enter(last);
-                failed += all.run(event, now, watch);
+            // What the input's filters made goes through the pipeline's as well.
+            let mut next = Some(event.index());
+            while let Some(index) = next {
+                event.turn_to(index);
+                next = event.next_copy();
+                if !event.is_dropped() {
+                    watch.enter(last);
+                    failed += all.run(event, now, watch);
+                }
             }
         });
+        batch.arrange();
         failed
+    }
+
+    /// How long filters want the batch to wait.
+    fn take_pause(&mut self) -> Duration {
+        self.own.iter_mut().chain([&mut self.all]).map(Chain::take_pause).sum()
     }
 }
 
@@ -774,5 +798,44 @@ fn join(threads: &mut Vec<JoinHandle<()>>) {
         if thread.join().is_err() {
             tracing::error!("a thread of the pipeline panicked; what it held is read again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Running;
+    use super::*;
+    use crate::plan::Plan;
+    use disk::RealDisk;
+
+    #[test]
+    fn what_filters_make_is_counted_and_comes_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let plan = format!(
+            r#"{{"pipelines":{{"p":{{
+                "inputs":{{"g":{{"generate":{{"lines":["a,b","c"],"count":4}},
+                    "filters":[{{"clone":{{"clones":["x"],"names":"legacy"}}}}]}}}},
+                "filters":[{{"split":{{"terminator":","}}}},{{"sleep":{{"time":"0.001"}}}}],
+                "queue":"none",
+                "outputs":{{"f":{{"file":{{"path":{out:?},"codec":{{"text":"%{{message}}-%{{type}}"}}}}}}}}
+            }}}}}}"#
+        );
+        let plan: Plan = serde_json::from_str(&plan).unwrap();
+        let disk = Arc::new(RealDisk::open(folder.path().join("data")).unwrap());
+        let world = World { disk, store: None, host: "h".to_owned() };
+        let mut running = Running::start(&plan, &world).unwrap();
+        running.wait_inputs();
+        let shared = running.pipelines()[0].shared();
+        running.wait();
+        let ledger = shared.ledger.view("p");
+        // Of `a,b` two are made, of each of these two, and these end: of `c` one is made.
+        let counts = (ledger.read, ledger.made, ledger.dropped, ledger.open, ledger.outputs[0].delivered);
+        assert_eq!(counts, (4, 12, 4, 0, 12));
+        assert!(ledger.outputs[0].balanced);
+        let text = std::fs::read_to_string(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let once = ["a-%{type}", "b-%{type}", "a-x", "b-x", "c-%{type}", "c-x"];
+        assert_eq!(lines, [once, once].concat());
     }
 }

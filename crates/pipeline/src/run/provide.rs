@@ -4,6 +4,7 @@ use filters::Provider;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Reads files, each once for as long as this lives, so that workers share their memory.
@@ -33,6 +34,28 @@ impl Provider for Provide {
             .map_err(|error| format!("the system gives no random numbers: {error}"))?;
         Ok(bytes)
     }
+
+    fn time_zone(&self) -> String {
+        let variable = std::env::var("TZ").ok();
+        let link = fs::read_link("/etc/localtime").ok();
+        zone_of(variable.as_deref(), link.as_deref().and_then(Path::to_str))
+            .map(str::to_owned)
+            .or_else(|| Some(fs::read_to_string("/etc/timezone").ok()?.trim().to_owned()))
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "UTC".to_owned())
+    }
+}
+
+/// The name of a zone out of the variable `TZ`, or else of what `/etc/localtime` points to
+/// (tzset(3), localtime(5)).
+fn zone_of<'t>(variable: Option<&'t str>, link: Option<&'t str>) -> Option<&'t str> {
+    let in_database = |path: &'t str| path.split_once("/zoneinfo/").map(|(_, name)| name);
+    match variable.map(|variable| variable.strip_prefix(':').unwrap_or(variable)) {
+        Some("") => Some("UTC"),
+        Some(name) if name.starts_with('/') => in_database(name),
+        Some(name) => Some(name),
+        None => in_database(link?),
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +78,23 @@ mod tests {
         assert_eq!(provide.read(folder).unwrap_err(), format!("cannot read {folder}: it is no file"));
         assert!(provide.read("/no/such/file").unwrap_err().starts_with("cannot read /no/such/file: "));
         assert_ne!(provide.random().unwrap(), provide.random().unwrap());
+    }
+
+    #[test]
+    fn zones() {
+        let berlin = Some("../usr/share/zoneinfo/Europe/Berlin");
+        for (variable, link, name) in [
+            (None, berlin, Some("Europe/Berlin")),
+            (Some("America/New_York"), berlin, Some("America/New_York")),
+            (Some(":America/New_York"), None, Some("America/New_York")),
+            (Some("/usr/share/zoneinfo/Asia/Tokyo"), None, Some("Asia/Tokyo")),
+            (Some(""), berlin, Some("UTC")),
+            (None, Some("/etc/elsewhere"), None),
+            (None, None, None),
+        ] {
+            assert_eq!(zone_of(variable, link), name, "{variable:?} {link:?}");
+        }
+        assert!(!Provide::default().time_zone().is_empty());
     }
 
     #[test]

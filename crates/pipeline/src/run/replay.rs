@@ -205,10 +205,11 @@ impl Course<'_> {
             batch.reset(now());
             Filling { pipeline: letter.pipeline.clone(), output, batch, numbers: Vec::new() }
         });
-        let place = letter.from.as_ref().and_then(|place| Some((place.origin()?, place.position)));
-        let (origin, position) = place.unwrap_or((self.replayer.origin, number));
+        let place =
+            letter.from.as_ref().and_then(|place| Some((place.origin()?, place.position, place.copy)));
+        let place = place.unwrap_or((self.replayer.origin, number, 0));
         let metadata = letter.metadata.as_ref().map(|metadata| metadata.get());
-        match filling.add(number, origin, position, letter.event.get(), metadata) {
+        match filling.add(number, place, letter.event.get(), metadata) {
             Ok(()) => ControlFlow::Continue(()),
             Err(reason) => self.skip(reason),
         }
@@ -295,8 +296,7 @@ impl Filling {
     fn add(
         &mut self,
         number: u64,
-        origin: Origin,
-        position: u64,
+        (origin, position, copy): (Origin, u64, u16),
         event: &str,
         metadata: Option<&str>,
     ) -> Result<(), String> {
@@ -312,6 +312,8 @@ impl Filling {
             let _ = event.set(&Path::of(["@metadata"]), New::Json(metadata));
         }
         event.set_outputs(1 << self.output);
+        // With it the event has the id that it had.
+        event.set_copy(copy);
         self.numbers.push(number);
         Ok(())
     }
