@@ -78,6 +78,8 @@ impl Serve for Server {
             if used > 0 {
                 let bytes = buffer.split_to(used).freeze();
                 bring(&intake, bytes, messages, &common).await;
+                // What is left may be wrong, which was not said for the sake of what came before.
+                continue;
             }
             if buffer.len() < FREE_BYTES {
                 room = None;
