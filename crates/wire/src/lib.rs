@@ -4,4 +4,5 @@
 pub mod bulk;
 pub mod kafka;
 pub mod loki;
+pub mod proxy;
 pub mod redis;

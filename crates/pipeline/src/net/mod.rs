@@ -1,9 +1,10 @@
-//! Connections to servers.
+//! Connections to servers, and from those who connect to us.
 
 pub mod endpoint;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub mod kafka;
+pub mod listen;
 pub mod redis;
 pub(crate) mod secret_file;
 pub mod tls;

@@ -111,11 +111,11 @@ pub(crate) fn explain(error: &Error) -> String {
     format!("TLS: {error}{advice}")
 }
 
-fn wrong(path: &Path, error: &dyn std::fmt::Display) -> String {
+pub(super) fn wrong(path: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(path, &error))?;
     let certificates = read.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(path, &error))?;
     if certificates.is_empty() {
