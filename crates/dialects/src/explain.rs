@@ -121,6 +121,7 @@ fn input(part: &InputPart) -> String {
 /// What an input reads.
 pub(crate) fn input_words(config: &InputConfig) -> String {
     match config {
+        InputConfig::Beats(config) => format!("Beats on {}", config.listen.join(", ")),
         InputConfig::File(config) => config.paths.join(", "),
         InputConfig::Generate(config) => {
             format!("made up lines, {}", format!("{:?}", config.format).to_lowercase())
@@ -138,6 +139,7 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
             format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.keys.join(", "))
         }
         InputConfig::Stdin(_) => "standard input".to_owned(),
+        InputConfig::Tcp(config) => format!("TCP on {}", config.listen.join(", ")),
     }
 }
 
@@ -199,7 +201,7 @@ fn promises(pipeline: &Pipeline) -> Vec<String> {
     let mut out = vec!["every event is delivered at least once, or kept in the dead letters".to_owned()];
     for (name, part) in &pipeline.inputs {
         let is_gone = match &part.input {
-            InputConfig::Stdin(_) => true,
+            InputConfig::Stdin(_) | InputConfig::Tcp(_) => true,
             InputConfig::Redis(config) => !config.can_be_read_again(),
             _ => false,
         };

@@ -2,7 +2,9 @@
 //! Nothing here owns a socket.
 
 pub mod bulk;
+pub mod framing;
 pub mod kafka;
 pub mod loki;
+pub mod lumberjack;
 pub mod proxy;
 pub mod redis;

@@ -56,5 +56,7 @@ pub const TARGETS: &[Target] = &[
     ("wire_bulk", wire::bulk),
     ("wire_bulk_response", wire::bulk_response),
     ("wire_loki", wire::loki),
+    ("wire_lumberjack", wire::lumberjack),
+    ("wire_proxy", wire::proxy),
     ("wire_resp", wire::resp),
 ];

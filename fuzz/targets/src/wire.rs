@@ -1,9 +1,11 @@
-//! Bulk bodies and their answers; values of Redis; pushes to Loki.
+//! Bulk bodies and their answers; values of Redis; pushes to Loki; frames of Lumberjack; PROXY headers.
 
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
 use wire::bulk::{self, Action, Kind};
 use wire::loki::{self, Encoding};
+use wire::lumberjack::{self, Decoded, Frame, FrameError, InflateLimits};
+use wire::proxy;
 use wire::redis::{Fault, resp};
 
 /// A body has the actions that a plain reading of its lines has, and comes back from its encoding.
@@ -166,5 +168,65 @@ pub fn loki(data: &[u8]) {
         if is_same {
             assert_eq!(encoding.decode(&body).expect("what was encoded is decoded"), streams);
         }
+    }
+}
+
+/// A frame that is taken is written as it was, a part of it asks for more, and what is compressed
+/// grows within its limits.
+pub fn lumberjack(data: &[u8]) {
+    const FRAME_BYTES_MAX: usize = 1 << 16;
+    const LIMITS: InflateLimits = InflateLimits { bytes_max: 1 << 18, ratio_max: 50, free_bytes: 1 << 12 };
+    match lumberjack::decode(data, FRAME_BYTES_MAX) {
+        Ok(Decoded::Frame(version, frame, length)) => {
+            let mut written = Vec::new();
+            lumberjack::encode(version, &frame, &mut written);
+            assert_eq!(written, data[..length]);
+            assert!(length <= FRAME_BYTES_MAX);
+            match lumberjack::decode(&data[..length - 1], FRAME_BYTES_MAX) {
+                Ok(Decoded::Needs(needs)) => assert!((1..=length).contains(&needs)),
+                other => panic!("{other:?}"),
+            }
+            if let Frame::Pairs(_, pairs) = &frame {
+                let bytes: usize = pairs.iter().map(|(name, value)| 8 + name.len() + value.len()).sum();
+                assert_eq!(bytes + lumberjack::HEADER_BYTES_MAX, length);
+            }
+            if let Frame::Compressed(packed) = frame {
+                let mut out = Vec::new();
+                let grown = lumberjack::inflate(packed, LIMITS, &mut out);
+                let max = (packed.len() * LIMITS.ratio_max).clamp(LIMITS.free_bytes, LIMITS.bytes_max);
+                match grown {
+                    Ok(()) => assert!(out.len() <= max),
+                    Err(error) => assert!(matches!(
+                        error,
+                        FrameError::Damaged | FrameError::TooLarge { .. }
+                    )),
+                }
+            }
+        }
+        Ok(Decoded::Needs(needs)) => assert!(needs > data.len() && needs <= FRAME_BYTES_MAX),
+        Err(_) => {}
+    }
+    let mut out = Vec::new();
+    let packed = lumberjack::compress(lumberjack::Version::Two, data, 1, &mut out);
+    packed.expect("memory takes what is written");
+    let Ok(Decoded::Frame(_, Frame::Compressed(packed), _)) = lumberjack::decode(&out, usize::MAX) else {
+        panic!("what was written is no frame");
+    };
+    let mut back = Vec::new();
+    let limits = InflateLimits { bytes_max: data.len(), ..LIMITS };
+    match lumberjack::inflate(packed, limits, &mut back) {
+        Ok(()) => assert_eq!(back, data),
+        Err(error) => assert!(data.len() > packed.len() * LIMITS.ratio_max, "{error}"),
+    }
+}
+
+/// A header that is taken comes back from its encoding, by either version.
+pub fn proxy(data: &[u8]) {
+    let Ok(Some((header, length))) = proxy::decode(data) else { return };
+    assert!(length <= data.len() && length <= proxy::BYTES_MAX);
+    for line in [false, true] {
+        let mut written = Vec::new();
+        proxy::encode(&header, line, &mut written);
+        assert_eq!(proxy::decode(&written), Ok(Some((header, written.len()))));
     }
 }

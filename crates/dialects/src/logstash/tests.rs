@@ -203,9 +203,9 @@ fn what_cannot_be_kept_is_told_with_its_place() {
         &["a.conf:1:30: unknown filter \"grko\"; did you mean \"grok\"?"],
     );
     bad(
-        "input { beats { port => 5044 } }\nfilter { ruby { code => 'x' } zzz { } }\noutput { null { } }",
+        "input { gelf { port => 5044 } }\nfilter { ruby { code => 'x' } zzz { } }\noutput { null { } }",
         &[
-            "a.conf:1:9: the input \"beats\" is not supported yet: let Filebeat",
+            "a.conf:1:9: the input \"gelf\" is not supported yet: bring the events",
             "a.conf:2:10: the filter \"ruby\" is not supported yet: if, mutate",
             "a.conf:2:31: unknown filter \"zzz\"",
         ],

@@ -49,6 +49,7 @@ impl Reader<'_> {
 
     pub(super) fn check_input(&mut self, input: &InputConfig, options: &Node, path: &str) {
         match input {
+            InputConfig::Beats(config) => self.check_built("beats", config.check(), options, path),
             InputConfig::File(config) => self.check_file_input(config, options, path),
             InputConfig::Kafka(config) => {
                 if self.check_properties(config.findings(), options, path) {
@@ -57,6 +58,7 @@ impl Reader<'_> {
             }
             InputConfig::KafkaLag(config) => self.check_built("kafka_lag", config.check(), options, path),
             InputConfig::Redis(config) => self.check_built("redis", config.check(), options, path),
+            InputConfig::Tcp(config) => self.check_built("tcp", config.check(), options, path),
             InputConfig::Generate(_) | InputConfig::Journal(_) | InputConfig::Stdin(_) => {}
         }
     }

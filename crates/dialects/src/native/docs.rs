@@ -26,6 +26,15 @@ fn every_option_of_an_input_is_on_its_page() {
     let of = |name: &str, options: &[&[&'static str]]| {
         describes(&format!("inputs/{name}.md"), options.iter().copied().flatten());
     };
+    of(
+        "beats",
+        &[
+            de::names_of::<inputs::beats::Config>(),
+            de::names_of::<net::listen::ServerTls>(),
+            de::names_of::<net::listen::ClientAuth>(),
+            de::names_of::<net::listen::TlsVersion>(),
+        ],
+    );
     of("file", &[de::names_of::<inputs::file::Config>(), de::names_of::<inputs::file::MultilineConfig>()]);
     of("generate", &[de::names_of::<inputs::generate::Config>()]);
     of("journal", &[de::names_of::<inputs::journal::Config>()]);
@@ -53,6 +62,14 @@ fn every_option_of_an_input_is_on_its_page() {
         ],
     );
     of("stdin", &[de::names_of::<inputs::stdin::Config>()]);
+    of(
+        "tcp",
+        &[
+            de::names_of::<inputs::tcp::Config>(),
+            de::names_of::<inputs::tcp::Framing>(),
+            de::names_of::<inputs::tcp::Codec>(),
+        ],
+    );
     for name in de::names_of::<inputs::InputConfig>() {
         assert!(page("config.md").contains(&format!("[`{name}`](inputs/{name}.md)")), "{name}");
     }

@@ -1,5 +1,6 @@
 //! Where events come from.
 
+pub mod beats;
 pub mod file;
 pub mod generate;
 pub mod journal;
@@ -7,6 +8,7 @@ pub mod kafka;
 pub mod kafka_lag;
 pub mod redis;
 pub mod stdin;
+pub mod tcp;
 
 use crate::registry::Registry;
 use crate::stop::Stop;
@@ -90,6 +92,8 @@ fn range(origin: Origin, from: u64, to: u64) -> Positions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputConfig {
+    /// Takes events from Beats and others that speak the Lumberjack protocol.
+    Beats(Box<beats::Config>),
     /// Follows files.
     File(file::Config),
     /// Makes up lines, numbered.
@@ -104,12 +108,15 @@ pub enum InputConfig {
     Redis(Box<redis::Config>),
     /// Reads standard input.
     Stdin(stdin::Config),
+    /// Takes lines and messages over TCP.
+    Tcp(Box<tcp::Config>),
 }
 
 impl InputConfig {
     /// The input that these options describe.
     pub fn build(&self, context: InputContext) -> Result<Box<dyn Input>, ConfigError> {
         Ok(match self {
+            InputConfig::Beats(config) => Box::new(config.build(context)?),
             InputConfig::File(config) => Box::new(config.build(context)?),
             InputConfig::Generate(config) => Box::new(config.build(context)?),
             InputConfig::Journal(config) => Box::new(config.build(context)?),
@@ -117,6 +124,7 @@ impl InputConfig {
             InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
             InputConfig::Redis(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
+            InputConfig::Tcp(config) => Box::new(config.build(context)?),
         })
     }
 }

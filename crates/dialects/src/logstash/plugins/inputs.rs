@@ -6,6 +6,7 @@ use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator, literal, native_step, version_step};
 use super::super::tree::Plugin;
 use super::kafka::{CLUSTER, cluster};
+use super::listen;
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
@@ -14,6 +15,12 @@ const OWN: &str = "logpond's own client needs no such setting";
 const REGISTRY: &str = "the schema registry is not supported; let the producer write JSON";
 
 pub(crate) const TABLES: &[PluginTable] = &[
+    PluginTable {
+        name: "beats",
+        note: "Filebeat keeps what is not acknowledged, and a window is acknowledged when it is safe.",
+        options: listen::BEATS,
+    },
+    PluginTable { name: "elastic_agent", note: "The same as beats.", options: listen::BEATS },
     PluginTable {
         name: "file",
         note: "A file is known by its content, so no rotation sends a line twice or skips one.",
@@ -146,14 +153,21 @@ pub(crate) const TABLES: &[PluginTable] = &[
         note: "What was not delivered at a crash cannot be read again.",
         options: &[&[honoured("codec", "line"), honoured("ecs_compatibility", "")]],
     },
+    PluginTable {
+        name: "tcp",
+        note: "Nothing is acknowledged: what was read and is not in the queue at a crash is lost.",
+        options: listen::TCP,
+    },
 ];
 
 /// The input of the plan and the filters that make its events those of Logstash.
 pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -> Option<(Json, Vec<Step>)> {
     match name {
+        "beats" | "elastic_agent" => Some(listen::beats(t, options)),
         "file" => file(t, options),
         "generator" => generator(t, options),
         "kafka" => Some(kafka(t, options)),
+        "tcp" => Some(listen::tcp(t, options)),
         _ => {
             let ecs = t.ecs_of(options);
             let mut filters = host(ecs);
@@ -180,7 +194,7 @@ pub(crate) fn common(t: &mut Translator<'_>, options: &Options) -> Vec<Step> {
     steps
 }
 
-fn plain_step(filter: Json) -> Step {
+pub(super) fn plain_step(filter: Json) -> Step {
     Step::Filter(Box::new(native_step(filter)))
 }
 
@@ -227,7 +241,7 @@ pub(crate) const MULTILINE: &[Known] = &[
 const ORIGINAL: &str = "@metadata.event_original";
 
 /// Adds the filters that do what a codec does.
-fn decode(t: &mut Translator<'_>, options: &Options, default: &str, ecs: Ecs, filters: &mut Vec<Step>) {
+pub(super) fn decode(t: &mut Translator<'_>, options: &Options, default: &str, ecs: Ecs, filters: &mut Vec<Step>) {
     let (name, plugin) = options.codec(t, default);
     match name.as_str() {
         "plain" | "line" => {

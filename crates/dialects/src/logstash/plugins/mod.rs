@@ -4,6 +4,7 @@
 pub(crate) mod filters;
 pub(crate) mod inputs;
 mod kafka;
+mod listen;
 pub(crate) mod outputs;
 
 use super::known::{Known, PluginTable, honoured, no_effect};
@@ -73,14 +74,9 @@ const KAFKA_OUT: &str = "write to Kafka or a file, and let another program bring
 
 const INPUTS: &[(&str, &str)] = &[
     ("azure_event_hubs", "read the hub by its Kafka endpoint with the input kafka"),
-    (
-        "beats",
-        "let Filebeat write to Kafka (output.kafka), and read it with the input kafka; or let logpond read the files itself",
-    ),
     ("cloudwatch", KEEP),
     ("couchdb_changes", KEEP),
     ("dead_letter_queue", "logpond dead-letters ls and show look into the dead letters"),
-    ("elastic_agent", "let the agent write to Kafka, and read it with the input kafka"),
     ("elastic_serverless_forwarder", KEEP),
     ("elasticsearch", KEEP),
     ("exec", "let cron write to a file, and read that with the input file"),
@@ -106,7 +102,6 @@ const INPUTS: &[(&str, &str)] = &[
     ("snmptrap", FILE),
     ("sqs", KAFKA_IN),
     ("syslog", "let rsyslog write files, and read them with the input file"),
-    ("tcp", FILE),
     ("twitter", KEEP),
     ("udp", FILE),
     ("unix", FILE),

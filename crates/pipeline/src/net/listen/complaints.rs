@@ -38,8 +38,20 @@ impl Complaints {
     }
 
     /// How often this went wrong.
+    #[cfg(test)]
     pub(crate) fn of(&self, kind: &str) -> u64 {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(kind).map_or(0, |kind| kind.count)
+    }
+
+    /// Waits until there is one of this kind.
+    #[cfg(test)]
+    #[track_caller]
+    pub(crate) fn wait_for(&self, kind: &str) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.of(kind) == 0 {
+            assert!(Instant::now() < until, "nothing of this kind: {kind}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// How many there were since it was last told, when it is time to tell it.

@@ -1,9 +1,9 @@
 //! From connections to the input's thread: loads, and the memory that they may take.
 //!
-//! Two limits, so that nothing waits for itself. Whole loads share `intake_bytes`: who has one waits
-//! until it fits, and what is larger than all of it fits when nothing else is there. Loads that are
-//! still being read are small, or hold one of a few [places for large ones](Intake::place_to_grow),
-//! each good for a load of the greatest size: who holds one never waits for a second.
+//! Two limits of `intake_bytes` each, so that nothing waits for itself. Whole loads share one: who has
+//! a load waits until it fits, and what is larger than all of it fits when nothing else is there.
+//! Loads that are still being read share the other: they are small, or their reader
+//! [took room](Intake::grow) for all that they can become, at once and never a second time.
 
 use crate::stop::Stop;
 use crate::wake::Wake;
@@ -16,14 +16,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, error::TryRecvError,
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// As much may be read of a load by every connection at any time.
-pub(crate) const FREE_BYTES: usize = 16 << 10;
+pub(crate) const FREE_BYTES: usize = 32 << 10;
 
 /// The connections' end. The last one that goes ends the intake.
 pub(crate) struct Intake<T> {
     sender: UnboundedSender<(T, OwnedSemaphorePermit)>,
     bytes: Arc<Semaphore>,
     bytes_max: usize,
-    large: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
     // Behind the sender: who wakes up finds that it is gone.
     wake: Arc<WakeOnDrop>,
 }
@@ -34,7 +34,7 @@ impl<T> Clone for Intake<T> {
             sender: self.sender.clone(),
             bytes: self.bytes.clone(),
             bytes_max: self.bytes_max,
-            large: self.large.clone(),
+            reading: self.reading.clone(),
             wake: self.wake.clone(),
         }
     }
@@ -49,10 +49,8 @@ impl Drop for WakeOnDrop {
     }
 }
 
-/// The right to read a large load, until it is dropped.
-pub(crate) struct Place(
-    #[expect(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit,
-);
+/// Room for a load that is being read, until it is dropped.
+pub(crate) struct Room(#[expect(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit);
 
 /// The input's end.
 pub(crate) struct Collector<T> {
@@ -71,8 +69,8 @@ pub(crate) enum Taken<T> {
     Over,
 }
 
-/// An intake of this many bytes, for loads of this size at most.
-pub(crate) fn new<T>(bytes_max: usize, load_bytes_max: usize) -> io::Result<(Intake<T>, Collector<T>)> {
+/// An intake of this many bytes.
+pub(crate) fn new<T>(bytes_max: usize) -> io::Result<(Intake<T>, Collector<T>)> {
     // A semaphore counts in 32 bits.
     let bytes_max = bytes_max.clamp(1, u32::MAX as usize >> 4);
     let (sender, receiver) = unbounded_channel();
@@ -81,7 +79,7 @@ pub(crate) fn new<T>(bytes_max: usize, load_bytes_max: usize) -> io::Result<(Int
         sender,
         bytes: Arc::new(Semaphore::new(bytes_max)),
         bytes_max,
-        large: Arc::new(Semaphore::new((bytes_max / load_bytes_max.max(1)).max(1))),
+        reading: Arc::new(Semaphore::new(bytes_max)),
         wake: Arc::new(WakeOnDrop(wake.clone())),
     };
     Ok((intake, Collector { receiver, wake }))
@@ -99,9 +97,10 @@ impl<T> Intake<T> {
         is_taken
     }
 
-    /// Waits for the right to read more than [`FREE_BYTES`] of one load.
-    pub(crate) async fn place_to_grow(&self) -> Option<Place> {
-        self.large.clone().acquire_owned().await.ok().map(Place)
+    /// Waits for room to read a load of so many bytes, which are more than [`FREE_BYTES`].
+    pub(crate) async fn grow(&self, bytes: usize) -> Option<Room> {
+        let bytes = bytes.clamp(1, self.bytes_max);
+        self.reading.clone().acquire_many_owned(bytes as u32).await.ok().map(Room)
     }
 }
 
@@ -136,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn whole_loads_wait_for_room() {
-        let (intake, mut collector) = new::<u32>(10, 5).unwrap();
+        let (intake, mut collector) = new::<u32>(10).unwrap();
         // It is larger than all, and fits when there is nothing else.
         assert!(intake.bring(1, 100).await);
         let second = tokio::spawn({
@@ -154,19 +153,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_grow_at_once() {
-        let (intake, _collector) = new::<u32>(10, 5).unwrap();
-        let (first, second) = (intake.place_to_grow().await, intake.place_to_grow().await);
+    async fn what_is_read_takes_room_at_once() {
+        let (intake, _collector) = new::<u32>(10).unwrap();
+        let (first, second) = (intake.grow(6).await, intake.grow(4).await);
         assert!(first.is_some() && second.is_some());
-        let late = tokio::time::timeout(Duration::from_millis(20), intake.place_to_grow());
+        let late = tokio::time::timeout(Duration::from_millis(20), intake.grow(5));
         assert!(late.await.is_err());
         drop(first);
-        assert!(intake.place_to_grow().await.is_some());
+        assert!(intake.grow(5).await.is_some());
+        drop(second);
+        assert!(intake.grow(1 << 30).await.is_some());
     }
 
     #[test]
     fn who_waits_wakes_up_for_loads_and_for_the_end() {
-        let (intake, mut collector) = new::<u32>(10, 5).unwrap();
+        let (intake, mut collector) = new::<u32>(10).unwrap();
         let stop = Stop::new();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let bringing = std::thread::spawn(move || {

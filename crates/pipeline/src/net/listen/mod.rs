@@ -53,10 +53,9 @@ pub(crate) struct Listen {
     pub(crate) proxy_protocol: bool,
     /// So many connections at once; who comes then is closed at once.
     pub(crate) connections_max: usize,
-    /// How many bytes of whole loads wait to be taken, over all connections.
+    /// How many bytes of whole loads wait to be taken, over all connections, and how many bytes
+    /// large loads may take while they are read.
     pub(crate) intake_bytes: usize,
-    /// How many bytes one load may grow to.
-    pub(crate) load_bytes_max: usize,
 }
 
 /// What is done with connections: one task each.
@@ -104,8 +103,8 @@ impl Listen {
             listeners.extend(bind(address).map_err(|why| ("listen", why))?);
         }
         let runtime = runtime().map_err(|error| ("listen", error.to_string()))?;
-        let (intake, collector) = intake::new(self.intake_bytes, self.load_bytes_max)
-            .map_err(|error| ("listen", error.to_string()))?;
+        let (intake, collector) =
+            intake::new(self.intake_bytes).map_err(|error| ("listen", error.to_string()))?;
         let (stop, closing) = watch::channel(false);
         let complaints = Arc::new(Complaints::new(input));
         let door = Arc::new(Door {
@@ -261,6 +260,7 @@ pub(crate) struct Listening<T> {
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     collector: Collector<T>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "connections tell them"))]
     complaints: Arc<Complaints>,
     /// Until when connections may close by themselves, once it is to end.
     close_by: Option<Instant>,
@@ -273,6 +273,7 @@ impl<T> Listening<T> {
     }
 
     /// What went wrong so far.
+    #[cfg(test)]
     pub(crate) fn complaints(&self) -> &Arc<Complaints> {
         &self.complaints
     }
