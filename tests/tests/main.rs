@@ -1,5 +1,6 @@
 //! Whole-program tests, in one binary.
 
+mod beats;
 mod crash;
 mod elasticsearch;
 mod faults;
