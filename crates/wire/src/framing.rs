@@ -53,7 +53,9 @@ pub enum Step {
 
 /// Why a stream cannot be taken apart any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a message begins with a count of its bytes and a space, such as \"42 <13>…\", not with byte {0:#04x}")]
+#[error(
+    "a message begins with a count of its bytes and a space, such as \"42 <13>…\", not with byte {0:#04x}"
+)]
 pub struct NoCount(u8);
 
 /// No message is counted in more digits.
@@ -245,7 +247,7 @@ mod tests {
         check(Counted, "\n", "3 a\nb5 hello", &["a\nb", "hello"]);
         check(Counted, "\n", "10 12345678901 x", &["12345678…", "x"]);
         check(Counted, "\n", "5 hel", &["hel…"]);
-let mixed = ["<1>", "<2>", "<3>a", "<4>\nb", "6 x"];
+        let mixed = ["<1>", "<2>", "<3>a", "<4>\nb", "6 x"];
         check(Either, "\n", "3 <1>3 <2><3>a\n5 <4>\nb6 x\n", &mixed);
         check(Either, "\n", "12", &["12"]);
         check(Delimited, "\n", "123456789", &["12345678…"]);

@@ -196,10 +196,7 @@ pub fn lumberjack(data: &[u8]) {
                 let max = (packed.len() * LIMITS.ratio_max).clamp(LIMITS.free_bytes, LIMITS.bytes_max);
                 match grown {
                     Ok(()) => assert!(out.len() <= max),
-                    Err(error) => assert!(matches!(
-                        error,
-                        FrameError::Damaged | FrameError::TooLarge { .. }
-                    )),
+                    Err(error) => assert!(matches!(error, FrameError::Damaged | FrameError::TooLarge { .. })),
                 }
             }
         }

@@ -61,7 +61,9 @@ pub enum Decoded<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The first byte.
-    #[error("a frame begins with \"1\" or \"2\", not with byte {0:#04x}; does the peer speak TLS, or another protocol?")]
+    #[error(
+        "a frame begins with \"1\" or \"2\", not with byte {0:#04x}; does the peer speak TLS, or another protocol?"
+    )]
     Version(u8),
     /// The second byte.
     #[error("there is no frame of type {0:#04x}")]
@@ -163,7 +165,9 @@ fn pairs(bytes: &[u8], version: Version, bytes_max: usize) -> Result<Decoded<'_>
     within(10 + 8 * u64::from(count), bytes_max)?;
     let mut at = 10;
     for _ in 0..2 * u64::from(count) {
-        let Some(length) = number(bytes, at) else { return Ok(Decoded::Needs(within(at as u64 + 4, bytes_max)?)) };
+        let Some(length) = number(bytes, at) else {
+            return Ok(Decoded::Needs(within(at as u64 + 4, bytes_max)?));
+        };
         at = within(at as u64 + 4 + u64::from(length), bytes_max)?;
         if at > bytes.len() {
             return Ok(Decoded::Needs(at));
@@ -309,7 +313,10 @@ mod tests {
         check(b"2X", FrameError::Type(b'X'));
         check(b"2C\xff\xff\xff\xff", FrameError::TooLong { length: (1 << 32) + 5, max: 100 });
         check(b"2J\0\0\0\x01\0\0\0\x64", FrameError::TooLong { length: 110, max: 100 });
-        check(b"1D\0\0\0\x01\xff\xff\xff\xff", FrameError::TooLong { length: 8 * ((1 << 32) - 1) + 10, max: 100 });
+        check(
+            b"1D\0\0\0\x01\xff\xff\xff\xff",
+            FrameError::TooLong { length: 8 * ((1 << 32) - 1) + 10, max: 100 },
+        );
         check(b"1D\0\0\0\x01\0\0\0\x01\0\0\xff\0", FrameError::TooLong { length: 0xff00 + 14, max: 100 });
     }
 

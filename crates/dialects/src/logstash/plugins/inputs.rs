@@ -241,7 +241,13 @@ pub(crate) const MULTILINE: &[Known] = &[
 const ORIGINAL: &str = "@metadata.event_original";
 
 /// Adds the filters that do what a codec does.
-pub(super) fn decode(t: &mut Translator<'_>, options: &Options, default: &str, ecs: Ecs, filters: &mut Vec<Step>) {
+pub(super) fn decode(
+    t: &mut Translator<'_>,
+    options: &Options,
+    default: &str,
+    ecs: Ecs,
+    filters: &mut Vec<Step>,
+) {
     let (name, plugin) = options.codec(t, default);
     match name.as_str() {
         "plain" | "line" => {

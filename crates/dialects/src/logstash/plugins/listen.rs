@@ -9,7 +9,8 @@ use super::inputs::{decode, plain_step};
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
-const PASSPHRASE: &str = "give the key without a passphrase (openssl pkey -in KEY -out NEW), readable for logpond alone";
+const PASSPHRASE: &str =
+    "give the key without a passphrase (openssl pkey -in KEY -out NEW), readable for logpond alone";
 const SUITES: &str = "the safe suites of TLS 1.2 and 1.3 are offered, whatever is listed";
 const PEM: &str = "give certificate and key as PEM: ssl_certificate and ssl_key";
 const THREADS: &str = "two threads serve all connections";
@@ -44,7 +45,11 @@ const BEATS_ALONE: &[Known] = &[
         "a window is acknowledged when its events are delivered or on disk; what Filebeat sends again after a crash comes twice",
     ),
     honoured("client_inactivity_timeout", "60"),
-    near("enrich", "[\"codec_metadata\", \"source_metadata\"]", "what stands in clients' certificates does not get into events"),
+    near(
+        "enrich",
+        "[\"codec_metadata\", \"source_metadata\"]",
+        "what stands in clients' certificates does not get into events",
+    ),
     honoured("include_codec_tag", "true"),
     honoured("add_hostname", "false"),
     no_effect("executor_threads", "", THREADS),
@@ -63,12 +68,20 @@ const TCP_ALONE: &[Known] = &[
     refused("mode", "server", "let the other side connect to logpond"),
     honoured("proxy_protocol", "false"),
     no_effect("tcp_keep_alive", "false", "the system always asks silent peers whether they are still there"),
-    near("dns_reverse_lookup_enabled", "true", "names of addresses are not looked up: the address stands in their place"),
+    near(
+        "dns_reverse_lookup_enabled",
+        "true",
+        "names of addresses are not looked up: the address stands in their place",
+    ),
     honoured("ssl_enable", "false"),
     honoured("ssl_cert", ""),
     honoured("ssl_verify", "true"),
     refused("ssl_verification_mode", "", "it is for mode => client; servers have ssl_client_authentication"),
-    refused("ssl_extra_chain_certs", "[]", "put these certificates into the file of ssl_certificate, behind the first"),
+    refused(
+        "ssl_extra_chain_certs",
+        "[]",
+        "put these certificates into the file of ssl_certificate, behind the first",
+    ),
 ];
 
 pub(super) const BEATS: &[&[Known]] = &[LISTEN, BEATS_ALONE];
@@ -101,7 +114,10 @@ fn tls(t: &mut Translator<'_>, options: &Options, asks: &str, config: &mut Map<S
     for (names, own) in [(&["ssl_certificate", "ssl_cert"][..], "cert"), (&["ssl_key"], "key")] {
         match first(options, names).and_then(|name| options.text(t, name)) {
             Some(file) => drop(tls.insert(own.into(), file.into())),
-            None => t.wrong(options.place, format!("{} needs the option {:?} with {switch}", options.what, names[0])),
+            None => t.wrong(
+                options.place,
+                format!("{} needs the option {:?} with {switch}", options.what, names[0]),
+            ),
         }
     }
     let authorities = options.list(t, "ssl_certificate_authorities").unwrap_or_default();
@@ -119,7 +135,12 @@ fn tls(t: &mut Translator<'_>, options: &Options, asks: &str, config: &mut Map<S
             tls.insert("ca".into(), authorities.into());
         }
         other => {
-            let message = unknown("value", other, " of \"ssl_client_authentication\"", &["none", "optional", "required"]);
+            let message = unknown(
+                "value",
+                other,
+                " of \"ssl_client_authentication\"",
+                &["none", "optional", "required"],
+            );
             t.wrong(options.place("ssl_client_authentication"), message);
         }
     }
@@ -146,10 +167,16 @@ fn versions(t: &mut Translator<'_>, options: &Options, tls: &mut Map<String, Jso
         match version.as_str() {
             "1.2" | "1.3" => drop(tls.insert(own.into(), version.into())),
             "1" | "1.0" | "1.1" if own == "min_version" => {
-                t.warn(options.place(name), format!("option {name:?} of {}: TLS 1.2 is the least that is spoken", options.what));
+                t.warn(
+                    options.place(name),
+                    format!("option {name:?} of {}: TLS 1.2 is the least that is spoken", options.what),
+                );
             }
             other => {
-                let message = format!("option {name:?} of {}: TLS {other} is not spoken; there are 1.2 and 1.3", options.what);
+                let message = format!(
+                    "option {name:?} of {}: TLS {other} is not spoken; there are 1.2 and 1.3",
+                    options.what
+                );
                 t.wrong(options.place(name), message);
             }
         }
@@ -270,7 +297,10 @@ pub(super) fn tcp(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>
         && let Some(text) = delimiter.value.text()
     {
         // Without config.support_escapes a backslash stays one, and everybody means the control.
-        config.insert("delimiter".into(), text.replace("\\n", "\n").replace("\\r", "\r").replace("\\0", "\0").into());
+        config.insert(
+            "delimiter".into(),
+            text.replace("\\n", "\n").replace("\\r", "\r").replace("\\0", "\0").into(),
+        );
     }
     decode(t, options, "line", ecs, &mut filters);
     (json!({"tcp": config}), filters)
@@ -330,21 +360,31 @@ mod tests {
         assert_eq!((&tls["client_auth"], &tls["min_version"]), (&json!("required"), &json!("1.2")));
         let tls = "ssl_enabled => true ssl_certificate => '/c' ssl_key => '/k'";
         wrong(&format!("tcp {{ port => 1 {tls} }}"), "it needs ssl_certificate_authorities, or");
-        wrong(&format!("beats {{ port => 1 {tls} ssl_supported_protocols => 'TLSv1.4' }}"), "TLS 1.4 is not spoken");
-        wrong("beats { port => 1 ssl_enabled => true }", "needs the option \"ssl_certificate\" with ssl_enabled");
+        wrong(
+            &format!("beats {{ port => 1 {tls} ssl_supported_protocols => 'TLSv1.4' }}"),
+            "TLS 1.4 is not spoken",
+        );
+        wrong(
+            "beats { port => 1 ssl_enabled => true }",
+            "needs the option \"ssl_certificate\" with ssl_enabled",
+        );
         wrong("beats { port => 1 ssl_key_passphrase => 'x' }", "give the key without a passphrase");
         wrong("beats { }", "needs the option \"port\"");
     }
 
     #[test]
     fn tcp_takes_lines() {
-        let (input, filters) =
-            read("tcp { port => 5140 codec => line { delimiter => '\\0' } proxy_protocol => true ecs_compatibility => disabled }");
+        let (input, filters) = read(
+            "tcp { port => 5140 codec => line { delimiter => '\\0' } proxy_protocol => true ecs_compatibility => disabled }",
+        );
         assert_eq!(input["tcp"]["delimiter"], "\0");
         assert_eq!(input["tcp"]["proxy_protocol"], true);
         assert!(filters.contains("proxy_host"), "{filters}");
         let (_, filters) = read("tcp { port => 5140 codec => json }");
-        assert!(filters.contains("@metadata.input.tcp.source.ip") && filters.contains("\"json\""), "{filters}");
+        assert!(
+            filters.contains("@metadata.input.tcp.source.ip") && filters.contains("\"json\""),
+            "{filters}"
+        );
         wrong("tcp { port => 1 mode => client }", "let the other side connect");
         wrong("tcp { port => 1 codec => multiline { pattern => a what => next } }", "is not supported for");
     }

@@ -53,9 +53,7 @@ impl Server {
 
     /// What the events of a connection have in common: who sent them, and to whom when a proxy says.
     fn common(&self, connection: &Connection) -> Arc<Common> {
-        let ip = |address: std::net::SocketAddr| {
-            CommonValue::Str(address.ip().to_canonical().to_string())
-        };
+        let ip = |address: std::net::SocketAddr| CommonValue::Str(address.ip().to_canonical().to_string());
         let port = |address: std::net::SocketAddr| CommonValue::Int(address.port().into());
         let peer = connection.peer;
         let mut fields = vec![("source.ip", ip(peer)), ("source.port", port(peer))];

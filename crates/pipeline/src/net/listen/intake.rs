@@ -50,7 +50,9 @@ impl Drop for WakeOnDrop {
 }
 
 /// Room for a load that is being read, until it is dropped.
-pub(crate) struct Room(#[expect(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit);
+pub(crate) struct Room(
+    #[expect(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit,
+);
 
 /// The input's end.
 pub(crate) struct Collector<T> {
