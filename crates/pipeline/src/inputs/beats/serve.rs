@@ -213,10 +213,8 @@ impl Reader<'_> {
                     }
                     self.bring(std::mem::take(&mut gathered), at).await?;
                     at = 0;
-                    if needs > FREE_BYTES {
-                        if !self.large(needs).await? {
-                            return Ok(());
-                        }
+                    if needs > FREE_BYTES && !self.large(needs).await? {
+                        return Ok(());
                     }
                     continue;
                 }

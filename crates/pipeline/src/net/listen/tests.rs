@@ -124,3 +124,87 @@ fn a_proxy_says_for_whom_it_connects() {
     assert_eq!(std::io::Read::read(&mut other, &mut [0]).unwrap_or(0), 0);
     assert_eq!(listening.complaints().of("no PROXY header"), 1);
 }
+
+/// A path of the certificates for tests.
+fn data(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests-data").join(name)
+}
+
+fn server_tls(client_auth: ClientAuth) -> ServerTls {
+    let ca = if client_auth == ClientAuth::None { Vec::new() } else { vec![data("ca.pem")] };
+    ServerTls { cert: data("server.pem"), key: data("server.key"), ca, client_auth, ..ServerTls::default() }
+}
+
+#[test]
+fn tls_lets_in_whom_it_is_told_to() {
+    use crate::net::tls::TlsConfig;
+    use std::io::{Read, Write};
+
+    /// Whether somebody with such a certificate is let in.
+    #[track_caller]
+    fn check(client_auth: ClientAuth, own: Option<&str>, expected: bool) {
+        let listen = Listen { tls: Some(server_tls(client_auth)), ..listen() };
+        let mut listening = listen.start("i", Arc::new(Echo)).unwrap();
+        let client = TlsConfig {
+            ca: Some(data("ca.pem")),
+            cert: own.map(|own| data(&format!("{own}.pem"))),
+            key: own.map(|own| data(&format!("{own}.key"))),
+            ..TlsConfig::default()
+        };
+        let name = "localhost".try_into().unwrap();
+        let mut session = rustls::ClientConnection::new(client.build().unwrap(), name).unwrap();
+        let mut socket = std::net::TcpStream::connect(listening.addresses()[0]).unwrap();
+        let mut stream = rustls::Stream::new(&mut session, &mut socket);
+        // With TLS 1.3 a client learns only behind its own handshake that it is not let in.
+        let is_sent = stream.write_all(b"hello").is_ok();
+        if expected {
+            assert!(is_sent);
+            let stop = Stop::new();
+            let Taken::Load((bytes, _)) = listening.next(&stop, soon()) else { panic!("nothing came") };
+            assert_eq!(bytes, b"hello");
+        } else {
+            assert!(stream.read(&mut [0]).is_err());
+            listening.complaints().wait_for("no TLS handshake");
+        }
+    }
+    check(ClientAuth::None, None, true);
+    check(ClientAuth::Optional, None, true);
+    check(ClientAuth::Optional, Some("client"), true);
+    check(ClientAuth::Required, Some("client"), true);
+    check(ClientAuth::Required, None, false);
+    // It is for servers.
+    check(ClientAuth::Required, Some("elsewhere"), false);
+    check(ClientAuth::Optional, Some("elsewhere"), false);
+}
+
+#[test]
+fn who_speaks_no_tls_is_counted() {
+    use std::io::{Read, Write};
+    let listen = Listen { tls: Some(server_tls(ClientAuth::None)), ..listen() };
+    let listening = listen.start("i", Arc::new(Echo)).unwrap();
+    let mut client = std::net::TcpStream::connect(listening.addresses()[0]).unwrap();
+    client.write_all(b"hello, in clear\n").unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap_or_default();
+    listening.complaints().wait_for("no TLS handshake");
+}
+
+#[test]
+fn options_of_tls_are_checked() {
+    #[track_caller]
+    fn check(change: impl Fn(&mut ServerTls), expected: &str) {
+        let mut tls = server_tls(ClientAuth::Required);
+        change(&mut tls);
+        let error = tls.build().unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    check(|tls| tls.cert = "".into(), "\"cert\" and \"key\" are needed");
+    check(|tls| tls.ca.clear(), "\"client_auth\" needs \"ca\"");
+    check(|tls| tls.client_auth = ClientAuth::None, "set \"client_auth\" to");
+    check(
+        |tls| (tls.min_version, tls.max_version) = (TlsVersion::Tls13, TlsVersion::Tls12),
+        "greater than \"max_version\"",
+    );
+    check(|tls| tls.cert = "/nowhere.pem".into(), "/nowhere.pem: ");
+    check(|tls| tls.key = data("server.pem"), "server.pem: it holds no key in PEM form");
+    check(|tls| tls.key = data("client.key"), "server.pem: ");
+}
