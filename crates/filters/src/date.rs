@@ -10,7 +10,7 @@
 //! now. A time without a date is of today. Weekdays are read and not compared with the date.
 
 mod format;
-mod zone;
+pub(crate) mod zone;
 
 use crate::{BuildError, Outcome, one_or_many, path};
 use event::{Event, New, Path};

@@ -25,6 +25,7 @@ pub mod rename;
 mod ruby;
 mod secret;
 pub mod set;
+pub mod syslog;
 pub mod syslog_pri;
 pub mod throttle;
 pub mod translate;
@@ -123,6 +124,8 @@ pub enum FilterConfig {
     Rename(rename::Config),
     /// Sets fields.
     Set(set::Config),
+    /// Takes messages of syslog apart.
+    Syslog(syslog::Config),
     /// Reads priorities of syslog.
     SyslogPri(syslog_pri::Config),
     /// Counts events by a key.
@@ -179,6 +182,8 @@ pub enum Filter {
     Rename(rename::Rename),
     /// See [`set`].
     Set(set::Set),
+    /// See [`syslog`].
+    Syslog(syslog::Syslog),
     /// See [`syslog_pri`].
     SyslogPri(syslog_pri::SyslogPri),
     /// See [`throttle`].
@@ -224,6 +229,7 @@ impl FilterConfig {
             FilterConfig::Remove(config) => Filter::Remove(config.build()?),
             FilterConfig::Rename(config) => Filter::Rename(config.build()?),
             FilterConfig::Set(config) => Filter::Set(config.build()?),
+            FilterConfig::Syslog(config) => Filter::Syslog(config.build()?),
             FilterConfig::SyslogPri(config) => Filter::SyslogPri(config.build()?),
             FilterConfig::Throttle(config) => Filter::Throttle(config.build()?),
             FilterConfig::Translate(config) => Filter::Translate(config.build(provider)?),
@@ -263,6 +269,7 @@ impl Filter {
             Filter::Remove(filter) => filter.apply(event),
             Filter::Rename(filter) => filter.apply(event),
             Filter::Set(filter) => filter.apply(event, now),
+            Filter::Syslog(filter) => filter.apply(event, now),
             Filter::SyslogPri(filter) => filter.apply(event),
             Filter::Throttle(filter) => filter.apply(event, now),
             Filter::Translate(filter) => filter.apply(event, now),

@@ -7,4 +7,5 @@ pub mod kafka;
 pub mod loki;
 pub mod lumberjack;
 pub mod proxy;
+pub mod msgpack;
 pub mod redis;

@@ -1,14 +1,20 @@
 //! Where events come from.
 
 pub mod beats;
+pub mod decode;
+pub mod exec;
 pub mod file;
 pub mod generate;
+pub mod heartbeat;
 pub mod journal;
 pub mod kafka;
 pub mod kafka_lag;
+mod peers;
 pub mod redis;
+mod schedule;
 pub mod stdin;
 pub mod tcp;
+pub mod udp;
 
 use crate::registry::Registry;
 use crate::stop::Stop;
@@ -18,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// What became of a call of [`Input::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +46,12 @@ pub trait Input: Send {
     /// acknowledgment included. The batch was reset with a clock reading from before the wait;
     /// whoever waited long resets it again with a new one.
     fn next(&mut self, batch: &mut Batch, stop: &Stop) -> Result<Next, InputError>;
+
+    /// Counts what came and was lost because who sends it cannot be asked to wait. Asked for once,
+    /// before the first `next`; an input that makes others wait loses nothing.
+    fn lost(&self) -> Arc<AtomicU64> {
+        Arc::default()
+    }
 }
 
 /// Why an input could not read.
@@ -94,10 +107,14 @@ fn range(origin: Origin, from: u64, to: u64) -> Positions {
 pub enum InputConfig {
     /// Takes events from Beats and others that speak the Lumberjack protocol.
     Beats(Box<beats::Config>),
+    /// Runs a command now and then.
+    Exec(exec::Config),
     /// Follows files.
     File(file::Config),
     /// Makes up lines, numbered.
     Generate(generate::Config),
+    /// Makes an event now and then.
+    Heartbeat(heartbeat::Config),
     /// Follows the systemd journal.
     Journal(journal::Config),
     /// Reads topics of Kafka.
@@ -110,6 +127,8 @@ pub enum InputConfig {
     Stdin(stdin::Config),
     /// Takes lines and messages over TCP.
     Tcp(Box<tcp::Config>),
+    /// Takes datagrams.
+    Udp(udp::Config),
 }
 
 impl InputConfig {
@@ -117,14 +136,23 @@ impl InputConfig {
     pub fn build(&self, context: InputContext) -> Result<Box<dyn Input>, ConfigError> {
         Ok(match self {
             InputConfig::Beats(config) => Box::new(config.build(context)?),
+            InputConfig::Exec(config) => Box::new(config.build(context)?),
             InputConfig::File(config) => Box::new(config.build(context)?),
             InputConfig::Generate(config) => Box::new(config.build(context)?),
+            InputConfig::Heartbeat(config) => Box::new(config.build(context)?),
             InputConfig::Journal(config) => Box::new(config.build(context)?),
             InputConfig::Kafka(config) => Box::new(config.build(context)?),
             InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
             InputConfig::Redis(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
             InputConfig::Tcp(config) => Box::new(config.build(context)?),
+            InputConfig::Udp(config) => Box::new(config.build(context)?),
         })
+    }
+
+    /// Whether somebody pushes what it reads, who would have to wait, or keep it, while an output is
+    /// down: such events belong into a queue.
+    pub fn is_push(&self) -> bool {
+        matches!(self, InputConfig::Udp(_))
     }
 }

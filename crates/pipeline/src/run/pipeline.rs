@@ -120,13 +120,21 @@ impl Pipeline {
         self.outputs.values().any(|output| matches!(output.output, OutputConfig::Store(_)))
     }
 
+    /// Whether events are pushed to it.
+    pub fn is_pushed(&self) -> bool {
+        self.inputs.values().any(|input| input.input.is_push())
+    }
+
     /// The options of its queue, if it has one: as written, else one where there is the store
-    /// or more than one output.
+    /// or more than one output, and where events are pushed to us: who sends them need not wait for
+    /// the outputs then.
     pub fn queue_options(&self) -> Option<QueueOptions> {
         match &self.queue {
             Some(QueuePart::Word(_)) => None,
             Some(QueuePart::With(options)) => Some(options.clone()),
-            None if self.has_store() || self.outputs.len() > 1 => Some(QueueOptions::default()),
+            None if self.has_store() || self.outputs.len() > 1 || self.is_pushed() => {
+                Some(QueueOptions::default())
+            }
             None => None,
         }
     }
@@ -150,7 +158,11 @@ impl RunningPipeline {
         let routes = Routes::build(name, plan)?;
         let outputs = build_outputs(name, plan, world)?;
         let inputs = build_inputs(&parts)?;
-        let ledger = Arc::new(Ledger::new(plan.inputs.keys(), plan.outputs.keys()));
+        let mut ledger = Ledger::new(plan.inputs.keys(), plan.outputs.keys());
+        for (own, (_, input)) in ledger.inputs.iter_mut().zip(&inputs) {
+            own.lost = input.lost();
+        }
+        let ledger = Arc::new(ledger);
         // A filter that remembers events must see all of them.
         let workers = if chains.remember() { Some(1) } else { plan.workers };
         let workers =
