@@ -50,7 +50,10 @@ impl Reader<'_> {
     pub(super) fn check_input(&mut self, input: &InputConfig, options: &Node, path: &str) {
         match input {
             InputConfig::Beats(config) => self.check_built("beats", config.check(), options, path),
+            InputConfig::Exec(config) => self.check_built("exec", config.check(), options, path),
             InputConfig::File(config) => self.check_file_input(config, options, path),
+            InputConfig::Heartbeat(config) => self.check_built("heartbeat", config.check(), options, path),
+            InputConfig::Http(config) => self.check_built("http", config.check(), options, path),
             InputConfig::Kafka(config) => {
                 if self.check_properties(config.findings(), options, path) {
                     self.check_built("kafka", config.check(), options, path);
@@ -59,6 +62,8 @@ impl Reader<'_> {
             InputConfig::KafkaLag(config) => self.check_built("kafka_lag", config.check(), options, path),
             InputConfig::Redis(config) => self.check_built("redis", config.check(), options, path),
             InputConfig::Tcp(config) => self.check_built("tcp", config.check(), options, path),
+            InputConfig::Syslog(config) => self.check_built("syslog", config.check(), options, path),
+            InputConfig::Udp(config) => self.check_built("udp", config.check(), options, path),
             InputConfig::Generate(_) | InputConfig::Journal(_) | InputConfig::Stdin(_) => {}
         }
     }

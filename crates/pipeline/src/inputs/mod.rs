@@ -6,6 +6,7 @@ pub mod exec;
 pub mod file;
 pub mod generate;
 pub mod heartbeat;
+pub mod http;
 pub mod journal;
 pub mod kafka;
 pub mod kafka_lag;
@@ -14,6 +15,7 @@ pub mod redis;
 mod schedule;
 pub mod stdin;
 pub mod tcp;
+pub mod syslog;
 pub mod udp;
 
 use crate::registry::Registry;
@@ -115,6 +117,8 @@ pub enum InputConfig {
     Generate(generate::Config),
     /// Makes an event now and then.
     Heartbeat(heartbeat::Config),
+    /// Takes what is posted.
+    Http(Box<http::Config>),
     /// Follows the systemd journal.
     Journal(journal::Config),
     /// Reads topics of Kafka.
@@ -127,6 +131,8 @@ pub enum InputConfig {
     Stdin(stdin::Config),
     /// Takes lines and messages over TCP.
     Tcp(Box<tcp::Config>),
+    /// Takes messages of syslog.
+    Syslog(Box<syslog::Config>),
     /// Takes datagrams.
     Udp(udp::Config),
 }
@@ -140,19 +146,39 @@ impl InputConfig {
             InputConfig::File(config) => Box::new(config.build(context)?),
             InputConfig::Generate(config) => Box::new(config.build(context)?),
             InputConfig::Heartbeat(config) => Box::new(config.build(context)?),
+            InputConfig::Http(config) => Box::new(config.build(context)?),
             InputConfig::Journal(config) => Box::new(config.build(context)?),
             InputConfig::Kafka(config) => Box::new(config.build(context)?),
             InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
             InputConfig::Redis(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
             InputConfig::Tcp(config) => Box::new(config.build(context)?),
+            InputConfig::Syslog(config) => Box::new(config.build(context)?),
             InputConfig::Udp(config) => Box::new(config.build(context)?),
         })
+    }
+
+    /// Checks the options without looking at files.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            InputConfig::Exec(config) => config.check(),
+            InputConfig::Heartbeat(config) => config.check(),
+            InputConfig::Http(config) => config.check(),
+            InputConfig::Kafka(config) => config.check(),
+            InputConfig::KafkaLag(config) => config.check(),
+            InputConfig::Redis(config) => config.check(),
+            InputConfig::Syslog(config) => config.check(),
+            InputConfig::Udp(config) => config.check(),
+            InputConfig::File(_)
+            | InputConfig::Generate(_)
+            | InputConfig::Journal(_)
+            | InputConfig::Stdin(_) => Ok(()),
+        }
     }
 
     /// Whether somebody pushes what it reads, who would have to wait, or keep it, while an output is
     /// down: such events belong into a queue.
     pub fn is_push(&self) -> bool {
-        matches!(self, InputConfig::Udp(_))
+        matches!(self, InputConfig::Http(_) | InputConfig::Syslog(_) | InputConfig::Udp(_))
     }
 }

@@ -2,11 +2,12 @@
 //! time is lost, and counted.
 
 use super::decode::{Codec, Decoder, set};
-use super::peers::Peers;
+use super::peers::{PeerFields, Peers};
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::datagrams::{Bind, DATAGRAM_BYTES_MAX, Datagrams};
 use crate::stop::Stop;
 use crate::units::Bytes;
+use crate::wake::Wake;
 use event::{Batch, New, Path};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -37,6 +38,10 @@ pub struct Config {
     /// Groups to join.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub multicast: Vec<IpAddr>,
+    /// The field that gets the address of who sent it; empty: none does.
+    pub ip_field: String,
+    /// The field that gets its port; empty: none does.
+    pub port_field: String,
 }
 
 impl Default for Config {
@@ -50,6 +55,8 @@ impl Default for Config {
             waiting_bytes: Bytes(16 << 20),
             receive_buffer: None,
             multicast: Vec::new(),
+            ip_field: "source.ip".to_owned(),
+            port_field: "source.port".to_owned(),
         }
     }
 }
@@ -82,19 +89,26 @@ impl Config {
         }
     }
 
+    fn peer_fields(&self) -> PeerFields<'_> {
+        PeerFields { ip: &self.ip_field, port: &self.port_field }
+    }
+
     /// Checks the options without looking at the machine.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.bind().check().map_err(|(option, message)| ConfigError { option, message })
+        self.bind().check().map_err(|(option, message)| ConfigError { option, message })?;
+        self.peer_fields().check()
     }
 
     /// The input that these options describe; it listens at once.
     pub fn build(&self, context: InputContext) -> Result<UdpInput, ConfigError> {
-        let bound = self.bind().bind(&context.name);
+        self.check()?;
+        let wrong = |(option, message)| ConfigError { option, message };
+        let wake = Wake::new().map_err(|error| wrong(("listen", error.to_string())))?;
         Ok(UdpInput {
-            datagrams: bound.map_err(|(option, message)| ConfigError { option, message })?,
+            datagrams: self.bind().bind(&context.name, Arc::new(wake)).map_err(wrong)?,
             codec: self.codec,
             decoder: Decoder::default(),
-            peers: Peers::new(&context),
+            peers: Peers::new(&context, self.peer_fields()),
             tags: Path::of(["tags"]),
             batch_bytes: context.batch_bytes,
         })

@@ -64,7 +64,7 @@ pub(crate) struct Datagrams {
 
 struct Shared {
     waiting: Mutex<Waiting>,
-    wake: Wake,
+    wake: Arc<Wake>,
     lost: Arc<AtomicU64>,
     datagram_bytes_max: usize,
     waiting_max: usize,
@@ -123,8 +123,9 @@ impl Bind {
     }
 
     /// Binds all addresses and joins the groups. An error names the option. Datagrams that come
-    /// before the first [`Datagrams::start`] wait in the system's buffer.
-    pub(crate) fn bind(&self, input: &str) -> Result<Datagrams, (&'static str, String)> {
+    /// before the first [`Datagrams::start`] wait in the system's buffer; `wake` is woken when there are
+    /// some to take.
+    pub(crate) fn bind(&self, input: &str, wake: Arc<Wake>) -> Result<Datagrams, (&'static str, String)> {
         self.check()?;
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
@@ -139,7 +140,6 @@ impl Bind {
                 sockets.push(Arc::new(socket));
             }
         }
-        let wake = Wake::new().map_err(|error| ("listen", error.to_string()))?;
         let lost = Arc::new(AtomicU64::new(0));
         let complaints = Arc::new(Complaints::new(input));
         let system = SystemLosses::of(&sockets, lost.clone(), complaints.clone());
@@ -401,7 +401,7 @@ mod tests {
             multicast: Vec::new(),
         };
         options(&mut bind);
-        bind.bind("u").unwrap()
+        bind.bind("u", Arc::new(Wake::new().unwrap())).unwrap()
     }
 
     /// Takes until there were so many, at most for a while.
