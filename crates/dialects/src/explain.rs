@@ -146,6 +146,7 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
         }
         InputConfig::KafkaLag(config) if config.groups.is_empty() => "the lag of Kafka's groups".to_owned(),
         InputConfig::KafkaLag(config) => format!("the lag of Kafka's groups {}", config.groups.join(", ")),
+        InputConfig::Pipeline(config) => format!("what pipelines send to {:?}", config.address),
         InputConfig::Redis(config) => {
             format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.keys.join(", "))
         }
@@ -188,6 +189,9 @@ pub(crate) fn output_words(config: &OutputConfig) -> String {
         OutputConfig::Http(config) => config.url.0.join(", "),
         OutputConfig::Kafka(config) => format!("Kafka, topic {}", config.topic),
         OutputConfig::Loki(config) => format!("Loki at {}", config.url.0.join(", ")),
+        OutputConfig::Pipeline(config) => {
+            format!("the pipelines with the addresses {}", config.send_to.join(", "))
+        }
         OutputConfig::Redis(config) => {
             format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.key)
         }

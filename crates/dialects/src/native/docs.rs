@@ -66,6 +66,7 @@ fn every_option_of_an_input_is_on_its_page() {
         ],
     );
     of("kafka_lag", &[de::names_of::<inputs::kafka_lag::Config>()]);
+    of("pipeline", &[de::names_of::<inputs::pipeline::Config>()]);
     of(
         "redis",
         &[
@@ -140,6 +141,7 @@ fn every_option_of_an_output_is_on_its_page() {
             de::names_of::<net::tls::Verification>(),
         ],
     );
+    of("pipeline", &[de::names_of::<outputs::pipeline::Config>()]);
     of(
         "redis",
         &[

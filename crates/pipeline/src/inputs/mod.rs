@@ -11,6 +11,7 @@ pub mod journal;
 pub mod kafka;
 pub mod kafka_lag;
 mod peers;
+pub mod pipeline;
 pub mod redis;
 mod schedule;
 pub mod stdin;
@@ -19,6 +20,7 @@ pub mod syslog;
 pub mod udp;
 
 use crate::registry::Registry;
+use crate::run::bus::Bus;
 use crate::stop::Stop;
 use event::{Batch, Origin};
 use queue::Positions;
@@ -53,6 +55,12 @@ pub trait Input: Send {
     /// before the first `next`; an input that makes others wait loses nothing.
     fn lost(&self) -> Arc<AtomicU64> {
         Arc::default()
+    }
+
+    /// Whether its events come from another pipeline, which has taken the memory for them and keeps
+    /// their positions: then this one waits for no memory, and says nothing of where they stood.
+    fn is_handed_on(&self) -> bool {
+        false
     }
 }
 
@@ -125,6 +133,8 @@ pub enum InputConfig {
     Kafka(Box<kafka::Config>),
     /// Measures how far groups of Kafka are behind.
     KafkaLag(Box<kafka_lag::Config>),
+    /// Takes what other pipelines send.
+    Pipeline(pipeline::Config),
     /// Reads lists, channels and streams of Redis.
     Redis(Box<redis::Config>),
     /// Reads standard input.
@@ -139,7 +149,7 @@ pub enum InputConfig {
 
 impl InputConfig {
     /// The input that these options describe.
-    pub fn build(&self, context: InputContext) -> Result<Box<dyn Input>, ConfigError> {
+    pub fn build(&self, context: InputContext, bus: &Bus) -> Result<Box<dyn Input>, ConfigError> {
         Ok(match self {
             InputConfig::Beats(config) => Box::new(config.build(context)?),
             InputConfig::Exec(config) => Box::new(config.build(context)?),
@@ -150,6 +160,7 @@ impl InputConfig {
             InputConfig::Journal(config) => Box::new(config.build(context)?),
             InputConfig::Kafka(config) => Box::new(config.build(context)?),
             InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
+            InputConfig::Pipeline(config) => Box::new(config.build(bus)?),
             InputConfig::Redis(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
             InputConfig::Tcp(config) => Box::new(config.build(context)?),
@@ -166,6 +177,7 @@ impl InputConfig {
             InputConfig::Http(config) => config.check(),
             InputConfig::Kafka(config) => config.check(),
             InputConfig::KafkaLag(config) => config.check(),
+            InputConfig::Pipeline(config) => config.check(),
             InputConfig::Redis(config) => config.check(),
             InputConfig::Syslog(config) => config.check(),
             InputConfig::Udp(config) => config.check(),

@@ -75,6 +75,8 @@ pub(super) struct Shared {
     pub(super) filter_times: FilterTimes,
     /// Of the inputs, workers and outputs.
     pub(super) activities: Activities,
+    /// Which inputs are given their events by other pipelines.
+    handed_on: Vec<bool>,
 }
 
 /// What the threads of a pipeline do.
@@ -186,6 +188,7 @@ impl RunningPipeline {
             taps: parts.taps.clone(),
             filter_times: FilterTimes::new(chains.all()),
             activities: Activities::of(inputs.len(), workers, outputs.len()),
+            handed_on: inputs.iter().map(|(_, input)| input.is_handed_on()).collect(),
         });
         let halt = Stop::new();
         let mut running = Self {
@@ -257,7 +260,8 @@ impl RunningPipeline {
     }
 
     pub(super) fn inputs_ended(&self) -> bool {
-        self.input_threads.iter().all(JoinHandle::is_finished)
+        let threads = self.input_threads.iter().zip(&self.shared.handed_on);
+        threads.into_iter().all(|(thread, is_handed_on)| *is_handed_on || thread.is_finished())
     }
 
     pub(super) fn join_inputs(&mut self) {
@@ -429,7 +433,9 @@ impl Shared {
         let mut pause = INPUT_PAUSE;
         let (own, activity) = (&self.ledger.inputs[number], &self.activities.inputs[number]);
         activity.begin(Doing::Blocked);
-        while let Some(mut charge) = self.budget.take(0, &self.stop) {
+        let is_handed_on = self.handed_on[number];
+        let charge = || if is_handed_on { Some(self.budget.overdraw()) } else { self.budget.take(0, &self.stop) };
+        while let Some(mut charge) = charge() {
             let mut batch = self.pool.take(now());
             activity.begin(Doing::Work);
             let next = input.next(&mut batch, &self.stop);
@@ -532,7 +538,9 @@ impl Shared {
 
     fn append(&self, queue: &Queue, mut parcel: Parcel, record: Vec<u8>, kept: usize) {
         let (time_min, time_max) = parcel.batch.time_range();
-        let positions = parcel.batch.runs().iter().map(|run| {
+        // Where another pipeline's events stood is its business: it may have outputs that lack them.
+        let runs = if self.handed_on[parcel.input] { &[] } else { parcel.batch.runs() };
+        let positions = runs.iter().map(|run| {
             let Origin { id, generation } = run.common.origin();
             Positions { origin: id, generation, from: run.from, to: run.to, mark: run.mark }
         });
@@ -753,7 +761,7 @@ fn build_inputs(parts: &Parts<'_>) -> Result<Inputs, StartError> {
             host: parts.world.host.clone(),
             batch_bytes: parts.batch_bytes,
         };
-        let input = part.input.build(context).map_err(|error| StartError::Part {
+        let input = part.input.build(context, &parts.world.bus).map_err(|error| StartError::Part {
             pipeline: parts.name.to_owned(),
             part: "input",
             name: name.clone(),

@@ -152,6 +152,7 @@ pub(crate) const TABLES: &[PluginTable] = &[
             ],
         ],
     },
+    push::PIPELINE,
     push::REDIS,
     PluginTable {
         name: "stdin",
@@ -175,7 +176,9 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         "generator" => generator(t, options),
         "kafka" => Some(kafka(t, options)),
         "tcp" => Some(listen::tcp(t, options)),
-        "exec" | "heartbeat" | "http" | "redis" | "syslog" | "udp" => push::translate(t, name, options),
+        "exec" | "heartbeat" | "http" | "pipeline" | "redis" | "syslog" | "udp" => {
+            push::translate(t, name, options)
+        }
         _ => {
             let ecs = t.ecs_of(options);
             let mut filters = host(ecs);

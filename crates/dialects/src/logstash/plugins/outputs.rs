@@ -175,6 +175,7 @@ pub(crate) const TABLES: &[PluginTable] = &[
     },
     post::HTTP,
     PluginTable { name: "null", note: "", options: &[&[no_effect("codec", "plain", "nothing is written")]] },
+    post::PIPELINE,
     post::REDIS,
     PluginTable { name: "stdout", note: "", options: &[&[honoured("codec", "rubydebug")]] },
 ];
@@ -190,6 +191,10 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         }
         "kafka" => kafka(t, options),
         "http" => post::http(t, options),
+        "pipeline" => {
+            options.needed(t, "send_to");
+            Some(json!({"pipeline": {"send_to": options.list(t, "send_to")?}}))
+        }
         "redis" => post::redis(t, options),
         "null" => Some(json!({"blackhole": {}})),
         _ => Some(json!({"console": {"codec": codec(t, options, "rubydebug")?}})),

@@ -66,6 +66,16 @@ pub(crate) const HTTP: PluginTable = PluginTable {
     ]],
 };
 
+pub(crate) const PIPELINE: PluginTable = PluginTable {
+    name: "pipeline",
+    note: "An event counts as delivered when the pipelines that get it have it delivered or on disk.",
+    options: &[&[
+        honoured("send_to", ""),
+        stronger("ensure_delivery", "true", "what is sent is always delivered; an address without an input is an error"),
+        no_effect("codec", "plain", "events are handed on as they are"),
+    ]],
+};
+
 pub(crate) const REDIS: PluginTable = PluginTable {
     name: "redis",
     note: "An event counts as delivered when Redis answered.",

@@ -84,6 +84,12 @@ pub(crate) const HTTP: PluginTable = PluginTable {
     ]],
 };
 
+pub(crate) const PIPELINE: PluginTable = PluginTable {
+    name: "pipeline",
+    note: "",
+    options: &[&[honoured("address", ""), no_effect("codec", "plain", "events are handed on as they are")]],
+};
+
 pub(crate) const REDIS: PluginTable = PluginTable {
     name: "redis",
     note: "What is taken from a list waits in Redis until it is safe (Redis 6.2).",
@@ -147,6 +153,7 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         "exec" => exec(t, options),
         "heartbeat" => Some(heartbeat(t, options)),
         "http" => Some(http(t, options)),
+        "pipeline" => Some((json!({"pipeline": {"address": options.needed(t, "address")?}}), Vec::new())),
         "redis" => redis(t, options),
         "syslog" => Some(syslog(t, options)),
         _ => udp(t, options),
