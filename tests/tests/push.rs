@@ -48,7 +48,8 @@ fn what_was_answered_survives_kill_minus_nine() {
             std::thread::spawn(move || {
                 while !is_over.load(Ordering::SeqCst) {
                     let first = next.fetch_add(10, Ordering::SeqCst);
-                    let body: Vec<Value> = (first..first + 10).map(|n| serde_json::json!({ "n": n })).collect();
+                    let body: Vec<Value> =
+                        (first..first + 10).map(|n| serde_json::json!({ "n": n })).collect();
                     let body = serde_json::to_string(&body).expect("JSON");
                     let address = format!("127.0.0.1:{port}");
                     let sent = http::request(&address, "POST", "/", "application/json", &body, PATIENCE);
@@ -89,7 +90,8 @@ fn what_was_answered_survives_kill_minus_nine() {
 /// util-linux's `logger` by both protocols and in both formats, and Logstash's config of the same.
 #[test]
 fn logger_is_understood() {
-    let is_there = Command::new("logger").arg("--version").output().is_ok_and(|output| output.status.success());
+    let is_there =
+        Command::new("logger").arg("--version").output().is_ok_and(|output| output.status.success());
     assert!(is_there, "logger is missing: install bsdutils (Debian) or util-linux");
     let mut pond = Pond::new();
     let (own, foreign) = (free_port(), free_port());
@@ -148,7 +150,8 @@ fn logger_is_understood() {
         assert_eq!(old[name], value, "{name}: {old:#}");
     }
     // What follows RFC 5424 is no syslog for that input.
-    let new = found.iter().find(|event| event["message"].as_str().is_some_and(|text| text.contains("udp new")));
+    let new =
+        found.iter().find(|event| event["message"].as_str().is_some_and(|text| text.contains("udp new")));
     let new = new.unwrap_or_else(|| panic!("{found:#?}"));
     assert_eq!(new["tags"][0], "_grokparsefailure_sysloginput", "{new:#}");
     assert_eq!(new["priority"], 13, "{new:#}");
@@ -195,4 +198,37 @@ fn small_inputs() {
     assert_eq!(count(&|event| event["message"] == "hello\n" && event["process"]["exit_code"] == 2), 1);
     assert_eq!(count(&|event| event["n"].is_u64() && event["source"]["ip"] == "127.0.0.1"), 2);
     assert!(pond.stop().success());
+}
+
+/// Events go by two addresses, and the program ends when all that was read has arrived.
+#[test]
+fn pipelines_send_to_each_other() {
+    const LINES: usize = 5_000;
+    let mut pond = Pond::new();
+    let (errors, all) = (pond.path("errors.ndjson"), pond.path("all.ndjson"));
+    let config = format!(
+        "pipelines:\n  \
+           z:\n    \
+             inputs: {{lines: {{generate: {{format: json, count: {LINES}}}}}}}\n    \
+             filters: [{{json: {{}}}}]\n    \
+             outputs:\n      \
+               errors: {{pipeline: {{send_to: [errors]}}, when: '.level == \"error\"'}}\n      \
+               all: {{pipeline: {{send_to: [all]}}}}\n  \
+           b:\n    \
+             inputs: {{z: {{pipeline: {{address: all}}}}}}\n    \
+             outputs: {{out: {{file: {{path: {all:?}}}}}}}\n  \
+           a:\n    \
+             inputs: {{z: {{pipeline: {{address: errors}}}}}}\n    \
+             queue: {{}}\n    \
+             outputs: {{out: {{file: {{path: {errors:?}}}}}}}\n"
+    );
+    fs::write(pond.path("logpond.yaml"), config).expect("a config");
+    let command = pond.command(&["run", "-c", "logpond.yaml", "--data-dir", "data"]);
+    pond.start(command);
+    pond.wait_end();
+    let (errors, all) = (events(&pond, "errors.ndjson"), events(&pond, "all.ndjson"));
+    assert_eq!(all.len(), LINES);
+    let wanted = all.iter().filter(|event| event["level"] == "error").count();
+    assert!(wanted > 0);
+    assert_eq!(errors.len(), wanted);
 }

@@ -222,10 +222,9 @@ fn promises(pipeline: &Pipeline) -> Vec<String> {
     let mut out = vec!["every event is delivered at least once, or kept in the dead letters".to_owned()];
     for (name, part) in &pipeline.inputs {
         let is_gone = match &part.input {
-            InputConfig::Stdin(_)
-            | InputConfig::Syslog(_)
-            | InputConfig::Tcp(_)
-            | InputConfig::Udp(_) => true,
+            InputConfig::Stdin(_) | InputConfig::Syslog(_) | InputConfig::Tcp(_) | InputConfig::Udp(_) => {
+                true
+            }
             InputConfig::Redis(config) => !config.can_be_read_again(),
             _ => false,
         };

@@ -183,7 +183,7 @@ pub enum Filter {
     /// See [`set`].
     Set(set::Set),
     /// See [`syslog`].
-    Syslog(syslog::Syslog),
+    Syslog(Box<syslog::Syslog>),
     /// See [`syslog_pri`].
     SyslogPri(syslog_pri::SyslogPri),
     /// See [`throttle`].
@@ -229,7 +229,7 @@ impl FilterConfig {
             FilterConfig::Remove(config) => Filter::Remove(config.build()?),
             FilterConfig::Rename(config) => Filter::Rename(config.build()?),
             FilterConfig::Set(config) => Filter::Set(config.build()?),
-            FilterConfig::Syslog(config) => Filter::Syslog(config.build()?),
+            FilterConfig::Syslog(config) => Filter::Syslog(Box::new(config.build()?)),
             FilterConfig::SyslogPri(config) => Filter::SyslogPri(config.build()?),
             FilterConfig::Throttle(config) => Filter::Throttle(config.build()?),
             FilterConfig::Translate(config) => Filter::Translate(config.build(provider)?),

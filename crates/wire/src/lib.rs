@@ -6,6 +6,6 @@ pub mod framing;
 pub mod kafka;
 pub mod loki;
 pub mod lumberjack;
-pub mod proxy;
 pub mod msgpack;
+pub mod proxy;
 pub mod redis;

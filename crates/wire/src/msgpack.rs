@@ -237,7 +237,10 @@ mod tests {
         fn check(bytes: &[u8], expected: Result<&str, MsgpackError>) {
             let mut out = Vec::new();
             let result = to_json(&mut &*bytes, &mut out);
-            assert_eq!(result.map(|()| String::from_utf8(out).unwrap()).as_deref(), expected.as_ref().map(|text| *text));
+            assert_eq!(
+                result.map(|()| String::from_utf8(out).unwrap()).as_deref(),
+                expected.as_ref().map(|text| *text)
+            );
         }
         check(&[0x05], Ok("5"));
         check(&[0xff], Ok("-1"));

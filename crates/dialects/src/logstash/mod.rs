@@ -382,7 +382,8 @@ impl<'w> Loader<'w> {
                 let own = setup.settings.get("pipeline.id").map_or("main", |made| made.value.as_str());
                 own == misled.pipeline
             };
-            let place = setups.iter().find(of).map_or(Place { file: 0, line: 1, column: 1 }, |setup| setup.place);
+            let place =
+                setups.iter().find(of).map_or(Place { file: 0, line: 1, column: 1 }, |setup| setup.place);
             let part = misled.part.map_or(String::new(), |(what, name)| format!(", {what}.{name}"));
             let message = format!("the pipeline {:?}{part}: {}", misled.pipeline, misled.message);
             let files = Files { sources: &sources, secrets: Vec::new() };

@@ -85,10 +85,7 @@ fn every_option_of_an_input_is_on_its_page() {
             de::names_of::<inputs::tcp::Codec>(),
         ],
     );
-    of(
-        "syslog",
-        &[de::names_of::<inputs::syslog::Config>(), de::names_of::<inputs::syslog::Protocol>()],
-    );
+    of("syslog", &[de::names_of::<inputs::syslog::Config>(), de::names_of::<inputs::syslog::Protocol>()]);
     of("udp", &[de::names_of::<inputs::udp::Config>(), de::names_of::<inputs::decode::Codec>()]);
     for name in de::names_of::<inputs::InputConfig>() {
         assert!(page("config.md").contains(&format!("[`{name}`](inputs/{name}.md)")), "{name}");

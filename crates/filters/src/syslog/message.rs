@@ -154,7 +154,8 @@ fn rfc5424(text: &[u8]) -> Option<Message<'_>> {
 
 /// `[id name="value" …]` at the beginning, with its brackets, and what stands behind it.
 fn element(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    if text.first() != Some(&b'[') || !text.get(1).is_some_and(|byte| byte.is_ascii_graphic() && !b"=]\"".contains(byte))
+    if text.first() != Some(&b'[')
+        || !text.get(1).is_some_and(|byte| byte.is_ascii_graphic() && !b"=]\"".contains(byte))
     {
         return None;
     }
@@ -291,8 +292,11 @@ fn mnemonic(text: &[u8]) -> Option<&[u8]> {
     (has_severity && code.iter().all(plain)).then_some(code)
 }
 
+/// A program, its process, and what stands behind both.
+type Tag<'t> = (&'t [u8], Option<&'t [u8]>, &'t [u8]);
+
 /// `program[process]: ` or `program: ` at the beginning.
-fn tag(text: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn tag(text: &[u8]) -> Option<Tag<'_>> {
     let plain = |byte: &u8| byte.is_ascii_graphic() && !b"[]:=\"{<".contains(byte);
     let length = text.iter().take(TAG_MAX + 1).take_while(|byte| plain(byte)).count();
     if !(1..=TAG_MAX).contains(&length) {
@@ -336,7 +340,8 @@ fn time<'t>(text: &'t [u8], zone: &Zone, now: i64) -> Option<Time<'t>> {
         year = Some(number);
         at = behind.strip_prefix(b" ")?;
     }
-    let month = MONTHS.chunks(3).position(|name| at.get(..3).is_some_and(|word| word.eq_ignore_ascii_case(name)))?;
+    let month =
+        MONTHS.chunks(3).position(|name| at.get(..3).is_some_and(|word| word.eq_ignore_ascii_case(name)))?;
     at = at[3..].strip_prefix(b" ")?;
     at = at.strip_prefix(b" ").unwrap_or(at);
     let (day, behind) = digits(at, 1, 2)?;
@@ -451,7 +456,9 @@ mod tests {
     fn parts(text: &[u8], zone: &str) -> String {
         let zone = Zone::named(zone.as_bytes()).unwrap();
         let message = Message::parse(text, &zone, now());
-        let text = |part: Option<&[u8]>| part.map_or("-".to_owned(), |part| String::from_utf8_lossy(part).into_owned());
+        let text = |part: Option<&[u8]>| {
+            part.map_or("-".to_owned(), |part| String::from_utf8_lossy(part).into_owned())
+        };
         let time = message.time.map_or("-".to_owned(), |ns| {
             let mut out = Vec::new();
             write_rfc3339(ns, &mut out);
@@ -500,7 +507,10 @@ mod tests {
         check("<13>see http://a/b: c", "13|-|-|-|-|see http://a/b: c");
         check("<13>", "13|-|-|-|-|");
         // No tag.
-        check("<13>Nov 21 02:45:04 h last message repeated 3 times", "13|2026-11-21T02:45:04Z|h|-|-|last message repeated 3 times");
+        check(
+            "<13>Nov 21 02:45:04 h last message repeated 3 times",
+            "13|2026-11-21T02:45:04Z|h|-|-|last message repeated 3 times",
+        );
         check("<13>Nov 21 02:45:04 h -- MARK --", "13|2026-11-21T02:45:04Z|h|-|-|-- MARK --");
         check("<13>Nov 21 02:45:04 h", "13|2026-11-21T02:45:04Z|-|-|-|h");
         check("<13>Nov 21 02:45:04 h app[]: x", "13|2026-11-21T02:45:04Z|h|app|-|x");

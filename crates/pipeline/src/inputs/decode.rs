@@ -143,8 +143,11 @@ impl Decoder {
 
     fn form(&self, payload: &[u8], next: &mut u64, batch: &mut Batch) {
         let payload = payload.trim_ascii();
-        let pairs: Vec<&[u8]> =
-            payload.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).take(FORM_NAMES_MAX + 1).collect();
+        let pairs: Vec<&[u8]> = payload
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty())
+            .take(FORM_NAMES_MAX + 1)
+            .collect();
         if pairs.len() > FORM_NAMES_MAX {
             return line(payload, next, batch);
         }
@@ -187,7 +190,8 @@ fn action_of(text: &str) -> Option<(String, String)> {
         found = Some((word.to_owned(), inner));
     })
     .ok()?;
-    let (word, inner) = found.filter(|(word, _)| ["index", "create", "update", "delete"].contains(&&**word))?;
+    let (word, inner) =
+        found.filter(|(word, _)| ["index", "create", "update", "delete"].contains(&&**word))?;
     let members = inner.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
     let comma = if members.is_empty() { "" } else { "," };
     let place = format!("{{\"action\":\"{word}\"{comma}{members}}}");
@@ -250,11 +254,7 @@ mod tests {
         check(Codec::Lines, "a\r\n\nb", &[r#"{"message":"a"}"#, r#"{"message":"b"}"#]);
         check(Codec::Json, r#" {"a": 1} "#, &[r#"{"a":1}"#]);
         check(Codec::Json, r#"[{"a":1},{"b":[2]}]"#, &[r#"{"a":1}"#, r#"{"b":[2]}"#]);
-        check(
-            Codec::Json,
-            "[1,{}]",
-            &[r#"{"message":"1","tags":["_jsonparsefailure"]}"#, "{}"],
-        );
+        check(Codec::Json, "[1,{}]", &[r#"{"message":"1","tags":["_jsonparsefailure"]}"#, "{}"]);
         check(Codec::Json, "[1", &[r#"{"message":"[1","tags":["_jsonparsefailure"]}"#]);
         check(Codec::Json, "no", &[r#"{"message":"no","tags":["_jsonparsefailure"]}"#]);
         check(
@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn bulk_requests() {
-        let body = "{\"index\":{\"_index\":\"i\",\"_id\":\"5\"}}\n{\"a\":1}\n{\"delete\":{}}\n{\"create\":{}}\n";
+        let body =
+            "{\"index\":{\"_index\":\"i\",\"_id\":\"5\"}}\n{\"a\":1}\n{\"delete\":{}}\n{\"create\":{}}\n";
         let mut batch = Batch::new();
         batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
         Decoder::default().push(Codec::EsBulk, body.as_bytes(), 0, &mut batch, &mut |_| ());

@@ -201,7 +201,9 @@ impl When {
             When::At { schedule, due } => loop {
                 // The clock may be set while we wait.
                 let now = crate::run::now();
-                let Some(next) = due.or_else(|| schedule.after(now)) else { return !stop.wait(Duration::MAX) };
+                let Some(next) = due.or_else(|| schedule.after(now)) else {
+                    return !stop.wait(Duration::MAX);
+                };
                 if now >= next {
                     *due = None;
                     break;
@@ -239,8 +241,7 @@ impl Run {
         command.arg("-c").arg(&config.command).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        let outputs =
-            [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+        let outputs = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
         let run = Self { child, outputs };
         for output in run.outputs.iter().flatten() {
             rustix::io::ioctl_fionbio(output, true)?;
@@ -254,9 +255,8 @@ impl Run {
         let limit = config.output_bytes_max.0 as usize;
         let mut done = Done { printed: Vec::new(), is_cut: false, said: Vec::new(), status: None };
         loop {
-            let left = deadline.map_or(Duration::MAX, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
-            });
+            let left =
+                deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Some(done);
             }
@@ -323,7 +323,8 @@ mod tests {
     fn input(options: &str) -> ExecInput {
         let config: Config = serde_json::from_str(options).unwrap();
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext { name: "e".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context =
+            InputContext { name: "e".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
         config.build(context).unwrap()
     }
 
@@ -357,7 +358,9 @@ mod tests {
         check(
             "echo 1234567",
             r#","output_bytes_max":3"#,
-            &[r#"{"message":"123","process":{"command_line":"echo 1234567","exit_code":0},"tags":["_truncated"]}"#],
+            &[
+                r#"{"message":"123","process":{"command_line":"echo 1234567","exit_code":0},"tags":["_truncated"]}"#,
+            ],
         );
         check(
             "echo a; echo b",
@@ -370,7 +373,9 @@ mod tests {
         check(
             "echo x; sleep 100 & sleep 100",
             r#","timeout":"200ms""#,
-            &[r#"{"message":"x\n","process":{"command_line":"echo x; sleep 100 & sleep 100"},"tags":["_timeout"]}"#],
+            &[
+                r#"{"message":"x\n","process":{"command_line":"echo x; sleep 100 & sleep 100"},"tags":["_timeout"]}"#,
+            ],
         );
         check(
             "kill -9 $$",

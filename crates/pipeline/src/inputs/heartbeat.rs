@@ -123,7 +123,8 @@ mod tests {
     fn beats(options: &str) -> Vec<String> {
         let config: Config = serde_json::from_str(options).unwrap();
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext { name: "b".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context =
+            InputContext { name: "b".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
         let mut input = config.build(context).unwrap();
         let (mut batch, stop) = (Batch::new(), Stop::new());
         let mut found = Vec::new();
@@ -146,7 +147,8 @@ mod tests {
         assert!(start.elapsed() >= Duration::from_millis(40));
         assert_eq!(beats(r#"{"interval":"1ms","count":1,"sequence":"none"}"#), [r#""message":"ok"}"#]);
         let epoch = beats(r#"{"interval":"1ms","count":1,"sequence":"epoch"}"#).remove(0);
-        let seconds = epoch.split_once(r#"sequence":"#).unwrap().1.trim_end_matches('}').parse::<i64>().unwrap();
+        let seconds =
+            epoch.split_once(r#"sequence":"#).unwrap().1.trim_end_matches('}').parse::<i64>().unwrap();
         assert!((crate::run::now() / 1_000_000_000 - seconds).abs() < 60, "{epoch}");
     }
 
@@ -154,7 +156,8 @@ mod tests {
     fn it_ends_when_it_is_asked_to() {
         let config = Config { interval: Time(Duration::from_secs(3600)), ..Config::default() };
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext { name: "b".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context =
+            InputContext { name: "b".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
         let mut input = config.build(context).unwrap();
         let (mut batch, stop) = (Batch::new(), Stop::new());
         assert_eq!(input.next(&mut batch, &stop).unwrap(), Next::Filled);

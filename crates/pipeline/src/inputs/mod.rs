@@ -15,8 +15,8 @@ pub mod pipeline;
 pub mod redis;
 mod schedule;
 pub mod stdin;
-pub mod tcp;
 pub mod syslog;
+pub mod tcp;
 pub mod udp;
 
 use crate::registry::Registry;
@@ -172,6 +172,7 @@ impl InputConfig {
     /// Checks the options without looking at files.
     pub fn check(&self) -> Result<(), ConfigError> {
         match self {
+            InputConfig::Beats(config) => config.check(),
             InputConfig::Exec(config) => config.check(),
             InputConfig::Heartbeat(config) => config.check(),
             InputConfig::Http(config) => config.check(),
@@ -180,6 +181,7 @@ impl InputConfig {
             InputConfig::Pipeline(config) => config.check(),
             InputConfig::Redis(config) => config.check(),
             InputConfig::Syslog(config) => config.check(),
+            InputConfig::Tcp(config) => config.check(),
             InputConfig::Udp(config) => config.check(),
             InputConfig::File(_)
             | InputConfig::Generate(_)
@@ -191,6 +193,13 @@ impl InputConfig {
     /// Whether somebody pushes what it reads, who would have to wait, or keep it, while an output is
     /// down: such events belong into a queue.
     pub fn is_push(&self) -> bool {
-        matches!(self, InputConfig::Http(_) | InputConfig::Syslog(_) | InputConfig::Udp(_))
+        matches!(
+            self,
+            InputConfig::Beats(_)
+                | InputConfig::Http(_)
+                | InputConfig::Syslog(_)
+                | InputConfig::Tcp(_)
+                | InputConfig::Udp(_)
+        )
     }
 }

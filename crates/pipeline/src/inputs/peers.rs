@@ -22,7 +22,10 @@ impl PeerFields<'_> {
         for (option, field) in [("ip_field", self.ip), ("port_field", self.port)] {
             let is_good = field.split('.').all(|name| !name.is_empty() && !name.starts_with('@'));
             if !field.is_empty() && !is_good {
-                return Err(ConfigError { option, message: format!("{field:?} is no path, such as source.ip") });
+                return Err(ConfigError {
+                    option,
+                    message: format!("{field:?} is no path, such as source.ip"),
+                });
             }
         }
         Ok(())

@@ -5,7 +5,9 @@
 //! weekdays may be names, 7 is Sunday as well, and `L` is the last day of the month. When both days are
 //! restricted, either is enough, as in Vixie's cron.
 
-use chrono::{DateTime, Datelike, Local, MappedLocalTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Local, MappedLocalTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc,
+};
 use chrono_tz::Tz;
 
 /// When something is due.
@@ -161,7 +163,9 @@ fn bits(field: &str, least: u32, greatest: u32, names: &[&str]) -> Result<u64, S
     let mut found = 0;
     for part in field.split(',') {
         let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, step.parse::<usize>().ok().filter(|step| *step > 0).ok_or_else(wrong)?),
+            Some((range, step)) => {
+                (range, step.parse::<usize>().ok().filter(|step| *step > 0).ok_or_else(wrong)?)
+            }
             None => (part, 1),
         };
         let (from, to) = match range.split_once('-') {
@@ -210,7 +214,11 @@ mod tests {
         check("0 0 L feb * UTC", start, &["2027-02-28T00:00:00Z", "2028-02-29T00:00:00Z"]);
         check("0 0 29 2 * UTC", start, &["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"]);
         // Either day is enough when both are restricted.
-        check("0 0 1 * mon UTC", start, &["2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z"]);
+        check(
+            "0 0 1 * mon UTC",
+            start,
+            &["2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z"],
+        );
     }
 
     #[test]
@@ -230,7 +238,16 @@ mod tests {
 
     #[test]
     fn mistakes() {
-        for text in ["", "* * * *", "60 * * * *", "* * * * * * *", "a * * * *", "*/0 * * * *", "5-1 * * * *", "0 0 30 2 *"] {
+        for text in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* * * * * * *",
+            "a * * * *",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "0 0 30 2 *",
+        ] {
             assert!(Schedule::parse(text).is_err(), "{text}");
         }
     }

@@ -158,10 +158,9 @@ mod tests {
 
     #[test]
     fn events_say_who_sent_them() {
-        let config: Config = serde_json::from_str(
-            r#"{"listen": ["127.0.0.1:0"], "codec": "json", "datagram_bytes_max": 9}"#,
-        )
-        .unwrap();
+        let config: Config =
+            serde_json::from_str(r#"{"listen": ["127.0.0.1:0"], "codec": "json", "datagram_bytes_max": 9}"#)
+                .unwrap();
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
         let context =
             InputContext { name: "u".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };

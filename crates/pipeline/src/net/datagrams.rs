@@ -164,7 +164,11 @@ impl Bind {
         })
     }
 
-    fn socket(&self, input: &str, address: SocketAddr) -> Result<(UdpSocket, SocketAddr), (&'static str, String)> {
+    fn socket(
+        &self,
+        input: &str,
+        address: SocketAddr,
+    ) -> Result<(UdpSocket, SocketAddr), (&'static str, String)> {
         let socket = UdpSocket::bind(address).map_err(|error| ("listen", bind_words(address, &error)))?;
         let wrong = |option| move |error: io::Error| (option, format!("{address}: {error}"));
         socket.set_nonblocking(true).map_err(wrong("listen"))?;
@@ -335,7 +339,8 @@ impl Shared {
         if let Some(first) = some.datagrams.get(kept) {
             let lost = (some.datagrams.len() - kept) as u64;
             let all = self.lost.fetch_add(lost, Relaxed) + lost;
-            let why = format!("the pipeline is slower than they come (waiting_max, waiting_bytes); {all} so far");
+            let why =
+                format!("the pipeline is slower than they come (waiting_max, waiting_bytes); {all} so far");
             self.complaints.tell("datagrams are lost", Some(first.peer), &why);
         }
         some.clear();
@@ -354,7 +359,8 @@ struct SystemLosses {
 
 impl SystemLosses {
     fn of(sockets: &[Arc<UdpSocket>], lost: Arc<AtomicU64>, complaints: Arc<Complaints>) -> Self {
-        let inodes = sockets.iter().filter_map(|socket| rustix::fs::fstat(socket).ok().map(|stat| stat.st_ino));
+        let inodes =
+            sockets.iter().filter_map(|socket| rustix::fs::fstat(socket).ok().map(|stat| stat.st_ino));
         Self { inodes: inodes.collect(), counted: 0, looked: Instant::now(), lost, complaints }
     }
 
@@ -363,7 +369,8 @@ impl SystemLosses {
             return;
         }
         self.looked = now;
-        let tables = ["/proc/net/udp", "/proc/net/udp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+        let tables =
+            ["/proc/net/udp", "/proc/net/udp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
         let all = tables.iter().map(|table| drops(table, &self.inodes)).sum::<u64>();
         if all > self.counted {
             self.lost.fetch_add(all - self.counted, Relaxed);

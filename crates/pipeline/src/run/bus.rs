@@ -151,8 +151,13 @@ pub fn order(plan: &Plan) -> Result<Vec<&String>, Misled> {
         for (input, part) in &pipeline.inputs {
             let InputConfig::Pipeline(config) = &part.input else { continue };
             if let Some(other) = receivers.insert(&config.address, name) {
-                let message = format!("the address {:?} is that of an input of {other:?} as well", config.address);
-                return Err(Misled { pipeline: name.clone(), part: Some(("inputs", input.clone())), message });
+                let message =
+                    format!("the address {:?} is that of an input of {other:?} as well", config.address);
+                return Err(Misled {
+                    pipeline: name.clone(),
+                    part: Some(("inputs", input.clone())),
+                    message,
+                });
             }
         }
     }
@@ -164,7 +169,11 @@ pub fn order(plan: &Plan) -> Result<Vec<&String>, Misled> {
             for address in &config.send_to {
                 let Some(receiver) = receivers.get(address.as_str()) else {
                     let message = format!("no input \"pipeline\" has the address {address:?}");
-                    return Err(Misled { pipeline: name.clone(), part: Some(("outputs", output.clone())), message });
+                    return Err(Misled {
+                        pipeline: name.clone(),
+                        part: Some(("outputs", output.clone())),
+                        message,
+                    });
                 };
                 before.entry(receiver).or_default().insert(name);
             }

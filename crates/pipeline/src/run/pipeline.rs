@@ -434,7 +434,8 @@ impl Shared {
         let (own, activity) = (&self.ledger.inputs[number], &self.activities.inputs[number]);
         activity.begin(Doing::Blocked);
         let is_handed_on = self.handed_on[number];
-        let charge = || if is_handed_on { Some(self.budget.overdraw()) } else { self.budget.take(0, &self.stop) };
+        let charge =
+            || if is_handed_on { Some(self.budget.overdraw()) } else { self.budget.take(0, &self.stop) };
         while let Some(mut charge) = charge() {
             let mut batch = self.pool.take(now());
             activity.begin(Doing::Work);

@@ -191,10 +191,7 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         }
         "kafka" => kafka(t, options),
         "http" => post::http(t, options),
-        "pipeline" => {
-            options.needed(t, "send_to");
-            Some(json!({"pipeline": {"send_to": options.list(t, "send_to")?}}))
-        }
+        "pipeline" => post::pipeline(t, options),
         "redis" => post::redis(t, options),
         "null" => Some(json!({"blackhole": {}})),
         _ => Some(json!({"console": {"codec": codec(t, options, "rubydebug")?}})),

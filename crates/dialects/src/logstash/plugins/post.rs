@@ -33,7 +33,11 @@ pub(crate) const HTTP: PluginTable = PluginTable {
         no_effect("automatic_retries", "1", "it is tried again until the server has it"),
         no_effect("retry_non_idempotent", "false", "it is tried again until the server has it"),
         stronger("retry_failed", "true", "what fails is always tried again"),
-        stronger("retryable_codes", "[429, 500, 502, 503, 504]", "every status but success and refusal is tried again"),
+        stronger(
+            "retryable_codes",
+            "[429, 500, 502, 503, 504]",
+            "every status but success and refusal is tried again",
+        ),
         honoured("ignorable_codes", ""),
         no_effect("cookies", "true", "cookies are not kept"),
         near("follow_redirects", "true", "redirects are not followed: write the address where they lead"),
@@ -71,7 +75,11 @@ pub(crate) const PIPELINE: PluginTable = PluginTable {
     note: "An event counts as delivered when the pipelines that get it have it delivered or on disk.",
     options: &[&[
         honoured("send_to", ""),
-        stronger("ensure_delivery", "true", "what is sent is always delivered; an address without an input is an error"),
+        stronger(
+            "ensure_delivery",
+            "true",
+            "what is sent is always delivered; an address without an input is an error",
+        ),
         no_effect("codec", "plain", "events are handed on as they are"),
     ]],
 };
@@ -114,7 +122,10 @@ pub(crate) fn http(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
     if ["put", "post", "patch"].contains(&method.as_str()) {
         config.insert("method".into(), method.into());
     } else {
-        t.wrong(options.place("http_method"), unknown("value", &method, " of \"http_method\"", &["put", "post", "patch"]));
+        t.wrong(
+            options.place("http_method"),
+            unknown("value", &method, " of \"http_method\"", &["put", "post", "patch"]),
+        );
     }
     let format = options.text(t, "format").unwrap_or_else(|| "json".to_owned());
     let (framing, kind) = match format.as_str() {
@@ -176,18 +187,31 @@ pub(crate) fn http(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
     Some(json!({ "http": config }))
 }
 
+pub(crate) fn pipeline(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
+    if !options.has("send_to") {
+        t.wrong(options.place, format!("{} needs the option \"send_to\"", options.what));
+    }
+    Some(json!({"pipeline": {"send_to": options.list(t, "send_to")?}}))
+}
+
 pub(crate) fn redis(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
     let port = options.number(t, "port").unwrap_or(6379);
     let is_tls = options.bool(t, "ssl_enabled") == Some(true);
     let scheme = if is_tls { "rediss://" } else { "" };
     let hosts = options.list(t, "host").unwrap_or_else(|| vec!["127.0.0.1".to_owned()]);
-    let hosts: Vec<String> = hosts
-        .iter()
-        .map(|host| if host.contains(':') { format!("{scheme}{host}") } else { format!("{scheme}{host}:{port}") })
-        .collect();
+    let hosts: Vec<String> =
+        hosts
+            .iter()
+            .map(|host| {
+                if host.contains(':') { format!("{scheme}{host}") } else { format!("{scheme}{host}:{port}") }
+            })
+            .collect();
     let kind = options.needed(t, "data_type")?;
     if !["list", "channel"].contains(&kind.as_str()) {
-        t.wrong(options.place("data_type"), unknown("value", &kind, " of \"data_type\"", &["list", "channel"]));
+        t.wrong(
+            options.place("data_type"),
+            unknown("value", &kind, " of \"data_type\"", &["list", "channel"]),
+        );
         return None;
     }
     let key = options.needed(t, "key")?;

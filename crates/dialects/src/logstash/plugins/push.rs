@@ -20,7 +20,11 @@ pub(crate) const EXEC: PluginTable = PluginTable {
     options: &[&[
         honoured("command", ""),
         honoured("interval", ""),
-        near("schedule", "", "cron's syntax with seconds and zones; the words of rufus-scheduler (every, in) are not known"),
+        near(
+            "schedule",
+            "",
+            "cron's syntax with seconds and zones; the words of rufus-scheduler (every, in) are not known",
+        ),
         honoured("codec", "plain"),
         honoured("ecs_compatibility", ""),
     ]],
@@ -308,7 +312,10 @@ fn heartbeat(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
     if codec != "plain" {
         t.wrong(plugin.place, "a heartbeat is a plain text: leave the codec out");
     }
-    (json!({"heartbeat": {"interval": interval, "message": message, "count": count, "sequence": own}}), filters)
+    (
+        json!({"heartbeat": {"interval": interval, "message": message, "count": count, "sequence": own}}),
+        filters,
+    )
 }
 
 fn exec(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> {
@@ -348,10 +355,8 @@ fn http(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
         ["headers", "\"@metadata\".input.http.request.headers"],
     );
     if ecs == Ecs::Schema {
-        let copies: Map<String, Json> = ECS_HEADERS
-            .iter()
-            .map(|(header, own)| (format!("{headers}.{header}"), (*own).into()))
-            .collect();
+        let copies: Map<String, Json> =
+            ECS_HEADERS.iter().map(|(header, own)| (format!("{headers}.{header}"), (*own).into())).collect();
         filters.push(plain_step(json!({"mutate": {"copy": copies}})));
     }
     let mut config = Map::new();
@@ -493,7 +498,8 @@ fn syslog(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
     if is_ecs {
         filters.push(plain_step(json!({"mutate": {"copy": {"message": "event.original"}}})));
     }
-    let grok = json!({"grok": {"source": source, "patterns": [pattern], "append": true, "overwrite": ["message"]}});
+    let grok =
+        json!({"grok": {"source": source, "patterns": [pattern], "append": true, "overwrite": ["message"]}});
     let Some(grok) = t.step(grok, options) else { return (json!({"syslog": {}}), filters) };
     const FAILED: &str = "_grokparsefailure_sysloginput";
     filters.push(Step::Filter(Box::new(FilterStep { tag_on_failure: vec![FAILED.to_owned()], ..grok })));

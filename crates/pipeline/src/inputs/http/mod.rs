@@ -129,7 +129,6 @@ impl Config {
             proxy_protocol: self.proxy_protocol,
             connections_max: self.connections_max,
             intake_bytes: self.pending_bytes.0 as usize,
-            load_bytes_max: self.body_bytes_max.0 as usize,
         }
     }
 
@@ -148,7 +147,10 @@ impl Config {
             return wrong("body_bytes_max", "between 1 and 1GiB");
         }
         if self.answer_timeout.0.is_zero() || self.idle_timeout.0.is_zero() {
-            return wrong("answer_timeout", "\"answer_timeout\" and \"idle_timeout\" are longer than nothing");
+            return wrong(
+                "answer_timeout",
+                "\"answer_timeout\" and \"idle_timeout\" are longer than nothing",
+            );
         }
         if !(200..=299).contains(&self.response_code) {
             return wrong("response_code", "a status that says that all is well: 200 to 299");

@@ -1,7 +1,7 @@
 //! The side of the sockets: requests come in, and wait for their answers.
 
-use super::Config;
 use super::super::decode::Codec;
+use super::Config;
 use crate::net::listen::{Connection, Intake, Serve, intake::FREE_BYTES};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -121,7 +121,12 @@ impl Service {
     }
 
     /// Takes a request and waits until its events are safe.
-    async fn take(&self, request: Request<Incoming>, peer: SocketAddr, intake: &Intake<Load>) -> Result<(), Box<Reply>> {
+    async fn take(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        intake: &Intake<Load>,
+    ) -> Result<(), Box<Reply>> {
         self.admit(request.headers())?;
         if request.method() != Method::POST && request.method() != Method::PUT {
             let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "POST or PUT");
@@ -130,7 +135,11 @@ impl Service {
         }
         let packed = packed(request.headers())?;
         let Ok(_place) = self.pending.clone().try_acquire_owned() else { return Err(busy()) };
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
         let codec = self.codecs.get(&kind.trim().to_ascii_lowercase()).copied().unwrap_or(self.codec);
         let is_latin = is_latin(parameters);
@@ -139,9 +148,11 @@ impl Service {
         if length.is_some_and(|length| length > self.body_bytes_max as u64) {
             return Err(too_large());
         }
+        let length = length.map_or(self.body_bytes_max, |length| length as usize);
         // Who sends slowly is waited for as long as for an answer.
-        let body = timeout(self.answer_timeout, self.body(request.into_body(), intake)).await;
-        let body = body.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
+        let body = timeout(self.answer_timeout, self.body(request.into_body(), length, intake)).await;
+        let body =
+            body.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
         let bytes = body.len();
         let (sender, verdict) = oneshot::channel();
         let load = Load { peer, packed, body, is_latin, codec, headers, answer: Answer(sender) };
@@ -180,18 +191,24 @@ impl Service {
         Err(Box::new(reply))
     }
 
-    /// Reads a body that is not too large.
-    async fn body(&self, mut body: Incoming, intake: &Intake<Load>) -> Result<Bytes, Box<Reply>> {
+    /// Reads a body that is not too large, of this length at most.
+    async fn body(
+        &self,
+        mut body: Incoming,
+        length: usize,
+        intake: &Intake<Load>,
+    ) -> Result<Bytes, Box<Reply>> {
         let mut whole = BytesMut::new();
-        let mut place = None;
+        let mut room = None;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the body ended: {error}")))?;
+            let frame = frame
+                .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the body ended: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
             if whole.len() + data.len() > self.body_bytes_max {
                 return Err(too_large());
             }
-            if whole.len() + data.len() > FREE_BYTES && place.is_none() {
-                place = timeout(ROOM_WAIT, intake.place_to_grow()).await.map_err(|_| busy())?;
+            if whole.len() + data.len() > FREE_BYTES && room.is_none() {
+                room = timeout(ROOM_WAIT, intake.grow(length)).await.map_err(|_| busy())?;
             }
             whole.extend_from_slice(&data);
         }
@@ -240,7 +257,9 @@ fn plain(status: StatusCode, text: &str) -> Reply {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = status;
     if !text.is_empty() {
-        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        reply
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
     reply
 }

@@ -135,7 +135,9 @@ fn who_is_refused_and_why() {
     let found = taking.join().unwrap();
     assert_eq!(
         found,
-        [r#"{"message":"a","headers":{"x_own":"5","http_host":"h","connection":"close","content_length":"1","request_method":"PUT","request_path":"/p?q=1","http_version":"HTTP/1.1"}}"#]
+        [
+            r#"{"message":"a","headers":{"x_own":"5","http_host":"h","connection":"close","content_length":"1","request_method":"PUT","request_path":"/p?q=1","http_version":"HTTP/1.1"}}"#
+        ]
     );
 }
 

@@ -95,7 +95,10 @@ fn end_of_line(bytes: &[u8]) -> Option<usize> {
 }
 
 enum Counted {
-    Yes { head: usize, length: usize },
+    Yes {
+        head: usize,
+        length: usize,
+    },
     No,
     /// More bytes will tell.
     Perhaps,

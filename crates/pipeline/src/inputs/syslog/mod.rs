@@ -139,7 +139,6 @@ impl Config {
             proxy_protocol: self.proxy_protocol,
             connections_max: self.connections_max,
             intake_bytes: self.waiting_bytes.0 as usize,
-            load_bytes_max: READ_BYTES,
         }
     }
 
@@ -190,7 +189,8 @@ impl Config {
                 // A free port of one protocol is to be that of the other as well.
                 listen.listen = datagrams.addresses().iter().map(ToString::to_string).collect();
             }
-            let receiver = Receiver { message_bytes_max: self.message_bytes_max.0 as usize, wake: wake.clone() };
+            let receiver =
+                Receiver { message_bytes_max: self.message_bytes_max.0 as usize, wake: wake.clone() };
             Some(listen.start(&context.name, Arc::new(receiver)).map_err(wrong)?)
         } else {
             None
@@ -278,7 +278,14 @@ impl SyslogInput {
 }
 
 /// Adds the event of a message.
-fn push(parser: Option<&Syslog>, message: &[u8], is_cut: bool, position: u64, tags: &Path, batch: &mut Batch) {
+fn push(
+    parser: Option<&Syslog>,
+    message: &[u8],
+    is_cut: bool,
+    position: u64,
+    tags: &Path,
+    batch: &mut Batch,
+) {
     let from = batch.bytes().len();
     batch.bytes_mut().extend_from_slice(message);
     batch.push_line(Span::new(from, from + message.len()), position);
@@ -337,7 +344,8 @@ impl Serve for Receiver {
                 () = closing.wait() => Ok(0),
             };
             let mut messages = Messages::of(peer);
-            let used = frames.take(&buffer, self.message_bytes_max, |message, is_cut| messages.push(message, is_cut));
+            let used = frames
+                .take(&buffer, self.message_bytes_max, |message, is_cut| messages.push(message, is_cut));
             buffer.drain(..used);
             let is_over = !matches!(read, Ok(1..));
             if let Some(last) = frames.last(&buffer).filter(|_| is_over) {
@@ -371,10 +379,12 @@ mod tests {
         let mut config: Config = serde_json::from_value(options).unwrap();
         config.listen = vec!["127.0.0.1:0".to_owned()];
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext { name: "s".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context =
+            InputContext { name: "s".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
         let input = config.build(context).unwrap();
         let of_connections = input.listening.as_ref().map(|listening| listening.addresses()[0]);
-        let address = of_connections.or_else(|| input.datagrams.as_ref().map(|datagrams| datagrams.addresses()[0]));
+        let address =
+            of_connections.or_else(|| input.datagrams.as_ref().map(|datagrams| datagrams.addresses()[0]));
         (input, address.unwrap())
     }
 
