@@ -261,14 +261,11 @@ impl Run {
                 return Some(done);
             }
             let waited_for: Vec<_> = self.outputs.iter().flatten().map(AsFd::as_fd).collect();
-            if waited_for.is_empty() {
-                match self.child.try_wait() {
-                    Ok(Some(status)) => {
-                        done.status = Some(status);
-                        return Some(done);
-                    }
-                    Ok(None) | Err(_) => {}
-                }
+            if waited_for.is_empty()
+                && let Ok(Some(status)) = self.child.try_wait()
+            {
+                done.status = Some(status);
+                return Some(done);
             }
             let at_most = if waited_for.is_empty() { left.min(LOOK) } else { left };
             if stop.wait_with(&waited_for, at_most) {

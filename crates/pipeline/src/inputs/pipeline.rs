@@ -43,7 +43,7 @@ impl Input for PipelineInput {
         loop {
             match self.0.take(LOOK) {
                 Taken::Batch(taken) => {
-                    *batch = taken;
+                    *batch = *taken;
                     return Ok(Next::Filled);
                 }
                 Taken::Nothing => {}

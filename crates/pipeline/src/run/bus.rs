@@ -96,7 +96,7 @@ pub(crate) struct Receiver(Arc<Address>);
 /// What [`Receiver::take`] found.
 pub(crate) enum Taken {
     /// A batch.
-    Batch(Batch),
+    Batch(Box<Batch>),
     /// None came in time.
     Nothing,
     /// There is none, and all senders are gone.
@@ -113,7 +113,7 @@ impl Receiver {
         match state.waiting.pop_front() {
             Some(batch) => {
                 self.0.changed.notify_all();
-                Taken::Batch(batch)
+                Taken::Batch(Box::new(batch))
             }
             None if state.senders == 0 => Taken::Over,
             None => Taken::Nothing,
