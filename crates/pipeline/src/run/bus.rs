@@ -189,7 +189,9 @@ pub fn order(plan: &Plan) -> Result<Vec<&String>, Misled> {
             return Err(Misled { pipeline, part: None, message });
         };
         before.remove(free);
-        before.values_mut().for_each(|senders| drop(senders.remove(free)));
+        for senders in before.values_mut() {
+            senders.remove(free);
+        }
         order.push(free);
     }
     Ok(order)
