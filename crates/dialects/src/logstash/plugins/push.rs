@@ -16,7 +16,7 @@ const RUSTLS: &str = "those of rustls, which leaves the weak ones out";
 
 pub(crate) const EXEC: PluginTable = PluginTable {
     name: "exec",
-    note: "A command that takes longer than an hour is killed.",
+    note: "A command that takes longer than an hour is killed. [@metadata][duration] counts nanoseconds.",
     options: &[&[
         honoured("command", ""),
         honoured("interval", ""),
@@ -219,7 +219,7 @@ fn payload_of(
             if ecs == Ecs::Disabled {
                 let names = ["action", "_index", "_id", "_type", "routing"];
                 let moves = names.map(|name| {
-                    (format!("\"@metadata\".codec.es_bulk.{name}"), format!("\"@metadata\".{name}").into())
+                    (format!("@metadata.codec.es_bulk.{name}"), format!("@metadata.{name}").into())
                 });
                 let moves: Map<String, Json> = moves.into_iter().collect();
                 filters.push(plain_step(json!({"rename": {"fields": moves}})));
@@ -325,12 +325,12 @@ fn exec(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> 
     if ecs == Ecs::Disabled {
         filters.push(plain_step(json!({"rename": {"fields": {
             "host.name": "host", "process.command_line": "command",
-            "process.exit_code": "\"@metadata\".exit_status", "event.duration": "\"@metadata\".duration"
+            "process.exit_code": "@metadata.exit_status", "event.duration": "@metadata.duration"
         }}})));
         filters.push(plain_step(json!({"remove": {"fields": ["process", "event"]}})));
     } else {
         filters.push(plain_step(json!({"rename": {"fields": {
-            "event.duration": "\"@metadata\".input.exec.process.elapsed_time"
+            "event.duration": "@metadata.input.exec.process.elapsed_time"
         }}})));
     }
     let codec = payload(t, options, "plain", ecs, &mut filters);
@@ -352,7 +352,7 @@ fn http(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
         options,
         "request_headers_target_field",
         ecs,
-        ["headers", "\"@metadata\".input.http.request.headers"],
+        ["headers", "@metadata.input.http.request.headers"],
     );
     if ecs == Ecs::Schema {
         let copies: Map<String, Json> =

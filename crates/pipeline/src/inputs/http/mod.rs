@@ -92,7 +92,7 @@ impl Default for Config {
             users: BTreeMap::new(),
             codecs: codecs.map(|(name, codec)| (name.to_owned(), codec)).into(),
             codec: Codec::Lines,
-            headers_field: Some("\"@metadata\".headers".to_owned()),
+            headers_field: Some("@metadata.headers".to_owned()),
             ip_field: "source.ip".to_owned(),
             port_field: "source.port".to_owned(),
             body_bytes_max: Bytes(16 << 20),
