@@ -16,6 +16,7 @@ mod nemesis;
 mod operate;
 mod pond;
 mod proxy;
+mod push;
 mod receiver;
 mod redis;
 mod scenarios;

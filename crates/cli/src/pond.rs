@@ -5,6 +5,7 @@ use crate::status::Status;
 use crate::{Failure, host};
 use disk::{Disk, DiskError, RealDisk};
 use pipeline::plan::Plan;
+use pipeline::run::bus::Bus;
 use pipeline::run::{Running, World};
 use pipeline::stop::Stop;
 use std::path::Path;
@@ -36,7 +37,7 @@ pub(crate) fn run(
     } else {
         None
     };
-    let world = World { disk, store: store.clone(), host: host::name() };
+    let world = World { disk, store: store.clone(), host: host::name(), bus: Bus::default() };
     let running = Running::start(plan, &world)?;
     let stop = running.stopping();
     let running = Arc::new(Mutex::new(running));

@@ -1,6 +1,6 @@
 //! The plan in words.
 
-use pipeline::inputs::InputConfig;
+use pipeline::inputs::{self, InputConfig};
 use pipeline::net::endpoint::Endpoint;
 use pipeline::outputs::{self, OutputConfig, elasticsearch};
 use pipeline::plan::{Durability, FilterStep, InputPart, OutputPart, Pipeline, Plan, Step};
@@ -122,9 +122,20 @@ fn input(part: &InputPart) -> String {
 pub(crate) fn input_words(config: &InputConfig) -> String {
     match config {
         InputConfig::Beats(config) => format!("Beats on {}", config.listen.join(", ")),
+        InputConfig::Exec(config) => match (&config.interval, &config.schedule) {
+            (Some(interval), _) => format!("what {:?} prints, every {interval}", config.command),
+            (None, schedule) => {
+                format!("what {:?} prints, at {}", config.command, schedule.as_deref().unwrap_or_default())
+            }
+        },
         InputConfig::File(config) => config.paths.join(", "),
         InputConfig::Generate(config) => {
             format!("made up lines, {}", format!("{:?}", config.format).to_lowercase())
+        }
+        InputConfig::Heartbeat(config) => format!("a heartbeat every {}", config.interval),
+        InputConfig::Http(config) => {
+            let scheme = if config.tls.is_some() { "HTTPS" } else { "HTTP" };
+            format!("what is posted to {} ({scheme})", config.listen.join(", "))
         }
         InputConfig::Journal(config) if config.units.is_empty() => "the systemd journal".to_owned(),
         InputConfig::Journal(config) => format!("the systemd journal of {}", config.units.join(", ")),
@@ -135,11 +146,14 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
         }
         InputConfig::KafkaLag(config) if config.groups.is_empty() => "the lag of Kafka's groups".to_owned(),
         InputConfig::KafkaLag(config) => format!("the lag of Kafka's groups {}", config.groups.join(", ")),
+        InputConfig::Pipeline(config) => format!("what pipelines send to {:?}", config.address),
         InputConfig::Redis(config) => {
             format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.keys.join(", "))
         }
         InputConfig::Stdin(_) => "standard input".to_owned(),
         InputConfig::Tcp(config) => format!("TCP on {}", config.listen.join(", ")),
+        InputConfig::Syslog(config) => format!("syslog at {}", config.listen.join(", ")),
+        InputConfig::Udp(config) => format!("datagrams at {} (UDP)", config.listen.join(", ")),
     }
 }
 
@@ -175,6 +189,9 @@ pub(crate) fn output_words(config: &OutputConfig) -> String {
         OutputConfig::Http(config) => config.url.0.join(", "),
         OutputConfig::Kafka(config) => format!("Kafka, topic {}", config.topic),
         OutputConfig::Loki(config) => format!("Loki at {}", config.url.0.join(", ")),
+        OutputConfig::Pipeline(config) => {
+            format!("the pipelines with the addresses {}", config.send_to.join(", "))
+        }
         OutputConfig::Redis(config) => {
             format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.key)
         }
@@ -191,7 +208,11 @@ fn queue(pipeline: &Pipeline) -> String {
                 Durability::Os => "safe from kill -9, not from a power cut",
                 Durability::Memory => "safe from nothing",
             };
-            let why = if pipeline.queue.is_none() { ", as the outputs need one" } else { "" };
+            let why = match &pipeline.queue {
+                Some(_) => "",
+                None if pipeline.has_store() || pipeline.outputs.len() > 1 => ", as the outputs need one",
+                None => ", as who sends events cannot wait",
+            };
             format!("a queue of at most {}, {safe}{why}", options.bytes_max)
         }
     }
@@ -201,7 +222,9 @@ fn promises(pipeline: &Pipeline) -> Vec<String> {
     let mut out = vec!["every event is delivered at least once, or kept in the dead letters".to_owned()];
     for (name, part) in &pipeline.inputs {
         let is_gone = match &part.input {
-            InputConfig::Stdin(_) | InputConfig::Tcp(_) => true,
+            InputConfig::Stdin(_) | InputConfig::Syslog(_) | InputConfig::Tcp(_) | InputConfig::Udp(_) => {
+                true
+            }
             InputConfig::Redis(config) => !config.can_be_read_again(),
             _ => false,
         };
@@ -209,6 +232,19 @@ fn promises(pipeline: &Pipeline) -> Vec<String> {
             out.push(format!(
                 "but {name} cannot be read again: what was not kept or delivered at a crash is lost"
             ));
+        }
+    }
+    for (name, part) in &pipeline.inputs {
+        match &part.input {
+            InputConfig::Udp(_) => out.push(format!(
+                "but {name} loses, and counts, what comes faster than it is taken: nobody can be asked to wait"
+            )),
+            InputConfig::Syslog(config) if config.protocols.contains(&inputs::syslog::Protocol::Udp) => {
+                out.push(format!(
+                    "but {name} loses, and counts, what comes by UDP faster than it is taken"
+                ));
+            }
+            _ => {}
         }
     }
     let durability = pipeline.queue_options().map(|options| options.durability);

@@ -12,7 +12,7 @@
 
 mod format;
 mod names;
-mod zone;
+pub(crate) mod zone;
 
 use crate::place::{rendered, template};
 use crate::{BuildError, Outcome, Provider, one_or_many, path};

@@ -31,6 +31,7 @@ mod secret;
 pub mod set;
 pub mod sleep;
 pub mod split;
+pub mod syslog;
 pub mod syslog_pri;
 pub mod throttle;
 pub mod translate;
@@ -145,6 +146,8 @@ pub enum FilterConfig {
     Sleep(sleep::Config),
     /// Makes events of the parts of one.
     Split(split::Config),
+    /// Takes messages of syslog apart.
+    Syslog(syslog::Config),
     /// Reads priorities of syslog.
     SyslogPri(syslog_pri::Config),
     /// Counts events by a key.
@@ -209,6 +212,8 @@ pub enum Filter {
     Sleep(sleep::Sleep),
     /// See [`split`].
     Split(split::Split),
+    /// See [`syslog`].
+    Syslog(Box<syslog::Syslog>),
     /// See [`syslog_pri`].
     SyslogPri(syslog_pri::SyslogPri),
     /// See [`throttle`].
@@ -258,6 +263,7 @@ impl FilterConfig {
             FilterConfig::Set(config) => Filter::Set(config.build()?),
             FilterConfig::Sleep(config) => Filter::Sleep(config.build()?),
             FilterConfig::Split(config) => Filter::Split(config.build()?),
+            FilterConfig::Syslog(config) => Filter::Syslog(Box::new(config.build()?)),
             FilterConfig::SyslogPri(config) => Filter::SyslogPri(config.build()?),
             FilterConfig::Throttle(config) => Filter::Throttle(config.build()?),
             FilterConfig::Translate(config) => Filter::Translate(config.build(provider)?),
@@ -306,6 +312,7 @@ impl Filter {
             Filter::Set(filter) => filter.apply(event, now),
             Filter::Sleep(filter) => filter.apply(event, now),
             Filter::Split(filter) => filter.apply(event),
+            Filter::Syslog(filter) => filter.apply(event, now),
             Filter::SyslogPri(filter) => filter.apply(event),
             Filter::Throttle(filter) => filter.apply(event, now),
             Filter::Translate(filter) => filter.apply(event, now),

@@ -27,7 +27,7 @@ pub struct Config {
 /// What a message without a priority has (RFC 3164, section 4.3.3).
 const DEFAULT_PRIORITY: i64 = 13;
 
-const FACILITIES: [&str; 24] = [
+pub(crate) const FACILITIES: [&str; 24] = [
     "kernel",
     "user-level",
     "mail",
@@ -53,7 +53,7 @@ const FACILITIES: [&str; 24] = [
     "local6",
     "local7",
 ];
-const SEVERITIES: [&str; 8] =
+pub(crate) const SEVERITIES: [&str; 8] =
     ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"];
 
 impl Default for Config {

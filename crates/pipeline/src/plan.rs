@@ -45,7 +45,7 @@ pub struct Pipeline {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
     /// The durable queue before the outputs; none: as design says, there is one when there is
-    /// more than one output, or the store.
+    /// more than one output, the store, or an input that is pushed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueuePart>,
     /// Where events go, by name.

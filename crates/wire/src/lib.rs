@@ -6,5 +6,6 @@ pub mod framing;
 pub mod kafka;
 pub mod loki;
 pub mod lumberjack;
+pub mod msgpack;
 pub mod proxy;
 pub mod redis;

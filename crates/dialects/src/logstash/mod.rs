@@ -377,6 +377,20 @@ impl<'w> Loader<'w> {
             plan.pipelines.insert(id, pipeline);
             secrets = files.secrets;
         }
+        if problems.is_empty()
+            && let Err(misled) = pipeline::run::bus::order(&plan)
+        {
+            let of = |setup: &&Setup| {
+                let own = setup.settings.get("pipeline.id").map_or("main", |made| made.value.as_str());
+                own == misled.pipeline
+            };
+            let place =
+                setups.iter().find(of).map_or(Place { file: 0, line: 1, column: 1 }, |setup| setup.place);
+            let part = misled.part.map_or(String::new(), |(what, name)| format!(", {what}.{name}"));
+            let message = format!("the pipeline {:?}{part}: {}", misled.pipeline, misled.message);
+            let files = Files { sources: &sources, secrets: Vec::new() };
+            problems.push(files.problem(place, "", message));
+        }
         if setups.is_empty() && problems.is_empty() {
             let files = Files { sources: &sources, secrets: Vec::new() };
             let place = Place { file: 0, line: 1, column: 1 };

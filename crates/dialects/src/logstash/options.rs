@@ -201,6 +201,18 @@ impl Options {
         out
     }
 
+    /// The entries of a hash of texts, the values as templates; the names stand as they are.
+    pub(crate) fn fields_of_texts(&self, t: &mut Translator<'_>, name: &str) -> Map<String, Json> {
+        let mut out = Map::new();
+        for (key, value) in self.pairs(t, name) {
+            match value.text() {
+                Some(text) => drop(out.insert(key, t.template(&text, value.place).into())),
+                None => self.expected(t, name, &value, "a text"),
+            }
+        }
+        out
+    }
+
     /// A list of field references.
     pub(crate) fn references(&self, t: &mut Translator<'_>, name: &str) -> Vec<String> {
         let place = self.place(name);

@@ -170,8 +170,7 @@ impl<'s> Translator<'s> {
         let name = self.part_name(&options, &plugin.name);
         let Some(input) = self.read_native::<InputConfig>(&plugin.name, config, &options) else { return };
         if self.problems.len() == before
-            && let InputConfig::Kafka(config) = &input
-            && let Err(error) = config.check()
+            && let Err(error) = input.check()
         {
             self.wrong(options.place, format!("{}: {error}", options.what));
         }

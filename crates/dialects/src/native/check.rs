@@ -9,6 +9,7 @@ use pipeline::inputs::{ConfigError, InputConfig, file};
 use pipeline::net::kafka::properties::{self, Finding};
 use pipeline::outputs::OutputConfig;
 use pipeline::plan::{Durability, QueuePart};
+use pipeline::run::bus;
 
 /// An event says with one bit each which outputs it is for; the last is the pipeline's own.
 const OUTPUTS_MAX: usize = 63;
@@ -50,15 +51,21 @@ impl Reader<'_> {
     pub(super) fn check_input(&mut self, input: &InputConfig, options: &Node, path: &str) {
         match input {
             InputConfig::Beats(config) => self.check_built("beats", config.check(), options, path),
+            InputConfig::Exec(config) => self.check_built("exec", config.check(), options, path),
             InputConfig::File(config) => self.check_file_input(config, options, path),
+            InputConfig::Heartbeat(config) => self.check_built("heartbeat", config.check(), options, path),
+            InputConfig::Http(config) => self.check_built("http", config.check(), options, path),
             InputConfig::Kafka(config) => {
                 if self.check_properties(config.findings(), options, path) {
                     self.check_built("kafka", config.check(), options, path);
                 }
             }
             InputConfig::KafkaLag(config) => self.check_built("kafka_lag", config.check(), options, path),
+            InputConfig::Pipeline(config) => self.check_built("pipeline", config.check(), options, path),
             InputConfig::Redis(config) => self.check_built("redis", config.check(), options, path),
             InputConfig::Tcp(config) => self.check_built("tcp", config.check(), options, path),
+            InputConfig::Syslog(config) => self.check_built("syslog", config.check(), options, path),
+            InputConfig::Udp(config) => self.check_built("udp", config.check(), options, path),
             InputConfig::Generate(_) | InputConfig::Journal(_) | InputConfig::Stdin(_) => {}
         }
     }
@@ -138,6 +145,12 @@ impl Reader<'_> {
     pub(super) fn check(&mut self) {
         if self.plan.pipelines.is_empty() && self.problems.is_empty() {
             self.wrong(START, "", "there is nothing to run: \"inputs\" and \"outputs\" are missing");
+        }
+        if let Err(misled) = bus::order(&self.plan) {
+            let part = misled.part.map_or(String::new(), |(what, name)| format!(".{what}.{name}"));
+            let path = format!("pipelines.{}{part}", misled.pipeline);
+            let place = self.places.get(&path).copied().unwrap_or(START);
+            self.wrong(place, &path, misled.message);
         }
         let mut stdin: Option<Place> = None;
         for (name, pipeline) in self.plan.pipelines.clone() {

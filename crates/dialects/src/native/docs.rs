@@ -35,8 +35,22 @@ fn every_option_of_an_input_is_on_its_page() {
             de::names_of::<net::listen::TlsVersion>(),
         ],
     );
+    of("exec", &[de::names_of::<inputs::exec::Config>(), de::names_of::<inputs::decode::Codec>()]);
     of("file", &[de::names_of::<inputs::file::Config>(), de::names_of::<inputs::file::MultilineConfig>()]);
     of("generate", &[de::names_of::<inputs::generate::Config>()]);
+    of(
+        "heartbeat",
+        &[de::names_of::<inputs::heartbeat::Config>(), de::names_of::<inputs::heartbeat::Sequence>()],
+    );
+    of(
+        "http",
+        &[
+            de::names_of::<inputs::http::Config>(),
+            de::names_of::<inputs::decode::Codec>(),
+            de::names_of::<net::listen::ServerTls>(),
+            de::names_of::<net::listen::ClientAuth>(),
+        ],
+    );
     of("journal", &[de::names_of::<inputs::journal::Config>()]);
     of(
         "kafka",
@@ -52,6 +66,7 @@ fn every_option_of_an_input_is_on_its_page() {
         ],
     );
     of("kafka_lag", &[de::names_of::<inputs::kafka_lag::Config>()]);
+    of("pipeline", &[de::names_of::<inputs::pipeline::Config>()]);
     of(
         "redis",
         &[
@@ -70,6 +85,8 @@ fn every_option_of_an_input_is_on_its_page() {
             de::names_of::<inputs::tcp::Codec>(),
         ],
     );
+    of("syslog", &[de::names_of::<inputs::syslog::Config>(), de::names_of::<inputs::syslog::Protocol>()]);
+    of("udp", &[de::names_of::<inputs::udp::Config>(), de::names_of::<inputs::decode::Codec>()]);
     for name in de::names_of::<inputs::InputConfig>() {
         assert!(page("config.md").contains(&format!("[`{name}`](inputs/{name}.md)")), "{name}");
     }
@@ -121,6 +138,7 @@ fn every_option_of_an_output_is_on_its_page() {
             de::names_of::<net::tls::Verification>(),
         ],
     );
+    of("pipeline", &[de::names_of::<outputs::pipeline::Config>()]);
     of(
         "redis",
         &[
@@ -175,6 +193,7 @@ fn everything_else_is_on_the_first_page() {
         de::names_of::<filters::set::Config>(),
         de::names_of::<filters::sleep::Config>(),
         de::names_of::<filters::split::Config>(),
+        de::names_of::<filters::syslog::Config>(),
         de::names_of::<filters::syslog_pri::Config>(),
         de::names_of::<filters::Names>(),
         de::names_of::<filters::throttle::Config>(),

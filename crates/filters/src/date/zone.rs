@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 /// A zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Zone {
+pub(crate) enum Zone {
     /// Seconds east of UTC.
     Fixed(i64),
     Named(Tz),
@@ -28,7 +28,7 @@ const ABBREVIATIONS: [(&[u8], i64); 11] = [
 
 impl Zone {
     /// The zone of a name or an offset.
-    pub(super) fn named(text: &[u8]) -> Option<Self> {
+    pub(crate) fn named(text: &[u8]) -> Option<Self> {
         match Self::leading(text)? {
             (zone, length) if length == text.len() => Some(zone),
             _ => None,
@@ -36,7 +36,7 @@ impl Zone {
     }
 
     /// The zone that a text begins with, and the length of its name.
-    pub(super) fn leading(text: &[u8]) -> Option<(Self, usize)> {
+    pub(crate) fn leading(text: &[u8]) -> Option<(Self, usize)> {
         if let Some((seconds, length)) = offset(text)
             && !text.get(length).is_some_and(u8::is_ascii_alphanumeric)
         {
@@ -53,7 +53,7 @@ impl Zone {
     }
 
     /// The seconds since 1970 UTC of a local time in seconds.
-    pub(super) fn instant(&self, local: i64) -> Option<i64> {
+    pub(crate) fn instant(&self, local: i64) -> Option<i64> {
         let zone = match self {
             Zone::Fixed(offset) => return local.checked_sub(*offset),
             Zone::Named(zone) => zone,
@@ -76,7 +76,7 @@ impl Zone {
     }
 
     /// The local time, in seconds, of an instant.
-    pub(super) fn local(&self, instant: i64) -> Option<i64> {
+    pub(crate) fn local(&self, instant: i64) -> Option<i64> {
         let offset = match self {
             Zone::Fixed(offset) => *offset,
             Zone::Named(zone) => {
@@ -89,7 +89,7 @@ impl Zone {
 }
 
 /// `Z`, `+01`, `+0100`, `+01:00`: the seconds, and the length of the text.
-pub(super) fn offset(text: &[u8]) -> Option<(i64, usize)> {
+pub(crate) fn offset(text: &[u8]) -> Option<(i64, usize)> {
     let two = |at: usize| match text.get(at..at + 2) {
         Some(&[tens @ b'0'..=b'9', ones @ b'0'..=b'9']) => {
             Some(i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))

@@ -1,16 +1,26 @@
 //! Where events come from.
 
 pub mod beats;
+pub mod decode;
+pub mod exec;
 pub mod file;
 pub mod generate;
+pub mod heartbeat;
+pub mod http;
 pub mod journal;
 pub mod kafka;
 pub mod kafka_lag;
+mod peers;
+pub mod pipeline;
 pub mod redis;
+mod schedule;
 pub mod stdin;
+pub mod syslog;
 pub mod tcp;
+pub mod udp;
 
 use crate::registry::Registry;
+use crate::run::bus::Bus;
 use crate::stop::Stop;
 use event::{Batch, Origin};
 use queue::Positions;
@@ -18,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// What became of a call of [`Input::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +50,18 @@ pub trait Input: Send {
     /// acknowledgment included. The batch was reset with a clock reading from before the wait;
     /// whoever waited long resets it again with a new one.
     fn next(&mut self, batch: &mut Batch, stop: &Stop) -> Result<Next, InputError>;
+
+    /// Counts what came and was lost because who sends it cannot be asked to wait. Asked for once,
+    /// before the first `next`; an input that makes others wait loses nothing.
+    fn lost(&self) -> Arc<AtomicU64> {
+        Arc::default()
+    }
+
+    /// Whether its events come from another pipeline, which has taken the memory for them and keeps
+    /// their positions: then this one waits for no memory, and says nothing of where they stood.
+    fn is_handed_on(&self) -> bool {
+        false
+    }
 }
 
 /// Why an input could not read.
@@ -94,37 +117,89 @@ fn range(origin: Origin, from: u64, to: u64) -> Positions {
 pub enum InputConfig {
     /// Takes events from Beats and others that speak the Lumberjack protocol.
     Beats(Box<beats::Config>),
+    /// Runs a command now and then.
+    Exec(exec::Config),
     /// Follows files.
     File(file::Config),
     /// Makes up lines, numbered.
     Generate(generate::Config),
+    /// Makes an event now and then.
+    Heartbeat(heartbeat::Config),
+    /// Takes what is posted.
+    Http(Box<http::Config>),
     /// Follows the systemd journal.
     Journal(journal::Config),
     /// Reads topics of Kafka.
     Kafka(Box<kafka::Config>),
     /// Measures how far groups of Kafka are behind.
     KafkaLag(Box<kafka_lag::Config>),
+    /// Takes what other pipelines send.
+    Pipeline(pipeline::Config),
     /// Reads lists, channels and streams of Redis.
     Redis(Box<redis::Config>),
     /// Reads standard input.
     Stdin(stdin::Config),
     /// Takes lines and messages over TCP.
     Tcp(Box<tcp::Config>),
+    /// Takes messages of syslog.
+    Syslog(Box<syslog::Config>),
+    /// Takes datagrams.
+    Udp(udp::Config),
 }
 
 impl InputConfig {
     /// The input that these options describe.
-    pub fn build(&self, context: InputContext) -> Result<Box<dyn Input>, ConfigError> {
+    pub fn build(&self, context: InputContext, bus: &Bus) -> Result<Box<dyn Input>, ConfigError> {
         Ok(match self {
             InputConfig::Beats(config) => Box::new(config.build(context)?),
+            InputConfig::Exec(config) => Box::new(config.build(context)?),
             InputConfig::File(config) => Box::new(config.build(context)?),
             InputConfig::Generate(config) => Box::new(config.build(context)?),
+            InputConfig::Heartbeat(config) => Box::new(config.build(context)?),
+            InputConfig::Http(config) => Box::new(config.build(context)?),
             InputConfig::Journal(config) => Box::new(config.build(context)?),
             InputConfig::Kafka(config) => Box::new(config.build(context)?),
             InputConfig::KafkaLag(config) => Box::new(config.build(context)?),
+            InputConfig::Pipeline(config) => Box::new(config.build(bus)?),
             InputConfig::Redis(config) => Box::new(config.build(context)?),
             InputConfig::Stdin(config) => Box::new(config.build(context)?),
             InputConfig::Tcp(config) => Box::new(config.build(context)?),
+            InputConfig::Syslog(config) => Box::new(config.build(context)?),
+            InputConfig::Udp(config) => Box::new(config.build(context)?),
         })
+    }
+
+    /// Checks the options without looking at files.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            InputConfig::Beats(config) => config.check(),
+            InputConfig::Exec(config) => config.check(),
+            InputConfig::Heartbeat(config) => config.check(),
+            InputConfig::Http(config) => config.check(),
+            InputConfig::Kafka(config) => config.check(),
+            InputConfig::KafkaLag(config) => config.check(),
+            InputConfig::Pipeline(config) => config.check(),
+            InputConfig::Redis(config) => config.check(),
+            InputConfig::Syslog(config) => config.check(),
+            InputConfig::Tcp(config) => config.check(),
+            InputConfig::Udp(config) => config.check(),
+            InputConfig::File(_)
+            | InputConfig::Generate(_)
+            | InputConfig::Journal(_)
+            | InputConfig::Stdin(_) => Ok(()),
+        }
+    }
+
+    /// Whether somebody pushes what it reads, who would have to wait, or keep it, while an output is
+    /// down: such events belong into a queue.
+    pub fn is_push(&self) -> bool {
+        matches!(
+            self,
+            InputConfig::Beats(_)
+                | InputConfig::Http(_)
+                | InputConfig::Syslog(_)
+                | InputConfig::Tcp(_)
+                | InputConfig::Udp(_)
+        )
     }
 }

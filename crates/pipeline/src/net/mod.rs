@@ -1,5 +1,6 @@
 //! Connections to servers, and from those who connect to us.
 
+pub(crate) mod datagrams;
 pub mod endpoint;
 pub(crate) mod hosts;
 pub(crate) mod http;

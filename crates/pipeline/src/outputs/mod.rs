@@ -8,6 +8,7 @@ pub mod file;
 pub mod http;
 pub mod kafka;
 pub mod loki;
+pub mod pipeline;
 pub mod post;
 pub mod redis;
 pub mod store;
@@ -139,6 +140,8 @@ pub enum OutputConfig {
     Kafka(Box<kafka::Config>),
     /// Grafana Loki, and whoever else takes its pushes.
     Loki(Box<loki::Config>),
+    /// Other pipelines of this program.
+    Pipeline(pipeline::Config),
     /// Lists, channels and streams of Redis.
     Redis(Box<redis::Config>),
     /// The embedded search store.
@@ -157,6 +160,7 @@ impl OutputConfig {
             OutputConfig::Http(config) => config.check(),
             OutputConfig::Kafka(config) => config.build().map(drop),
             OutputConfig::Loki(config) => config.check(),
+            OutputConfig::Pipeline(config) => config.check(),
             OutputConfig::Redis(config) => config.check(),
             OutputConfig::Store(config) => config.check(),
         }
@@ -172,6 +176,7 @@ impl OutputConfig {
             OutputConfig::Http(config) => Box::new(config.build()?),
             OutputConfig::Kafka(config) => Box::new(config.build()?),
             OutputConfig::Loki(config) => Box::new(config.build()?),
+            OutputConfig::Pipeline(config) => Box::new(config.build(&world.bus)?),
             OutputConfig::Redis(config) => Box::new(config.build()?),
             OutputConfig::Store(config) => {
                 let store = world.store.as_ref().ok_or("there is no store in this program")?;

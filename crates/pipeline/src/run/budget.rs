@@ -43,6 +43,11 @@ impl Budget {
         Some(Charge { budget: self.clone(), bytes })
     }
 
+    /// A charge of nothing as yet, which is not waited for: for what another charge stands for already.
+    pub fn overdraw(self: &Arc<Self>) -> Charge {
+        Charge { budget: self.clone(), bytes: 0 }
+    }
+
     /// How many bytes are taken.
     pub fn used(&self) -> usize {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The counts of one pipeline. Each is added to once per batch.
 #[derive(Default)]
@@ -44,6 +44,8 @@ pub struct InputLedger {
     pub events: AtomicU64,
     /// Bytes of them.
     pub bytes: AtomicU64,
+    /// What came and was lost, because nobody could be asked to wait.
+    pub lost: Arc<AtomicU64>,
     /// Why it could not read last, until it can again.
     pub trouble: Mutex<Option<Said>>,
 }

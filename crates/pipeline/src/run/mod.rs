@@ -9,6 +9,7 @@
 
 mod activity;
 pub mod budget;
+pub mod bus;
 pub mod chain;
 pub mod dead_letters;
 mod deliver;
@@ -31,6 +32,7 @@ use crate::plan::Plan;
 use crate::registry::Registry;
 use crate::stop::Stop;
 use budget::Budget;
+use bus::Bus;
 use dead_letters::DeadLetters;
 use disk::{Disk, DiskError};
 use std::sync::Arc;
@@ -91,6 +93,8 @@ pub struct World {
     pub store: Option<Arc<Store>>,
     /// This machine's name.
     pub host: String,
+    /// The addresses of its pipelines; one for each program that runs.
+    pub bus: Bus,
 }
 
 /// A plan that runs.
@@ -131,7 +135,11 @@ impl Running {
         }
         let pipelines = Vec::new();
         let mut running = Self { stop, registry, pipelines, dead_letters, budget, taps: Arc::default() };
-        for (name, pipeline) in &plan.pipelines {
+        let order = bus::order(plan).map_err(|misled| {
+            StartError::Plan(format!("pipeline {:?}: {}", misled.pipeline, misled.message))
+        })?;
+        for name in order {
+            let Some(pipeline) = plan.pipelines.get(name) else { continue };
             let parts = pipeline::Parts {
                 name,
                 plan: pipeline,
@@ -170,12 +178,12 @@ impl Running {
 
     /// Waits until all inputs ended, by themselves or because they were asked to.
     pub fn wait_inputs(&mut self) {
-        for pipeline in &mut self.pipelines {
-            pipeline.join_inputs();
+        while !self.inputs_ended() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
 
-    /// Whether all inputs ended.
+    /// Whether all inputs ended, those aside that take what other pipelines send.
     pub fn inputs_ended(&self) -> bool {
         self.pipelines.iter().all(RunningPipeline::inputs_ended)
     }

@@ -75,6 +75,8 @@ pub(super) struct Shared {
     pub(super) filter_times: FilterTimes,
     /// Of the inputs, workers and outputs.
     pub(super) activities: Activities,
+    /// Which inputs are given their events by other pipelines.
+    handed_on: Vec<bool>,
 }
 
 /// What the threads of a pipeline do.
@@ -120,13 +122,21 @@ impl Pipeline {
         self.outputs.values().any(|output| matches!(output.output, OutputConfig::Store(_)))
     }
 
+    /// Whether events are pushed to it.
+    pub fn is_pushed(&self) -> bool {
+        self.inputs.values().any(|input| input.input.is_push())
+    }
+
     /// The options of its queue, if it has one: as written, else one where there is the store
-    /// or more than one output.
+    /// or more than one output, and where events are pushed to us: who sends them need not wait for
+    /// the outputs then.
     pub fn queue_options(&self) -> Option<QueueOptions> {
         match &self.queue {
             Some(QueuePart::Word(_)) => None,
             Some(QueuePart::With(options)) => Some(options.clone()),
-            None if self.has_store() || self.outputs.len() > 1 => Some(QueueOptions::default()),
+            None if self.has_store() || self.outputs.len() > 1 || self.is_pushed() => {
+                Some(QueueOptions::default())
+            }
             None => None,
         }
     }
@@ -150,7 +160,11 @@ impl RunningPipeline {
         let routes = Routes::build(name, plan)?;
         let outputs = build_outputs(name, plan, world)?;
         let inputs = build_inputs(&parts)?;
-        let ledger = Arc::new(Ledger::new(plan.inputs.keys(), plan.outputs.keys()));
+        let mut ledger = Ledger::new(plan.inputs.keys(), plan.outputs.keys());
+        for (own, (_, input)) in ledger.inputs.iter_mut().zip(&inputs) {
+            own.lost = input.lost();
+        }
+        let ledger = Arc::new(ledger);
         // A filter that remembers events must see all of them.
         let workers = if chains.remember() { Some(1) } else { plan.workers };
         let workers =
@@ -174,6 +188,7 @@ impl RunningPipeline {
             taps: parts.taps.clone(),
             filter_times: FilterTimes::new(chains.all()),
             activities: Activities::of(inputs.len(), workers, outputs.len()),
+            handed_on: inputs.iter().map(|(_, input)| input.is_handed_on()).collect(),
         });
         let halt = Stop::new();
         let mut running = Self {
@@ -245,7 +260,8 @@ impl RunningPipeline {
     }
 
     pub(super) fn inputs_ended(&self) -> bool {
-        self.input_threads.iter().all(JoinHandle::is_finished)
+        let threads = self.input_threads.iter().zip(&self.shared.handed_on);
+        threads.into_iter().all(|(thread, is_handed_on)| *is_handed_on || thread.is_finished())
     }
 
     pub(super) fn join_inputs(&mut self) {
@@ -417,7 +433,10 @@ impl Shared {
         let mut pause = INPUT_PAUSE;
         let (own, activity) = (&self.ledger.inputs[number], &self.activities.inputs[number]);
         activity.begin(Doing::Blocked);
-        while let Some(mut charge) = self.budget.take(0, &self.stop) {
+        let is_handed_on = self.handed_on[number];
+        let charge =
+            || if is_handed_on { Some(self.budget.overdraw()) } else { self.budget.take(0, &self.stop) };
+        while let Some(mut charge) = charge() {
             let mut batch = self.pool.take(now());
             activity.begin(Doing::Work);
             let next = input.next(&mut batch, &self.stop);
@@ -532,7 +551,9 @@ impl Shared {
 
     fn append(&self, queue: &Queue, mut parcel: Parcel, record: Vec<u8>, kept: usize) {
         let (time_min, time_max) = parcel.batch.time_range();
-        let positions = parcel.batch.runs().iter().map(|run| {
+        // Where another pipeline's events stood is its business: it may have outputs that lack them.
+        let runs = if self.handed_on[parcel.input] { &[] } else { parcel.batch.runs() };
+        let positions = runs.iter().map(|run| {
             let Origin { id, generation } = run.common.origin();
             Positions { origin: id, generation, from: run.from, to: run.to, mark: run.mark }
         });
@@ -765,7 +786,7 @@ fn build_inputs(parts: &Parts<'_>) -> Result<Inputs, StartError> {
             host: parts.world.host.clone(),
             batch_bytes: parts.batch_bytes,
         };
-        let input = part.input.build(context).map_err(|error| StartError::Part {
+        let input = part.input.build(context, &parts.world.bus).map_err(|error| StartError::Part {
             pipeline: parts.name.to_owned(),
             part: "input",
             name: name.clone(),
@@ -823,7 +844,7 @@ mod tests {
         );
         let plan: Plan = serde_json::from_str(&plan).unwrap();
         let disk = Arc::new(RealDisk::open(folder.path().join("data")).unwrap());
-        let world = World { disk, store: None, host: "h".to_owned() };
+        let world = World { disk, store: None, host: "h".to_owned(), bus: Bus::default() };
         let mut running = Running::start(&plan, &world).unwrap();
         running.wait_inputs();
         let shared = running.pipelines()[0].shared();

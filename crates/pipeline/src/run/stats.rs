@@ -64,6 +64,9 @@ pub struct InputStats {
     pub events: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Events, or what they come in, that were lost because nobody could be asked to wait.
+    #[serde(default)]
+    pub lost: u64,
     /// How far it is behind.
     #[serde(flatten)]
     pub standing: Standing,
@@ -178,6 +181,7 @@ impl RunningPipeline {
             kind: self.kinds.0[number].clone(),
             events: input.events.load(Relaxed),
             bytes: input.bytes.load(Relaxed),
+            lost: input.lost.load(Relaxed),
             standing: self.registry.standing(&input.name),
             reading: self.is_reading(number),
             trouble: input.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -7,6 +7,7 @@ use super::super::translate::{Ecs, Translator, literal, native_step, version_ste
 use super::super::tree::Plugin;
 use super::kafka::{CLUSTER, cluster};
 use super::listen;
+use super::push;
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
@@ -15,6 +16,7 @@ const OWN: &str = "logpond's own client needs no such setting";
 const REGISTRY: &str = "the schema registry is not supported; let the producer write JSON";
 
 pub(crate) const TABLES: &[PluginTable] = &[
+    push::EXEC,
     PluginTable {
         name: "beats",
         note: "Filebeat keeps what is not acknowledged, and a window is acknowledged when it is safe.",
@@ -70,6 +72,8 @@ pub(crate) const TABLES: &[PluginTable] = &[
             no_effect("threads", "1", "one thread makes them fast enough"),
         ]],
     },
+    push::HEARTBEAT,
+    push::HTTP,
     PluginTable {
         name: "kafka",
         note: "What is not safe yet is not committed, whatever enable_auto_commit says.",
@@ -148,6 +152,8 @@ pub(crate) const TABLES: &[PluginTable] = &[
             ],
         ],
     },
+    push::PIPELINE,
+    push::REDIS,
     PluginTable {
         name: "stdin",
         note: "What was not delivered at a crash cannot be read again.",
@@ -158,6 +164,8 @@ pub(crate) const TABLES: &[PluginTable] = &[
         note: "Nothing is acknowledged: what was read and is not in the queue at a crash is lost.",
         options: listen::TCP,
     },
+    push::SYSLOG,
+    push::UDP,
 ];
 
 /// The input of the plan and the filters that make its events those of Logstash.
@@ -168,6 +176,9 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         "generator" => generator(t, options),
         "kafka" => Some(kafka(t, options)),
         "tcp" => Some(listen::tcp(t, options)),
+        "exec" | "heartbeat" | "http" | "pipeline" | "redis" | "syslog" | "udp" => {
+            push::translate(t, name, options)
+        }
         _ => {
             let ecs = t.ecs_of(options);
             let mut filters = host(ecs);
@@ -194,19 +205,19 @@ pub(crate) fn common(t: &mut Translator<'_>, options: &Options) -> Vec<Step> {
     steps
 }
 
-pub(super) fn plain_step(filter: Json) -> Step {
+pub(crate) fn plain_step(filter: Json) -> Step {
     Step::Filter(Box::new(native_step(filter)))
 }
 
 /// The name of the machine, where Logstash puts it.
-fn host(ecs: Ecs) -> Vec<Step> {
+pub(crate) fn host(ecs: Ecs) -> Vec<Step> {
     match ecs {
         Ecs::Disabled => vec![plain_step(json!({"rename": {"fields": {"host.name": "host"}}}))],
         Ecs::Schema => Vec::new(),
     }
 }
 
-fn codec_options(t: &mut Translator<'_>, plugin: &Plugin, known: &[&'static Known]) -> Options {
+pub(crate) fn codec_options(t: &mut Translator<'_>, plugin: &Plugin, known: &[&'static Known]) -> Options {
     Options::new(t, plugin, format!("codec {:?}", plugin.name), known)
 }
 
@@ -217,7 +228,7 @@ const CHARSET: Known = refused(
 );
 const PLAIN: &[Known] =
     &[CHARSET, honoured("format", ""), honoured("delimiter", "\\n"), honoured("ecs_compatibility", "")];
-const JSON: &[Known] = &[
+pub(crate) const JSON: &[Known] = &[
     CHARSET,
     honoured("target", ""),
     honoured("delimiter", "\\n"),
@@ -241,7 +252,7 @@ pub(crate) const MULTILINE: &[Known] = &[
 const ORIGINAL: &str = "@metadata.event_original";
 
 /// Adds the filters that do what a codec does.
-pub(super) fn decode(
+pub(crate) fn decode(
     t: &mut Translator<'_>,
     options: &Options,
     default: &str,

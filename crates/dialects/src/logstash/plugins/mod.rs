@@ -6,6 +6,8 @@ pub(crate) mod inputs;
 mod kafka;
 mod listen;
 pub(crate) mod outputs;
+mod post;
+mod push;
 
 use super::known::{Known, PluginTable, honoured, no_effect};
 use super::tree::SectionKind;
@@ -79,12 +81,9 @@ const INPUTS: &[(&str, &str)] = &[
     ("dead_letter_queue", "logpond dead-letters ls and show look into the dead letters"),
     ("elastic_serverless_forwarder", KEEP),
     ("elasticsearch", KEEP),
-    ("exec", "let cron write to a file, and read that with the input file"),
     ("ganglia", KEEP),
     ("gelf", KAFKA_IN),
     ("graphite", KEEP),
-    ("heartbeat", "logpond ledger and the API's metrics say that it lives"),
-    ("http", "post documents to the API's _bulk"),
     ("http_poller", "let cron and curl write to a file, and read that with the input file"),
     ("imap", KEEP),
     ("irc", KEEP),
@@ -93,17 +92,13 @@ const INPUTS: &[(&str, &str)] = &[
     ("jmx", "the input kafka_lag tells how far groups of Kafka are behind"),
     ("logstash", KAFKA_IN),
     ("pipe", "let the command write to a file, or to logpond's standard input, and use the input stdin"),
-    ("pipeline", "put both pipelines into one"),
     ("rabbitmq", KAFKA_IN),
-    ("redis", KAFKA_IN),
     ("relp", FILE),
     ("s3", "copy the objects to a folder, and read that with the input file"),
     ("snmp", KEEP),
     ("snmptrap", FILE),
     ("sqs", KAFKA_IN),
-    ("syslog", "let rsyslog write files, and read them with the input file"),
     ("twitter", KEEP),
-    ("udp", FILE),
     ("unix", FILE),
     ("varnishlog", "let varnishlog -w write a file, and read that with the input file"),
     ("websocket", KEEP),
@@ -159,7 +154,6 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("google_pubsub", KAFKA_OUT),
     ("graphite", KAFKA_OUT),
     ("graphtastic", KAFKA_OUT),
-    ("http", KAFKA_OUT),
     ("influxdb", KAFKA_OUT),
     ("irc", KAFKA_OUT),
     ("juggernaut", KAFKA_OUT),
@@ -174,9 +168,7 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("opentsdb", KAFKA_OUT),
     ("pagerduty", KAFKA_OUT),
     ("pipe", KAFKA_OUT),
-    ("pipeline", "put both pipelines into one"),
     ("rabbitmq", KAFKA_OUT),
-    ("redis", KAFKA_OUT),
     ("redmine", KAFKA_OUT),
     ("riak", KAFKA_OUT),
     ("riemann", KAFKA_OUT),

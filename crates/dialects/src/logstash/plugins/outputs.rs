@@ -6,6 +6,7 @@ use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator};
 use super::kafka::{CLUSTER, cluster};
+use super::post;
 use serde_json::{Map, Value as Json, json};
 
 const OWN: &str = "logpond's own client needs no such setting";
@@ -172,7 +173,10 @@ pub(crate) const TABLES: &[PluginTable] = &[
             ],
         ],
     },
+    post::HTTP,
     PluginTable { name: "null", note: "", options: &[&[no_effect("codec", "plain", "nothing is written")]] },
+    post::PIPELINE,
+    post::REDIS,
     PluginTable { name: "stdout", note: "", options: &[&[honoured("codec", "rubydebug")]] },
 ];
 
@@ -186,6 +190,9 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
             Some(json!({"file": {"path": path, "codec": codec(t, options, "json_lines")?}}))
         }
         "kafka" => kafka(t, options),
+        "http" => post::http(t, options),
+        "pipeline" => post::pipeline(t, options),
+        "redis" => post::redis(t, options),
         "null" => Some(json!({"blackhole": {}})),
         _ => Some(json!({"console": {"codec": codec(t, options, "rubydebug")?}})),
     }
@@ -204,7 +211,7 @@ const CODEC: &[Known] = &[
     no_effect("decode_size_limit_bytes", "", "it is about reading"),
 ];
 
-fn codec(t: &mut Translator<'_>, options: &Options, default: &str) -> Option<Json> {
+pub(crate) fn codec(t: &mut Translator<'_>, options: &Options, default: &str) -> Option<Json> {
     let (name, plugin) = options.codec(t, default);
     let own = Options::new(t, &plugin, format!("codec {name:?}"), &CODEC.iter().collect::<Vec<_>>());
     match name.as_str() {
@@ -378,7 +385,7 @@ fn endpoint(host: &str, ssl: Option<bool>, path: &str) -> String {
     format!("{scheme}://{authority}{port}{slash}{path}")
 }
 
-fn tls(t: &mut Translator<'_>, options: &Options) -> Map<String, Json> {
+pub(crate) fn tls(t: &mut Translator<'_>, options: &Options) -> Map<String, Json> {
     let mut tls = Map::new();
     let authorities = options.list(t, "ssl_certificate_authorities").or(options.list(t, "cacert"));
     match authorities.as_deref() {

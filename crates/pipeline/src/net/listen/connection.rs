@@ -52,6 +52,11 @@ impl Closing {
         // Without who could say it, it is to end as well.
         let _ = self.0.wait_for(|closing| *closing).await;
     }
+
+    /// Whether it is to end.
+    pub(crate) fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
 }
 
 /// What stands between acceptance and reading.
