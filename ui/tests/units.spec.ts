@@ -229,8 +229,8 @@ function stats(at: number, change: (pipeline: any) => void = () => {}): Stats {
     filters: [{ at: 'filters.0', kind: 'grok', sampled_ns: 3000 * at, samples: at }, { at: 'filters.1', kind: 'set', sampled_ns: 1000 * at, samples: at }],
     queue: { events: 100 * at, bytes: 20_000 * at, bytes_max: 1_000_000, events_max: 0, oldest_seconds: 12 },
     outputs: [{
-      name: 'es', kind: 'elasticsearch', state: 'ok' as const, delivered: 800 * at, in_flight: 100 * at, dead: 3, retries: 7, behind_bytes: 20_000 * at,
-      oldest_seconds: 12, trouble: null, last_trouble: null, last_refusal: null, spent: spent(500 * at, 0, 500 * at),
+      name: 'es', kind: 'elasticsearch', state: 'ok' as const, delivered: 900 * at, in_flight: 100 * at, dead: 3, retries: 7, behind_bytes: 20_000 * at,
+      oldest_seconds: 12 as number | null, trouble: null, last_trouble: null, last_refusal: null, spent: spent(500 * at, 0, 500 * at),
     }],
   }
   change(pipeline)
@@ -242,7 +242,7 @@ function stats(at: number, change: (pipeline: any) => void = () => {}): Stats {
 
 test('D1: rates are of the time between two looks', () => {
   const { cpu, bottleneck, pipelines: [pipeline] } = view(stats(10), stats(12))
-  assert.deepEqual([cpu, bottleneck, pipeline!.readRate, pipeline!.inputs[0]!.bytesRate, pipeline!.deliveredRate, pipeline!.droppedRate], [50, null, 1000, 200_000, 800, 10])
+  assert.deepEqual([cpu, bottleneck, pipeline!.readRate, pipeline!.inputs[0]!.bytesRate, pipeline!.deliveredRate, pipeline!.droppedRate], [50, null, 1000, 200_000, 900, 10])
   assert.deepEqual([pipeline!.workers.busy, pipeline!.outputs[0]!.busy, pipeline!.outputs[0]!.meantRate], [20, 50, 900])
   assert.deepEqual(pipeline!.filters.map(filter => [filter.share, filter.nsPerEvent]), [[75, 3000], [25, 1000]])
   assert.deepEqual([pipeline!.queue!.fill, pipeline!.queue!.secondsToFull], [24, 38])
@@ -264,6 +264,7 @@ test('D2: who holds up the others is named, by the rules of top', () => {
     [(p, at) => Object.assign(p, { queue: null, workers: { threads: 1, spent: spent(at, 10, 40) } }), 'outputs.es', 'filtersWait'],
     [(p, at) => (p.workers.spent = spent(at, 90, 0)), 'filters', 'filtersBusy'],
     [(p, at) => (p.outputs[0].spent = spent(at, 95, 0)), 'outputs.es', 'busy'],
+    [(p, at) => (p.outputs[0].delivered = 500 * at), 'outputs.es', 'slower'],
     [p => (p.inputs[0].seconds_behind = 5), 'inputs.nginx', 'reads'],
     [p => (p.inputs[0].events_behind = 50_000), 'inputs.nginx', 'reads'],
     [p => Object.assign(p.inputs[0], { seconds_behind: 5, trouble }), 'inputs.nginx', 'cannotRead'],

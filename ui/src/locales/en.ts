@@ -292,6 +292,7 @@ export default {
   whyDiskWaits: 'the filters wait for its disk {n} of the time',
   whyFiltersBusy: 'its threads are busy {n} of the time',
   whyBusy: 'it is busy {n} of the time',
+  whySlower: 'it falls behind: it takes {rate} of {meant} that are meant for it',
   whyReads: 'it reads as fast as it can',
   findNode: 'Find a part',
   nodeNext: 'Next part',

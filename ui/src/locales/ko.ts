@@ -294,6 +294,7 @@ const texts: Texts = {
   whyDiskWaits: '필터가 시간의 {n} 동안 디스크를 기다림',
   whyFiltersBusy: '스레드가 시간의 {n} 동안 바쁨',
   whyBusy: '시간의 {n} 동안 바쁨',
+  whySlower: '뒤처지는 중: {meant} 중 {rate}만 처리',
   whyReads: '최대 속도로 읽는 중',
   findNode: '구성 요소 찾기',
   nodeNext: '다음 구성 요소',

@@ -294,6 +294,7 @@ const texts: Texts = {
   whyDiskWaits: '过滤器有 {n} 的时间在等磁盘',
   whyFiltersBusy: '其线程有 {n} 的时间忙碌',
   whyBusy: '它有 {n} 的时间忙碌',
+  whySlower: '正在落后：应处理 {meant}，实际 {rate}',
   whyReads: '正以最快速度读取',
   findNode: '查找组件',
   nodeNext: '下一个组件',

@@ -29,6 +29,7 @@ export function why(reason: Why): string {
     case 'diskWaits': return t('whyDiskWaits', { n: percent(reason.percent) })
     case 'filtersBusy': return t('whyFiltersBusy', { n: percent(reason.percent) })
     case 'busy': return t('whyBusy', { n: percent(reason.percent) })
+    case 'slower': return t('whySlower', { rate: perSecond(reason.rate), meant: perSecond(reason.meant) })
     case 'reads': return t('whyReads')
   }
 }

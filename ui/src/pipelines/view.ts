@@ -42,6 +42,7 @@ export type Why =
   | { kind: 'cannotDeliver' | 'cannotRead', text: string }
   | { kind: 'queueFull', fill: number }
   | { kind: 'filtersWait' | 'diskWaits' | 'filtersBusy' | 'busy', percent: number }
+  | { kind: 'slower', rate: number, meant: number }
   | { kind: 'reads' }
 export interface PipelineView {
   name: string
@@ -56,6 +57,12 @@ export interface View { seconds: number, cpu: number, bottleneck: Bottleneck | n
 const BUSY = 80
 const BLOCKED = 25
 const FULL = 95
+/** An output whose oldest event waits for longer, in seconds, may be one that falls behind; the
+ * store syncs in steps. */
+const WAITS = 5
+const STORE_WAITS = 60
+/** And it is one when it delivers less than this part of what is meant for it. */
+const KEEPS_UP = 0.9
 
 /** What happened between two looks; one at a pond that was started anew counts from its start.
  * The store says that it holds events when it has synced them, in steps: its rate is that since
@@ -126,7 +133,8 @@ function shares(before: Spent | undefined, now: Spent): { work: number, blocked:
   return all === 0 ? { work: 0, blocked: 0 } : { work: (took('work_ns') / all) * 100, blocked: (took('blocked_ns') / all) * 100 }
 }
 
-/** Looks from the end for who holds up the others, by the rules of `top`. */
+/** Looks from the end for who holds up the others, by the rules of `top`; and names an output that
+ * falls behind before the queue is full. */
 export function bottleneck(pipeline: PipelineView): Bottleneck | null {
   const named = (node: string, why: Why): Bottleneck => ({ pipeline: pipeline.name, node, why })
   const { inputs, outputs, queue, workers } = pipeline
@@ -143,6 +151,9 @@ export function bottleneck(pipeline: PipelineView): Bottleneck | null {
   if (workers.busy >= BUSY) return named('filters', { kind: 'filtersBusy', percent: workers.busy })
   const held = inputs.some(input => input.blocked >= BLOCKED)
   if (busiest && busiest.busy >= BUSY && (held || busiest.in_flight > 0)) return named(`outputs.${busiest.name}`, { kind: 'busy', percent: busiest.busy })
+  const slow = outputs.filter(output => (output.oldest_seconds ?? 0) > (output.kind === 'store' ? STORE_WAITS : WAITS) && output.rate + output.deadRate < output.meantRate * KEEPS_UP)
+  const last = most(slow, output => output.in_flight)
+  if (last) return named(`outputs.${last.name}`, { kind: 'slower', rate: last.rate + last.deadRate, meant: last.meantRate })
   const behind = most(inputs.filter(input => input.reading && (input.seconds_behind > 1 || (input.events_behind ?? 0) > 1000)), input => input.bytes_behind)
   if (!behind) return null
   return named(`inputs.${behind.name}`, behind.trouble ? { kind: 'cannotRead', text: behind.trouble.text } : { kind: 'reads' })
