@@ -260,15 +260,27 @@ pub(crate) fn decode(
     filters: &mut Vec<Step>,
 ) {
     let (name, plugin) = options.codec(t, default);
-    match name.as_str() {
+    decode_as(t, &options.what, &name, &plugin, ecs, filters);
+}
+
+/// As [`decode`], for the codec of this name.
+pub(super) fn decode_as(
+    t: &mut Translator<'_>,
+    what: &str,
+    name: &str,
+    plugin: &Plugin,
+    ecs: Ecs,
+    filters: &mut Vec<Step>,
+) {
+    match name {
         "plain" | "line" => {
-            codec_options(t, &plugin, &PLAIN.iter().collect::<Vec<_>>());
+            codec_options(t, plugin, &PLAIN.iter().collect::<Vec<_>>());
             if ecs == Ecs::Schema {
                 filters.push(plain_step(json!({"mutate": {"copy": {"message": "event.original"}}})));
             }
         }
         "json" | "json_lines" => {
-            let own = codec_options(t, &plugin, &JSON.iter().collect::<Vec<_>>());
+            let own = codec_options(t, plugin, &JSON.iter().collect::<Vec<_>>());
             let target = own.text(t, "target").map(|target| t.reference(&target, own.place("target")));
             // The text is kept aside, since what it holds may have an "event" of its own.
             let keeps = ecs == Ecs::Schema && name == "json";
@@ -282,8 +294,7 @@ pub(crate) fn decode(
         }
         other => {
             let message = format!(
-                "the codec {other:?} is not supported for {}; there are plain, line, json and json_lines (and multiline for files)",
-                options.what
+                "the codec {other:?} is not supported for {what}; there are plain, line, json and json_lines (and multiline for files)"
             );
             t.wrong(plugin.place, message);
         }

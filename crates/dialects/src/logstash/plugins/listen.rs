@@ -5,7 +5,7 @@ use super::super::known::{Known, honoured, near, no_effect, refused, stronger};
 use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator, native_step};
-use super::inputs::{decode, plain_step};
+use super::inputs::{decode, decode_as, plain_step};
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
@@ -187,7 +187,7 @@ fn step(filter: Json, when: &str) -> FilterStep {
     FilterStep { when: Some(when.to_owned()), ..native_step(filter) }
 }
 
-/// A field as text for a condition.
+/// Adds a tag to the events that meet a condition.
 fn tagged(when: &str, tag: &str) -> Step {
     let mut step = step(json!({"mutate": {}}), when);
     step.on_success.add_tag = vec![tag.to_owned()];
@@ -246,8 +246,10 @@ pub(super) fn beats(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Ste
     let begin = filters.len();
     decode(t, options, "plain", ecs, &mut filters);
     for filter in &mut filters[begin..] {
-        // What has no message has nothing for a codec.
-        if let Step::Filter(filter) = filter {
+        // What has no message has nothing for a codec that can fail.
+        if let Step::Filter(filter) = filter
+            && !filter.tag_on_failure.is_empty()
+        {
             filter.when = Some("exists(.message)".to_owned());
         }
     }
@@ -292,7 +294,7 @@ pub(super) fn tcp(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>
         ],
     };
     filters.push(plain_step(json!({"remove": {"fields": ["source", "destination"]}})));
-    let (_, plugin) = options.codec(t, "line");
+    let (codec, plugin) = options.codec(t, "line");
     if let Some(delimiter) = plugin.attributes.iter().find(|attribute| attribute.name == "delimiter")
         && let Some(text) = delimiter.value.text()
     {
@@ -302,7 +304,9 @@ pub(super) fn tcp(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>
             text.replace("\\n", "\n").replace("\\r", "\r").replace("\\0", "\0").into(),
         );
     }
-    decode(t, options, "line", ecs, &mut filters);
+    // A stream has lines, whichever of the two is written.
+    let codec = if codec == "json" { "json_lines" } else { codec.as_str() };
+    decode_as(t, &options.what, codec, &plugin, ecs, &mut filters);
     (json!({"tcp": config}), filters)
 }
 
