@@ -71,7 +71,7 @@ impl Weight for TemplateWeight {
             stored: self.stored,
             docs: reader.max_doc(),
         };
-        found.to_one();
+        found.settle();
         Ok(Box::new(found))
     }
 
@@ -100,7 +100,7 @@ impl Checked {
     }
 
     /// Goes on from where it stands to the next that is one.
-    fn to_one(&mut self) -> DocId {
+    fn settle(&mut self) -> DocId {
         while self.maybe.doc() != TERMINATED && !self.is_one() {
             self.maybe.advance();
         }
@@ -111,12 +111,12 @@ impl Checked {
 impl DocSet for Checked {
     fn advance(&mut self) -> DocId {
         self.maybe.advance();
-        self.to_one()
+        self.settle()
     }
 
     fn seek(&mut self, target: DocId) -> DocId {
         self.maybe.seek(target);
-        self.to_one()
+        self.settle()
     }
 
     fn doc(&self) -> DocId {
