@@ -148,10 +148,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The addresses of a header and its length, none while it is not whole, or what is wrong.
+    type Expected<'t> = Result<Option<(Option<(&'t str, &'t str)>, usize)>, &'t str>;
+
     #[test]
     fn lines() {
         #[track_caller]
-        fn check(text: &str, expected: Result<Option<(Option<(&str, &str)>, usize)>, &str>) {
+        fn check(text: &str, expected: Expected<'_>) {
             let decoded = decode(text.as_bytes());
             let expected = match expected {
                 Ok(header) => Ok(header.map(|(addresses, length)| {
