@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn beats_listen_as_in_logstash() {
-        let (input, filters) = read("beats { port => 5044 }");
+        let (input, filters) = read("beats { port => 5044 ecs_compatibility => v8 }");
         assert_eq!(input["beats"]["listen"], json!(["0.0.0.0:5044"]));
         assert_eq!(input["beats"]["peer_ip"], "@metadata.input.beats.host.ip");
         assert!(filters.contains("beats_input_codec_plain_applied"), "{filters}");
@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(input["tcp"]["delimiter"], "\0");
         assert_eq!(input["tcp"]["proxy_protocol"], true);
         assert!(filters.contains("proxy_host"), "{filters}");
-        let (_, filters) = read("tcp { port => 5140 codec => json }");
+        let (_, filters) = read("tcp { port => 5140 codec => json ecs_compatibility => v8 }");
         assert!(
             filters.contains("@metadata.input.tcp.source.ip") && filters.contains("\"json\""),
             "{filters}"
