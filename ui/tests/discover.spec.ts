@@ -466,6 +466,8 @@ function ofKind(kind: number, n: number): string {
 }
 
 test('B12: patterns are those that the lines were made of, and are searched as they are counted', async ({ page }) => {
+  // A hundred thousand lines, into a binary that was not built to be fast.
+  test.setTimeout(600_000)
   const LINES = 100_000
   const KINDS = 40
   const pond = new Pond()
