@@ -436,7 +436,10 @@ fn what_filters_cannot_keep() {
         "throttle { key => 'a' after_count => 1 max_counters => -1 }",
         &["a.conf:2:65: \"max_counters\" needs a bound"],
     );
-    filter("fingerprint { method => 'IPV4_NETWORK' key => 'x' }", &["a.conf:2:", "a.conf:2:"]);
+    filter(
+        "fingerprint { method => 'IPV4_NETWORK' key => 'x' }",
+        &["a.conf:2:56: IPV4_NETWORK needs the length"],
+    );
     filter("fingerprint { method => 'SHA' }", &["a.conf:2:34: unknown value \"SHA\" of \"method\""]);
     filter(
         "translate { field => 'a' source => 'b' dictionary => { 'x' => 'y' } }",

@@ -35,7 +35,7 @@ fn all_problems_of_all_files_are_told() {
         &[
             "a.yaml:2:7: unknown option \"fil\" of input \"a\"; did you mean \"file\"?",
             "a.yaml:3:26: unknown word \"jsn\" for a filter; did you mean \"json\"?",
-            "a.yaml:3:39: unknown option \"x\" of filter \"drop\" (there are none)",
+            "a.yaml:3:39: unknown option \"x\" of filter \"drop\" (there is only percentage)",
             "a.yaml:3:56: not a condition: ",
             "a.yaml:4:8: \"queue\" takes options",
             "b.yaml:1:39: option \"codec\" of output \"file\": unknown value \"raws\"; did you mean \"raw\"?",

@@ -35,10 +35,11 @@ pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> 
     if options.text(t, "method").as_deref() == Some("IPV4_NETWORK") {
         native.set("method", "IPV4_NETWORK");
         // What is the key elsewhere is the length of the prefix here.
-        match options.number(t, "key").map(u8::try_from) {
-            Some(Ok(prefix)) => native.set("network_prefix", prefix),
-            _ => t.wrong(options.place("key"), "IPV4_NETWORK needs the length of the prefix as \"key\""),
-        }
+        let Some(prefix) = options.text(t, "key").and_then(|text| text.parse::<u8>().ok()) else {
+            t.wrong(options.place("key"), "IPV4_NETWORK needs the length of the prefix as \"key\"");
+            return Vec::new();
+        };
+        native.set("network_prefix", prefix);
     } else {
         native.word(t, "method", &METHODS);
         native.text(t, "key");
