@@ -390,6 +390,6 @@ mod tests {
             "{filters}"
         );
         wrong("tcp { port => 1 mode => client }", "let the other side connect");
-        wrong("tcp { port => 1 codec => multiline { pattern => a what => next } }", "is not supported for");
+        wrong("tcp { port => 1 codec => multiline { pattern => 'a' what => next } }", "is not supported for");
     }
 }
