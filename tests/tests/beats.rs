@@ -1,11 +1,11 @@
 //! Events by the Lumberjack protocol: from a sender that keeps what is not acknowledged, as Beats do.
 
 use crate::http_output::run;
-use crate::pond::{PATIENCE, Pond};
+use crate::pond::{PATIENCE, Pond, free_port};
 use crate::receiver::{Receiver, Reply};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,11 +15,6 @@ use wire::lumberjack::{Frame, Version, compress, encode};
 
 /// Events of a window.
 const WINDOW: usize = 50;
-
-/// A port that nobody listens on, most likely.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
-}
 
 /// A pond with the input `beats` on this port, and what goes behind the inputs.
 fn pond(port: u16, rest: &str) -> Pond {

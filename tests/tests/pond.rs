@@ -24,6 +24,12 @@ pub(crate) fn binary() -> PathBuf {
     binary
 }
 
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
 /// A pond and the files it reads, in a directory that goes with it.
 pub(crate) struct Pond {
     pub(crate) folder: TempDir,

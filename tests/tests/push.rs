@@ -1,19 +1,14 @@
 //! Inputs that others push to, from real senders, and across kill -9.
 
 use crate::http;
-use crate::pond::{PATIENCE, Pond};
+use crate::pond::{PATIENCE, Pond, free_port};
 use serde_json::Value;
 use std::fs;
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
-}
 
 /// Starts a plan and waits until something listens at the port.
 fn run(pond: &mut Pond, config: &str, port: u16) {

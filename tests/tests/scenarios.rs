@@ -2,11 +2,16 @@
 
 use crate::front::Front;
 use crate::http;
-use crate::pond::{PATIENCE, Pond, binary};
+use crate::pond::{PATIENCE, Pond, binary, free_port};
 use crate::services::{Server, elasticsearch, kafka, kafka_tls_three, kcat, unique, victorialogs};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A pond that runs a plan of the folder.
 struct Running {
@@ -35,6 +40,13 @@ impl Running {
 
 /// The sources of all documents that match, when there are so many.
 fn documents(server: &Server, index: &str, wanted: usize) -> Option<Vec<Value>> {
+    let found = all_documents(server, index)?;
+    assert!(found.len() <= wanted, "{} documents, more than {wanted}", found.len());
+    (found.len() == wanted).then_some(found)
+}
+
+/// The sources of all documents, 10,000 at most.
+fn all_documents(server: &Server, index: &str) -> Option<Vec<Value>> {
     let ask = |path: &str, body: &str| {
         let answer =
             http::request(server.address(), "POST", path, "application/json", body, PATIENCE).ok()?;
@@ -44,8 +56,7 @@ fn documents(server: &Server, index: &str, wanted: usize) -> Option<Vec<Value>> 
     let query = json!({"size": 10_000, "track_total_hits": true, "sort": [{"@timestamp": "asc"}]});
     let found = ask(&format!("/{index}/_search"), &query.to_string())?;
     let hits = found["hits"]["hits"].as_array()?;
-    assert!(hits.len() <= wanted, "{} documents, more than {wanted}", hits.len());
-    (hits.len() == wanted).then(|| hits.iter().map(|hit| hit["_source"].clone()).collect())
+    Some(hits.iter().map(|hit| hit["_source"].clone()).collect())
 }
 
 #[test]
@@ -195,7 +206,9 @@ fn copied(files: &[&str], words: &[(&str, &str)]) -> tempfile::TempDir {
             assert!(text.contains(word), "{file} has no {word}");
             text = text.replace(word, new);
         }
-        std::fs::write(to.path().join(file), text).expect("room");
+        let to = to.path().join(file);
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("room");
+        std::fs::write(to, text).expect("room");
     }
     to
 }
@@ -398,4 +411,80 @@ fn logstash_takes_what_agents_of_a_cluster_wrote_to_a_data_stream() {
         }));
     }
     assert_same(found, expected);
+}
+
+#[test]
+fn logstash_keeps_the_orders_that_it_accepted_in_its_queue() {
+    const KILLS: usize = 4;
+    let (tcp, post, index) = (free_port(), free_port(), unique("orders"));
+    let files = ["orders/logstash.yml", "orders/pipelines.yml"];
+    let config = copied(&files, &[]);
+    let orders = copied(
+        &["orders/orders.conf"],
+        &[("5140", &tcp.to_string()), ("8088", &post.to_string()), ("\"orders\"", &format!("\"{index}\""))],
+    );
+    let (settings, folder) =
+        (config.path().join("orders"), orders.path().join("orders").display().to_string());
+    let mut pond = Pond::new();
+    let data = pond.data().display().to_string();
+    let run = |pond: &mut Pond| {
+        let mut command = Command::new(binary());
+        command.arg("run").arg("--path.settings").arg(&settings).arg("--data-dir").arg(pond.data());
+        command.envs([("CONF_DIR", folder.as_str()), ("DATA_DIR", &data), ("ES", elasticsearch().address())]);
+        pond.start(command);
+    };
+    let address = format!("127.0.0.1:{post}");
+    // One who sends until told to end, and knows what was accepted.
+    let ended = Arc::new(AtomicBool::new(false));
+    let accepted = Arc::new(Mutex::new(Vec::new()));
+    let sender = std::thread::spawn({
+        let (ended, accepted, address) = (ended.clone(), accepted.clone(), address.clone());
+        move || {
+            for n in 0.. {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let order = format!("{{\"order\":{n}}}");
+                let answer = http::request(&address, "POST", "/", "application/json", &order, PATIENCE);
+                match answer {
+                    Ok(answer) if answer.status == 200 => accepted.lock().expect("a lock").push(n),
+                    _ => std::thread::sleep(Duration::from_millis(20)),
+                }
+            }
+        }
+    });
+    let count = || accepted.lock().expect("a lock").len();
+    for _ in 0..KILLS {
+        let before = count();
+        run(&mut pond);
+        pond.wait_for("more orders", |_| (count() > before + 20).then_some(()));
+        pond.kill();
+    }
+    run(&mut pond);
+    let before = count();
+    pond.wait_for("more orders", |_| (count() > before + 20).then_some(()));
+    ended.store(true, Ordering::SeqCst);
+    sender.join().expect("the sender");
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", tcp)).expect("the input tcp");
+    stream.write_all(b"{\"order\":-1}\n{\"order\":-2}\n").expect("who reads");
+    drop(stream);
+    let accepted = std::mem::take(&mut *accepted.lock().expect("a lock"));
+    let found = pond.wait_for("all orders", |_| {
+        let found = all_documents(elasticsearch(), &index)?;
+        let numbers: BTreeSet<i64> = found.iter().filter_map(|document| document["order"].as_i64()).collect();
+        (accepted.iter().chain(&[-1, -2]).all(|n| numbers.contains(n))).then_some(found)
+    });
+    let numbers: BTreeSet<i64> = found.iter().filter_map(|document| document["order"].as_i64()).collect();
+    println!("{} orders accepted, {} stored, {} documents", accepted.len(), numbers.len(), found.len());
+    for document in &found {
+        assert_eq!(
+            (&document["host"], &document["received_by"]),
+            (&json!("127.0.0.1"), &json!("127.0.0.1")),
+            "{document}"
+        );
+        let is_posted = document["order"].as_i64().is_some_and(|n| n >= 0);
+        assert_eq!(document["headers"]["http_host"] == address.as_str(), is_posted, "{document}");
+        assert_eq!(document["@version"], "1");
+    }
+    assert!(pond.stop().success(), "{}", pond.said());
 }

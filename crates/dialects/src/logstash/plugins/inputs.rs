@@ -248,8 +248,8 @@ pub(crate) const MULTILINE: &[Known] = &[
     honoured("ecs_compatibility", ""),
 ];
 
-/// Where the text of JSON is until it is read.
-const ORIGINAL: &str = "@metadata.event_original";
+/// Where the text of JSON is until it is read; what Filebeat writes has a "@metadata" of its own.
+const ORIGINAL: &str = "@event_original";
 
 /// Adds the filters that do what a codec does.
 pub(crate) fn decode(
@@ -537,15 +537,12 @@ fn kafka(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
         "json" => codec_options(t, &plugin, &JSON.iter().collect::<Vec<_>>()).text(t, "target"),
         _ => None,
     };
-    if codec == "json" && target.is_none() {
+    // Only these make a difference: the path and the host have no place in Kafka.
+    let ecs =
+        if t.ecs.is_some() || options.has("ecs_compatibility") { t.ecs_of(options) } else { Ecs::Disabled };
+    if codec == "json" && target.is_none() && ecs == Ecs::Disabled {
         config.insert("codec".into(), "json".into());
     } else {
-        // Only these make a difference: the path and the host have no place in Kafka.
-        let ecs = if t.ecs.is_some() || options.has("ecs_compatibility") {
-            t.ecs_of(options)
-        } else {
-            Ecs::Disabled
-        };
         decode(t, options, "plain", ecs, &mut filters);
     }
     (json!({"kafka": config}), filters)
