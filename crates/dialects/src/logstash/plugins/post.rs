@@ -120,7 +120,7 @@ pub(crate) fn http(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
     config.insert("url".into(), t.template(&url, options.place("url")).into());
     let method = options.needed(t, "http_method")?;
     if ["put", "post", "patch"].contains(&method.as_str()) {
-        config.insert("method".into(), method.into());
+        config.insert("method".into(), method.to_uppercase().into());
     } else {
         t.wrong(
             options.place("http_method"),

@@ -117,7 +117,7 @@ pub(crate) const REDIS: PluginTable = PluginTable {
 
 pub(crate) const SYSLOG: PluginTable = PluginTable {
     name: "syslog",
-    note: "Messages are taken apart by the same grok and date as there. The native input knows more forms.",
+    note: "Messages are taken apart by the same grok and date as there, in UTC without a timezone. The native input knows more forms.",
     options: &[&[
         honoured("host", "0.0.0.0"),
         honoured("port", "514"),
@@ -127,7 +127,7 @@ pub(crate) const SYSLOG: PluginTable = PluginTable {
         honoured("severity_labels", ""),
         honoured("grok_pattern", "<%{POSINT:priority}>%{SYSLOGLINE}"),
         honoured("syslog_field", "message"),
-        near("timezone", "", "without it UTC is meant, not the zone of this machine"),
+        honoured("timezone", ""),
         honoured("locale", ""),
         honoured("service_type", "system"),
         near("codec", "plain", "a message is text; other codecs are not read here"),

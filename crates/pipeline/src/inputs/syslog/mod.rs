@@ -412,7 +412,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"<13>Nov 21 02:45:04 tcp a: one\n11 <13>b: two\n<13>hel").unwrap();
         let mut found = taken(&mut input, 2);
-        assert_eq!(found, ["one|tcp|", "two\n||"]);
+        assert_eq!(found, ["one|tcp|", "two||"]);
         stream.write_all(b"lo").unwrap();
         drop(stream);
         found = taken(&mut input, 1);
