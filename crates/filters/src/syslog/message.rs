@@ -554,9 +554,10 @@ mod tests {
 
     #[test]
     fn cisco() {
+        // The first of March is nearer in the next year.
         check(
             "<189>123: *Mar  1 00:00:00.003 UTC: %SYS-5-CONFIG_I: Configured from console",
-            "189|2026-03-01T00:00:00.003Z|-|-|-|%SYS-5-CONFIG_I: Configured from console|code=SYS-5-CONFIG_I|seq=123",
+            "189|2027-03-01T00:00:00.003Z|-|-|-|%SYS-5-CONFIG_I: Configured from console|code=SYS-5-CONFIG_I|seq=123",
         );
         check(
             "<189>45: r1: Nov 21 02:45:04.123 EST: %LINK-3-UPDOWN: Interface up",
