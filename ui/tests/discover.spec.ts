@@ -293,7 +293,9 @@ test('B6: columns, widths, zone and order are in the link', async ({ page, share
   await expect(other.locator('[data-hits]')).toHaveAttribute('data-hits', String(SMALL))
   expect(await widths(other)).toEqual(own)
   await expect(other.getByRole('columnheader', { name: '@timestamp' })).toContainText('+09:00')
-  expect(await column(other, 'status')).toEqual(await column(page, 'status'))
+  // How many rows are drawn depends on the height of each page.
+  const first = async (on: typeof page) => (await column(on, 'status')).slice(0, 10)
+  expect(await first(other)).toEqual(await first(page))
   expect((await column(other, 'status'))[0]).toBe('503')
   await other.context().close()
 })

@@ -230,13 +230,21 @@ export class Discover {
 
   async #learnFields(signal: AbortSignal): Promise<void> {
     if (this.#knownIndex === this.state.index && this.fields.length > 0) {
-      // New fields may have come; nothing waits for them.
-      void this.#ask(signal, 'histogramError', async () => this.#setFields(await fieldCaps(this.state.index, signal)))
+      void this.#renewFields(signal)
       return
     }
     const index = this.state.index
     this.#setFields(await fieldCaps(index, signal))
     this.#knownIndex = index
+  }
+
+  /** New fields may have come. Nothing waits for them, and nothing is wrong without them. */
+  async #renewFields(signal: AbortSignal): Promise<void> {
+    try {
+      this.#setFields(await fieldCaps(this.state.index, signal))
+    } catch (error) {
+      if (!isAbort(error) && !(error instanceof Refused)) throw error
+    }
   }
 
   #setFields(caps: Awaited<ReturnType<typeof fieldCaps>>): void {
