@@ -1,5 +1,7 @@
 //! Times: nanoseconds since 1970 in UTC, and RFC 3339 in and out.
 
+use std::cell::Cell;
+
 const DAY: i64 = 86_400;
 const SECOND: i64 = 1_000_000_000;
 
@@ -26,36 +28,50 @@ pub fn civil_from_days(days: i64) -> (i64, u32, u32) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
+thread_local! {
+    /// The last second that was written, and its text: most events are of the same second as the
+    /// one before, and to write all of it anew costs several times more than to copy it.
+    static LAST: Cell<(i64, [u8; 20])> = const { Cell::new((0, *b"1970-01-01T00:00:00.")) };
+}
+
 /// Writes a time as RFC 3339 in UTC, with as many digits of the second's fraction (3, 6 or 9)
 /// as it needs: `2026-11-21T02:45:04.123Z`.
 pub fn write_rfc3339(ns: i64, out: &mut Vec<u8>) {
-    let seconds = ns.div_euclid(SECOND);
+    let second = ns.div_euclid(SECOND);
     let fraction = ns.rem_euclid(SECOND) as u32;
-    let (year, month, day) = civil_from_days(seconds.div_euclid(DAY));
-    let of_day = seconds.rem_euclid(DAY) as u32;
-    let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    digits::<4>(&mut text, 0, year as u32);
-    digits::<2>(&mut text, 5, month);
-    digits::<2>(&mut text, 8, day);
-    digits::<2>(&mut text, 11, of_day / 3600);
-    digits::<2>(&mut text, 14, of_day / 60 % 60);
-    digits::<2>(&mut text, 17, of_day % 60);
-    digits::<3>(&mut text, 20, fraction / 1_000_000);
-    digits::<3>(&mut text, 23, fraction / 1_000 % 1_000);
-    digits::<3>(&mut text, 26, fraction % 1_000);
-    let end = if fraction.is_multiple_of(1_000_000) {
-        23
-    } else if fraction.is_multiple_of(1_000) {
-        26
-    } else {
-        29
-    };
+    let (last, mut text) = LAST.get();
+    if last != second {
+        text = second_text(second);
+        LAST.set((second, text));
+    }
+    out.extend_from_slice(&text);
+    let mut text = *b"000000000Z";
+    digits::<3, 10>(&mut text, 0, fraction / 1_000_000);
+    let mut end = 3;
+    if !fraction.is_multiple_of(1_000_000) {
+        digits::<3, 10>(&mut text, 3, fraction / 1_000 % 1_000);
+        digits::<3, 10>(&mut text, 6, fraction % 1_000);
+        end = if fraction.is_multiple_of(1_000) { 6 } else { 9 };
+    }
     text[end] = b'Z';
     out.extend_from_slice(&text[..=end]);
 }
 
+fn second_text(second: i64) -> [u8; 20] {
+    let (year, month, day) = civil_from_days(second.div_euclid(DAY));
+    let of_day = second.rem_euclid(DAY) as u32;
+    let mut text = *b"0000-00-00T00:00:00.";
+    digits::<4, 20>(&mut text, 0, year as u32);
+    digits::<2, 20>(&mut text, 5, month);
+    digits::<2, 20>(&mut text, 8, day);
+    digits::<2, 20>(&mut text, 11, of_day / 3600);
+    digits::<2, 20>(&mut text, 14, of_day / 60 % 60);
+    digits::<2, 20>(&mut text, 17, of_day % 60);
+    text
+}
+
 /// Writes the last `N` digits; `N` is known when compiling, so that nothing loops.
-fn digits<const N: usize>(text: &mut [u8; 30], at: usize, mut value: u32) {
+fn digits<const N: usize, const OF: usize>(text: &mut [u8; OF], at: usize, mut value: u32) {
     for n in (at..at + N).rev() {
         text[n] = b'0' + (value % 10) as u8;
         value /= 10;
@@ -173,6 +189,11 @@ mod tests {
         check("2024-02-29T23:59-0130", "2024-03-01T01:29:00.000Z");
         check("1969-12-31T23:59:59.000001Z", "1969-12-31T23:59:59.000001Z");
         check("1700-01-01T00:00:00Z", "1700-01-01T00:00:00.000Z");
+        // Seconds that were written before.
+        check("1970-01-01T00:00:00.1Z", "1970-01-01T00:00:00.100Z");
+        check("1970-01-01T00:00:00.1234Z", "1970-01-01T00:00:00.123400Z");
+        check("1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000Z");
+        check("1970-01-01T00:00:00.000000001Z", "1970-01-01T00:00:00.000000001Z");
     }
 
     #[test]

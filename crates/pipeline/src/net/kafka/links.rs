@@ -25,8 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_LOOK: Duration = Duration::from_millis(5);
 /// Before a broker that failed is tried again.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(5) };
-/// As much is read at once.
-const READ_BYTES: usize = 256 << 10;
+/// As much is read at once, at least and at most.
+const READ_BYTES_MIN: usize = 16 << 10;
+const READ_BYTES_MAX: usize = 256 << 10;
 /// So many pieces are written at once.
 const PIECES_MAX: usize = 64;
 
@@ -86,6 +87,8 @@ struct Socket {
     tls: Option<Box<ClientConnection>>,
     /// As much is written as the system takes for now.
     is_full: bool,
+    /// So many bytes are read at once.
+    read_bytes: usize,
 }
 
 impl<T, K: Copy + Eq + Hash> Links<T, K> {
@@ -267,7 +270,7 @@ impl<T> Link<T> {
             Ok::<_, String>(Box::new(tls))
         });
         let tls = tls.transpose().map_err(|error| format!("TLS with {host}:{port}: {error}"))?;
-        self.state = State::Open(Socket { stream, tls, is_full: false });
+        self.state = State::Open(Socket { stream, tls, is_full: false, read_bytes: READ_BYTES_MIN });
         Ok(())
     }
 }
@@ -342,13 +345,18 @@ impl Socket {
         }
         let buffer = connection.buffer();
         let begin = buffer.len();
-        let room = (buffer.capacity() - begin).clamp(16 << 10, READ_BYTES);
+        let room = (buffer.capacity() - begin).clamp(READ_BYTES_MIN, self.read_bytes);
         buffer.resize(begin + room, 0);
         let read = match &mut self.tls {
             Some(tls) => tls.reader().read(&mut buffer[begin..]),
             None => self.stream.read(&mut buffer[begin..]),
         };
-        buffer.truncate(begin + read.as_ref().map_or(0, |bytes| *bytes));
+        let bytes = read.as_ref().map_or(0, |bytes| *bytes);
+        buffer.truncate(begin + bytes);
+        if bytes > 0 {
+            // Twice as much as came: what is cleared for nothing costs more than to read it.
+            self.read_bytes = (2 * bytes).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        }
         match read {
             Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, CLOSED)),
             Ok(_) => Ok(true),
