@@ -8,16 +8,17 @@
 
 mod serve;
 
+use super::decode::{NO_JSON, set};
 use super::{ConfigError, Input, InputContext, InputError, Next};
-use crate::net::listen::{Listen, Listening, ServerTls, Taken};
+use crate::net::listen::{Listen, Listening, ServerTls};
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
-use event::{Batch, Common, CommonValue, EVENTS_MAX, Event, New, Path, Span};
+use event::{Batch, Common, CommonValue, Event, New, Path, Span};
 use serde::{Deserialize, Serialize};
 use serve::{Load, Server};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wire::lumberjack::{Decoded, Frame, Pairs, decode};
 
 /// Options of the input `beats`.
@@ -62,10 +63,6 @@ impl Default for Config {
     }
 }
 
-/// The tag of an event whose text is no JSON although it should be; Logstash's name.
-const NO_JSON: &str = "[\"_jsonparsefailure\"]";
-/// How long a wait lasts at most; it is asked again.
-const WAIT: Duration = Duration::from_secs(1);
 /// Frames are read whole; more would not fit into a batch.
 const FRAME_BYTES_LIMIT: u64 = 1 << 30;
 
@@ -139,18 +136,11 @@ impl BeatsInput {
 
 impl Input for BeatsInput {
     fn next(&mut self, batch: &mut Batch, stop: &Stop) -> Result<Next, InputError> {
-        let first = loop {
-            match self.listening.next(stop, Instant::now() + WAIT) {
-                Taken::Load(load) => break load,
-                Taken::Nothing => {}
-                Taken::Over => return Ok(Next::Stopped),
-            }
-        };
+        let Some(first) = self.listening.first(stop) else { return Ok(Next::Stopped) };
         batch.reset(crate::run::now());
         self.shaper.begin(batch);
         self.shaper.take(first, batch);
-        while batch.len() < EVENTS_MAX && batch.bytes().len() < self.batch_bytes {
-            let Taken::Load(load) = self.listening.next(stop, Instant::now()) else { break };
+        while let Some(load) = self.listening.more(stop, batch, self.batch_bytes) {
             self.shaper.take(load, batch);
         }
         self.shaper.end(batch);
@@ -227,12 +217,6 @@ impl Shaper {
             set(event, path, New::from(peer));
         }
     }
-}
-
-/// These fields always fit, except into an event that has all that it can have, or has something
-/// else where they belong.
-fn set(event: &mut Event<'_>, path: &Path, value: New<'_>) {
-    let _ = event.set(path, value);
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use disk::SimDisk;
 use event::Acks;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 use wire::lumberjack::{Version, compress, encode};
 
 fn input(options: &str) -> BeatsInput {

@@ -5,6 +5,7 @@
 
 use super::exchange::{Part, Portion};
 use super::{Codec, Metadata, Timestamp};
+use crate::inputs::decode::{NO_JSON, set};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use event::{Batch, Common, CommonValue, EVENTS_MAX, Event, New, Origin, Path, Span, Value};
@@ -25,8 +26,6 @@ const COMMONS_MAX: usize = 10_000;
 /// Memory that is kept from one batch to the next.
 const SCRATCH_BYTES_MAX: usize = 8 << 20;
 
-/// The tag of an event whose record is no JSON although it should be; Logstash's name.
-const NO_JSON: &str = "_jsonparsefailure";
 /// The tag of an event that stands for records that cannot be read.
 const DAMAGED: &str = "_kafka_damaged";
 
@@ -302,7 +301,7 @@ impl Unpacker {
                 event.set_time(time);
                 if event.merge_json(value).is_err() {
                     set(&mut event, &self.paths.message, New::Span(value));
-                    set(&mut event, &self.paths.tags, New::Json(&format!("[\"{NO_JSON}\"]")));
+                    set(&mut event, &self.paths.tags, New::Json(NO_JSON));
                 }
             }
             (_, None) => batch.push_empty(position).set_time(time),
@@ -416,11 +415,6 @@ fn pass(
         }
         _ => parts.push(Part { at: at.clone(), offsets: from..next, epoch, events }),
     }
-}
-
-/// An event that has no room for a field keeps those that it has.
-fn set(event: &mut Event<'_>, path: &Path, value: New<'_>) {
-    let _ = event.set(path, value);
 }
 
 /// An offset as a position; brokers give none below 0.

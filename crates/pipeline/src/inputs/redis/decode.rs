@@ -2,14 +2,13 @@
 
 use super::{Codec, Config, Kind, Timestamp};
 use crate::inputs::InputContext;
+use crate::inputs::decode::{NO_JSON, set};
 use event::{Batch, Common, CommonValue, Event, New, Origin, Path, Span};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wire::redis::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The tag of an event whose text is no JSON although it should be; Logstash's name.
-const NO_JSON: &str = "[\"_jsonparsefailure\"]";
 /// Keys, and generations of streams, whose common fields are kept.
 const COMMONS_MAX: usize = 10_000;
 
@@ -203,11 +202,6 @@ impl Decoder {
             }
         }
     }
-}
-
-/// The fields that come from Redis always fit, except into an event that has all that it can have.
-fn set(event: &mut Event<'_>, path: &Path, value: New<'_>) {
-    let _ = event.set(path, value);
 }
 
 #[cfg(test)]

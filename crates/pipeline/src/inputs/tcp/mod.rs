@@ -6,16 +6,17 @@
 
 mod serve;
 
+use super::decode::NO_JSON;
 use super::{ConfigError, Input, InputContext, InputError, Next};
-use crate::net::listen::{Listen, Listening, ServerTls, Taken};
+use crate::net::listen::{Listen, Listening, ServerTls};
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
-use event::{Batch, EVENTS_MAX, New, Path, Span};
+use event::{Batch, New, Path, Span};
 use serde::{Deserialize, Serialize};
 use serve::{Load, Server};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Options of the input `tcp`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,10 +87,6 @@ impl Default for Config {
     }
 }
 
-/// The tag of an event whose text is no JSON although it should be; Logstash's name.
-const NO_JSON: &str = "[\"_jsonparsefailure\"]";
-/// How long a wait lasts at most; it is asked again.
-const WAIT: Duration = Duration::from_secs(1);
 /// Messages are read whole; more would not fit into a batch.
 const LINE_BYTES_LIMIT: u64 = 1 << 30;
 
@@ -156,17 +153,10 @@ impl TcpInput {
 
 impl Input for TcpInput {
     fn next(&mut self, batch: &mut Batch, stop: &Stop) -> Result<Next, InputError> {
-        let first = loop {
-            match self.listening.next(stop, Instant::now() + WAIT) {
-                Taken::Load(load) => break load,
-                Taken::Nothing => {}
-                Taken::Over => return Ok(Next::Stopped),
-            }
-        };
+        let Some(first) = self.listening.first(stop) else { return Ok(Next::Stopped) };
         batch.reset(crate::run::now());
         self.shaper.take(&first, batch);
-        while batch.len() < EVENTS_MAX && batch.bytes().len() < self.batch_bytes {
-            let Taken::Load(load) = self.listening.next(stop, Instant::now()) else { break };
+        while let Some(load) = self.listening.more(stop, batch, self.batch_bytes) {
             self.shaper.take(&load, batch);
         }
         Ok(Next::Filled)

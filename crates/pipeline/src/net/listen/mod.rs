@@ -23,6 +23,7 @@ pub use tls::{ClientAuth, ServerTls, TlsVersion};
 use crate::stop::Stop;
 use crate::units::Time;
 use connection::Door;
+use event::{Batch, EVENTS_MAX};
 use intake::Collector;
 use std::future::Future;
 use std::io;
@@ -35,6 +36,8 @@ use tokio::sync::{Semaphore, watch};
 
 /// How long what was read may take to become safe, and to be told so, when the program is to end.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
+/// How long a wait for a load lasts at most; it is asked again.
+const WAIT: Duration = Duration::from_secs(1);
 /// How long accepting waits after it failed: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// More connections are not possible, whatever is configured.
@@ -276,6 +279,28 @@ impl<T> Listening<T> {
     #[cfg(test)]
     pub(crate) fn complaints(&self) -> &Arc<Complaints> {
         &self.complaints
+    }
+
+    /// Waits for a load; none: it was to stop, and all connections have closed.
+    pub(crate) fn first(&mut self, stop: &Stop) -> Option<T> {
+        loop {
+            match self.next(stop, Instant::now() + WAIT) {
+                Taken::Load(load) => return Some(load),
+                Taken::Nothing => {}
+                Taken::Over => return None,
+            }
+        }
+    }
+
+    /// A load that is there already, for as long as the batch has room for more.
+    pub(crate) fn more(&mut self, stop: &Stop, batch: &Batch, batch_bytes: usize) -> Option<T> {
+        if batch.len() >= EVENTS_MAX || batch.bytes().len() >= batch_bytes {
+            return None;
+        }
+        match self.next(stop, Instant::now()) {
+            Taken::Load(load) => Some(load),
+            Taken::Nothing | Taken::Over => None,
+        }
     }
 
     /// Takes the next load. Waits until there is one, `until` at most. Once it is to stop, goes on
