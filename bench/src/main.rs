@@ -5,7 +5,6 @@
 //! allocator that counts, so that allocations per event are those of the whole process.
 
 mod alloc;
-mod broker;
 mod corpus;
 mod kill_loop;
 mod latency;
@@ -14,6 +13,7 @@ mod measure;
 mod peers;
 mod pond;
 mod rows;
+mod service;
 mod sink;
 
 use std::process::ExitCode;

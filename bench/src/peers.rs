@@ -1,9 +1,9 @@
 //! Others who do the same as our rows, on the same lines, beside us in the same run: whoever of
 //! them is installed.
 
-use crate::broker::Broker;
 use crate::measure::{self, cpu_of};
 use crate::rows::{Place, count_lines};
+use crate::service::new_name;
 use crate::sink::Sink;
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How many lines each of them gets; they are slower than we are.
 pub(crate) const LINES: u64 = 500_000;
 /// Who is not ready by then is measured by what arrived.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// From where to where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +23,14 @@ enum Way {
     FileToKafka,
     FileToBulk,
     KafkaToBulk,
+    /// A real one: it is the limit, so what counts is events/s.
+    FileToElasticsearch,
 }
 
 impl Way {
     fn corpus(self) -> &'static str {
         match self {
-            Way::FileToFile | Way::FileToBulk => "plain",
+            Way::FileToFile | Way::FileToBulk | Way::FileToElasticsearch => "plain",
             Way::FileToKafka => "access",
             Way::KafkaToBulk => "message",
         }
@@ -40,6 +42,7 @@ impl Way {
             Way::FileToKafka => "file → Kafka",
             Way::FileToBulk => "file → bulk",
             Way::KafkaToBulk => "Kafka → JSON → bulk",
+            Way::FileToElasticsearch => "file → Elasticsearch",
         }
     }
 }
@@ -65,8 +68,58 @@ const fn config(way: Way, text: &'static str) -> Config {
     Config { way, needs: &[], text }
 }
 
+/// The module of rsyslog for Elasticsearch, where distributions put it.
+const OMELASTICSEARCH: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/rsyslog/omelasticsearch.so", "/usr/lib64/rsyslog/omelasticsearch.so"];
+const RSYSLOG_BULK: &str = r#"global(workDirectory="WORK")
+module(load="imfile" mode="inotify")
+module(load="omelasticsearch")
+template(name="doc" type="list" option.jsonf="on") {
+  property(outname="@timestamp" name="timereported" dateFormat="rfc3339" format="jsonf")
+  property(outname="message" name="msg" format="jsonf")
+}
+ruleset(name="r") { action(type="omelasticsearch" server="SINKHOST" serverport="SINKPORT" template="doc" searchIndex="INDEX" searchType="" bulkmode="on" queue.type="linkedlist" queue.dequeuebatchsize="2000") }
+input(type="imfile" file="IN" tag="b" ruleset="r")
+"#;
+const FILEBEAT_BULK: &str = "filebeat.inputs: [{type: log, paths: ['IN']}]
+output.elasticsearch: {hosts: ['http://SINKHOST:SINKPORT'], index: INDEX, compression_level: 0}
+setup.template.enabled: false
+setup.ilm.enabled: false
+logging.level: error
+";
+const FLUENT_BIT_BULK: &str = "[INPUT]
+    name tail
+    path IN
+    read_from_head on
+[OUTPUT]
+    name es
+    match *
+    host SINKHOST
+    port SINKPORT
+    index INDEX
+    suppress_type_name on
+";
+const VECTOR_BULK: &str = "data_dir: WORK
+sources: {i: {type: file, include: ['IN'], read_from: beginning}}
+sinks: {o: {type: elasticsearch, inputs: [i], endpoints: ['http://SINKHOST:SINKPORT'], api_version: v7, compression: none, bulk: {index: INDEX}}}
+";
+
 /// They read from the beginning, are asked to have everything acknowledged, and compress nothing.
-const PEERS: [Peer; 5] = [
+const PEERS: [Peer; 6] = [
+    // For what is counted by the server, so that all is counted in one way.
+    Peer {
+        name: "logpond",
+        program: "logpond",
+        file: "logpond.yaml",
+        arguments: &["--log-level", "error", "run", "-c", "CONFIG", "--data-dir", "WORK/data"],
+        ways: &[config(
+            Way::FileToElasticsearch,
+            "inputs: {i: {file: {paths: ['IN']}}}
+queue: none
+outputs: {o: {elasticsearch: {endpoints: ['http://SINKHOST:SINKPORT'], index: INDEX}}}
+",
+        )],
+    },
     Peer {
         name: "kcat",
         program: "kcat",
@@ -102,23 +155,8 @@ ruleset(name="r") { action(type="omkafka" broker=["BROKER"] topic="TOPIC" templa
 input(type="imfile" file="IN" tag="b" ruleset="r")
 "#,
             },
-            Config {
-                way: Way::FileToBulk,
-                needs: &[
-                    "/usr/lib/x86_64-linux-gnu/rsyslog/omelasticsearch.so",
-                    "/usr/lib64/rsyslog/omelasticsearch.so",
-                ],
-                text: r#"global(workDirectory="WORK")
-module(load="imfile" mode="inotify")
-module(load="omelasticsearch")
-template(name="doc" type="list" option.jsonf="on") {
-  property(outname="@timestamp" name="timereported" dateFormat="rfc3339" format="jsonf")
-  property(outname="message" name="msg" format="jsonf")
-}
-ruleset(name="r") { action(type="omelasticsearch" server="SINKHOST" serverport="SINKPORT" template="doc" searchIndex="b" searchType="" bulkmode="on" queue.type="linkedlist" queue.dequeuebatchsize="2000") }
-input(type="imfile" file="IN" tag="b" ruleset="r")
-"#,
-            },
+            Config { way: Way::FileToBulk, needs: &OMELASTICSEARCH, text: RSYSLOG_BULK },
+            Config { way: Way::FileToElasticsearch, needs: &OMELASTICSEARCH, text: RSYSLOG_BULK },
         ],
     },
     Peer {
@@ -134,20 +172,13 @@ output.kafka: {hosts: ['BROKER'], topic: TOPIC, required_acks: -1, compression: 
 logging.level: error
 ",
             ),
-            config(
-                Way::FileToBulk,
-                "filebeat.inputs: [{type: log, paths: ['IN']}]
-output.elasticsearch: {hosts: ['http://SINKHOST:SINKPORT'], index: b, compression_level: 0}
-setup.template.enabled: false
-setup.ilm.enabled: false
-logging.level: error
-",
-            ),
+            config(Way::FileToBulk, FILEBEAT_BULK),
+            config(Way::FileToElasticsearch, FILEBEAT_BULK),
             config(
                 Way::KafkaToBulk,
                 "filebeat.inputs: [{type: kafka, hosts: ['BROKER'], topics: [LOADED], group_id: TOPIC}]
 processors: [{decode_json_fields: {fields: [message], target: ''}}]
-output.elasticsearch: {hosts: ['http://SINKHOST:SINKPORT'], index: b, compression_level: 0}
+output.elasticsearch: {hosts: ['http://SINKHOST:SINKPORT'], index: INDEX, compression_level: 0}
 setup.template.enabled: false
 setup.ilm.enabled: false
 logging.level: error
@@ -175,21 +206,8 @@ logging.level: error
     rdkafka.request.required.acks -1
 ",
             ),
-            config(
-                Way::FileToBulk,
-                "[INPUT]
-    name tail
-    path IN
-    read_from_head on
-[OUTPUT]
-    name es
-    match *
-    host SINKHOST
-    port SINKPORT
-    index b
-    suppress_type_name on
-",
-            ),
+            config(Way::FileToBulk, FLUENT_BIT_BULK),
+            config(Way::FileToElasticsearch, FLUENT_BIT_BULK),
             config(
                 Way::KafkaToBulk,
                 "[INPUT]
@@ -204,7 +222,7 @@ logging.level: error
     match *
     host SINKHOST
     port SINKPORT
-    index b
+    index INDEX
     suppress_type_name on
 ",
             ),
@@ -223,19 +241,14 @@ sources: {i: {type: file, include: ['IN'], read_from: beginning}}
 sinks: {o: {type: kafka, inputs: [i], bootstrap_servers: 'BROKER', topic: TOPIC, encoding: {codec: json}, librdkafka_options: {acks: all}}}
 ",
             ),
-            config(
-                Way::FileToBulk,
-                "data_dir: WORK
-sources: {i: {type: file, include: ['IN'], read_from: beginning}}
-sinks: {o: {type: elasticsearch, inputs: [i], endpoints: ['http://SINKHOST:SINKPORT'], api_version: v7, compression: none, bulk: {index: b}}}
-",
-            ),
+            config(Way::FileToBulk, VECTOR_BULK),
+            config(Way::FileToElasticsearch, VECTOR_BULK),
             config(
                 Way::KafkaToBulk,
                 "data_dir: WORK
 sources: {i: {type: kafka, bootstrap_servers: 'BROKER', topics: [LOADED], group_id: TOPIC, auto_offset_reset: earliest}}
 transforms: {t: {type: remap, inputs: [i], source: '. = merge(., object!(parse_json!(.message)))'}}
-sinks: {o: {type: elasticsearch, inputs: [t], endpoints: ['http://SINKHOST:SINKPORT'], api_version: v7, compression: none, bulk: {index: b}}}
+sinks: {o: {type: elasticsearch, inputs: [t], endpoints: ['http://SINKHOST:SINKPORT'], api_version: v7, compression: none, bulk: {index: INDEX}}}
 ",
             ),
         ],
@@ -279,8 +292,10 @@ fn installed(peer: &Peer, config: &Config) -> Result<PathBuf, &'static str> {
         return Err(first.rsplit('/').next().unwrap_or(first));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
     // System programs are not on the path of every user.
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let folders =
+        own.into_iter().chain(std::env::split_paths(&path)).chain(["/usr/sbin".into(), "/sbin".into()]);
     folders.map(|folder| folder.join(peer.program)).find(|program| program.exists()).ok_or(peer.program)
 }
 
@@ -296,17 +311,22 @@ fn row(
     let lines = format!("{}-peers", config.way.corpus());
     let source = place.folder.join(&lines);
     let (file, out) = (work.path().join(peer.file), work.path().join("out"));
-    let topic = Broker::new_topic();
+    // Of the topic or the index.
+    let target = new_name();
     let sink = Sink::start()?;
-    let (host, port) = sink.address().trim_start_matches("http://").split_once(':').unwrap_or_default();
+    let address = match config.way {
+        Way::FileToElasticsearch => place.search_server()?.address(),
+        _ => sink.address().trim_start_matches("http://"),
+    };
+    let (host, port) = address.split_once(':').unwrap_or_default();
     let (mut broker, mut loaded) = (None, String::new());
     if matches!(config.way, Way::FileToKafka | Way::KafkaToBulk) {
         broker = Some(place.broker()?);
     }
     match config.way {
         Way::KafkaToBulk => loaded = place.loaded(&lines)?,
-        Way::FileToKafka => place.broker()?.topic(&topic)?,
-        Way::FileToFile | Way::FileToBulk => {}
+        Way::FileToKafka => place.broker()?.topic(&target)?,
+        Way::FileToFile | Way::FileToBulk | Way::FileToElasticsearch => {}
     }
     let fill = |text: &str| {
         let pairs = [
@@ -314,7 +334,8 @@ fn row(
             ("WORK", work.path().display().to_string()),
             ("OUT", out.display().to_string()),
             ("BROKER", broker.map_or_else(String::new, |broker| broker.bootstrap().to_owned())),
-            ("TOPIC", topic.clone()),
+            ("TOPIC", target.clone()),
+            ("INDEX", target.clone()),
             ("LOADED", loaded.clone()),
             ("SINKHOST", host.to_owned()),
             ("SINKPORT", port.to_owned()),
@@ -335,7 +356,11 @@ fn row(
     let mut arrived = 0;
     let (mut cpu, mut rss) = (Duration::ZERO, 0);
     while arrived < LINES && begun.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(50));
+        // Questions to a server keep it from its work.
+        std::thread::sleep(Duration::from_millis(match config.way {
+            Way::FileToElasticsearch => 500,
+            _ => 50,
+        }));
         arrived = match config.way {
             Way::FileToFile => {
                 if out.exists() {
@@ -344,8 +369,9 @@ fn row(
                     0
                 }
             }
-            Way::FileToKafka => place.broker()?.records(&topic).unwrap_or(0),
+            Way::FileToKafka => place.broker()?.records(&target).unwrap_or(0),
             Way::FileToBulk | Way::KafkaToBulk => sink.events().unwrap_or(0),
+            Way::FileToElasticsearch => place.search_server()?.taken(&target).unwrap_or(0),
         };
         // What it took so far; one that ends by itself has no figures any more.
         cpu = cpu.max(cpu_of(running.0.id()));
@@ -356,6 +382,12 @@ fn row(
         && !status.success()
     {
         return Err(io::Error::other(format!("it ended with {status}")));
+    }
+    if config.way == Way::FileToElasticsearch {
+        arrived = place.search_server()?.documents(&target).unwrap_or(arrived);
+    }
+    if arrived == 0 {
+        return Err(io::Error::other(format!("nothing arrived within {} s", PATIENCE.as_secs())));
     }
     let cpu = cpu.as_secs_f64() * 1e6 / arrived.max(1) as f64;
     println!(

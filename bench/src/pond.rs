@@ -1,11 +1,10 @@
 //! A running pond, asked over its API.
 
+use crate::service::ask;
 use serde_json::Value;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// A pond that follows a file.
 pub(crate) struct Pond {
@@ -48,19 +47,7 @@ impl Pond {
     }
 
     pub(crate) fn request(&self, path: &str, body: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-        write!(
-            stream,
-            "POST {path} HTTP/1.0\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        )
-        .ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).ok()?;
-        let at = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-        serde_json::from_slice(&answer[at + 4..]).ok()
+        ask(&self.address, "POST", path, body)
     }
 
     pub(crate) fn count(&self) -> Option<u64> {

@@ -1,10 +1,10 @@
 //! The table: a calibration row first, then each path through the program.
 
-use crate::broker::Broker;
 use crate::corpus;
 use crate::latency;
 use crate::measure::{self, Cost, cpu_of};
 use crate::peers;
+use crate::service::{Broker, SearchServer, new_name};
 use crate::sink::Sink;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -204,7 +204,12 @@ fn table(arguments: &[String]) -> io::Result<()> {
             lines as f64 / cost.wall.as_secs_f64()
         );
     }
-    let place = Place { folder: folder.path(), broker: OnceCell::new(), loaded: RefCell::default() };
+    let place = Place {
+        folder: folder.path(),
+        broker: OnceCell::new(),
+        search_server: OnceCell::new(),
+        loaded: RefCell::default(),
+    };
     for row in ROWS.iter().filter(|row| wanted(row.name)) {
         for workers in [1, 2] {
             measure_row(row, workers, &place, base)?;
@@ -273,19 +278,28 @@ pub(crate) struct Place<'a> {
     pub(crate) folder: &'a Path,
     /// Started for the first row that wants it.
     broker: OnceCell<Broker>,
+    search_server: OnceCell<SearchServer>,
     /// The topics that hold the lines of files.
     loaded: RefCell<BTreeMap<String, String>>,
 }
 
+fn once<T>(cell: &OnceCell<T>, start: fn() -> io::Result<T>) -> io::Result<&T> {
+    match cell.get() {
+        Some(started) => Ok(started),
+        None => {
+            let started = start()?;
+            Ok(cell.get_or_init(|| started))
+        }
+    }
+}
+
 impl Place<'_> {
     pub(crate) fn broker(&self) -> io::Result<&Broker> {
-        match self.broker.get() {
-            Some(broker) => Ok(broker),
-            None => {
-                let broker = Broker::start()?;
-                Ok(self.broker.get_or_init(|| broker))
-            }
-        }
+        once(&self.broker, Broker::start)
+    }
+
+    pub(crate) fn search_server(&self) -> io::Result<&SearchServer> {
+        once(&self.search_server, SearchServer::start)
     }
 
     /// The topic that holds the lines of a file.
@@ -350,7 +364,7 @@ fn run_pipeline(
     } else {
         text = format!("inputs: {{i: {{file: {{paths: ['{}']}}}}}}\n{text}", source.display());
     }
-    let topic = Broker::new_topic();
+    let topic = new_name();
     if text.contains("BROKER") {
         let broker = place.broker()?;
         text = text.replace("BROKER", &format!("'{}'", broker.bootstrap())).replace("TOPIC", &topic);
