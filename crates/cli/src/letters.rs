@@ -89,12 +89,14 @@ pub(crate) fn replay(replayer: &Replayer, order: &ReplayOrder, told: Told<'_>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pipeline::plan::DeadLetterOptions;
     use pipeline::run::dead_letters::Letter;
     use std::sync::Arc;
 
     #[test]
     fn pages_hold_what_was_refused_as_it_was() {
-        let letters = DeadLetters::open(Arc::new(disk::SimDisk::new())).unwrap();
+        let letters =
+            DeadLetters::open(Arc::new(disk::SimDisk::new()), &DeadLetterOptions::default()).unwrap();
         let odd = r#"{"n":1e999,"m":123456789012345678901234567890}"#;
         let events = [odd, "{}", r#"{"n":1}"#];
         letters.put(&events.map(|event| Letter::new("main", "es", "odd", 0, event)), 0).unwrap();

@@ -3,7 +3,7 @@
 use pipeline::inputs::{self, InputConfig};
 use pipeline::net::endpoint::Endpoint;
 use pipeline::outputs::{self, OutputConfig, elasticsearch};
-use pipeline::plan::{Durability, FilterStep, InputPart, OutputPart, Pipeline, Plan, Step};
+use pipeline::plan::{Durability, FilterStep, InputPart, OutputPart, Pipeline, Plan, Step, WhenFull};
 use std::fmt::Write;
 
 /// What a plan does, to be read by a person: what is read, what is done with it, where it
@@ -46,6 +46,18 @@ pub fn explain(plan: &Plan) -> String {
     }
     if let Some(limit) = plan.memory_limit {
         let _ = writeln!(out, "uses         at most {limit} of memory for events; inputs wait at the limit");
+    }
+    if let Some(letters) = &plan.dead_letters {
+        let age = letters.age_max.map_or(String::new(), |age| format!(" for {age}"));
+        let full = match letters.when_full {
+            WhenFull::DropOldest => "then the oldest go",
+            WhenFull::DropNewest => "then what is refused is lost",
+        };
+        let _ = writeln!(
+            out,
+            "keeps        what outputs refuse{age}, at most {} of it; {full}",
+            letters.bytes_max
+        );
     }
     match &plan.data_dir {
         Some(folder) => {

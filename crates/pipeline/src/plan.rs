@@ -28,6 +28,9 @@ pub struct Plan {
     /// The embedded search store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreOptions>,
+    /// How much is kept of what outputs refuse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<DeadLetterOptions>,
     /// The pipelines by name.
     pub pipelines: BTreeMap<String, Pipeline>,
 }
@@ -186,6 +189,36 @@ pub enum Durability {
     Os,
     /// At once: it survives nothing.
     Memory,
+}
+
+/// Options of the dead letters, which all pipelines share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetterOptions {
+    /// Bytes on disk at most.
+    pub bytes_max: Bytes,
+    /// Letters that are older go, a tenth of the time later at most; none: they stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_max: Option<Time>,
+    /// What becomes of letters when there is no room for more.
+    pub when_full: WhenFull,
+}
+
+impl Default for DeadLetterOptions {
+    fn default() -> Self {
+        Self { bytes_max: Bytes(1 << 30), age_max: None, when_full: WhenFull::DropOldest }
+    }
+}
+
+/// Which dead letters go when there is no room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The oldest, 16 MiB of them at once or a quarter of all.
+    #[default]
+    DropOldest,
+    /// Those that would come.
+    DropNewest,
 }
 
 /// Options of the HTTP API.

@@ -6,9 +6,10 @@ use crate::letters::Page;
 use crate::place::Place;
 use crate::{Failure, letters, pond};
 use disk::{Disk, DiskError, Lock, RealDisk};
-use pipeline::plan::Plan;
+use pipeline::plan::{DeadLetterOptions, Plan};
 use pipeline::run::dead_letters::{Count, DeadLetters, Letter};
 use pipeline::run::replay::{Progress, ReplayOrder};
+use pipeline::units::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -160,7 +161,9 @@ impl Source {
                 other => other.into(),
             }
         })?;
-        Ok(Self::Stopped(DeadLetters::open(disk)?, lock))
+        // Whatever the plan's limits are, nothing goes because somebody looks.
+        let all = DeadLetterOptions { bytes_max: Bytes(u64::MAX), ..DeadLetterOptions::default() };
+        Ok(Self::Stopped(DeadLetters::open(disk, &all)?, lock))
     }
 
     fn page(&self, ask: &LettersAsk) -> Result<Page, Failure> {

@@ -77,10 +77,11 @@ pub(crate) fn role(text: &str) -> Option<Role> {
         {
             return Some(Role::Pipelines);
         }
-        const SETTINGS: [&str; 9] = [
+        const SETTINGS: [&str; 10] = [
             "pipeline.",
             "queue.",
             "dead_letter_queue.",
+            "dead_letter_queue:",
             "xpack.",
             "path.config",
             "path.queue",
@@ -370,6 +371,15 @@ impl<'w> Loader<'w> {
             }
             if plan.pipelines.contains_key(&id) {
                 t.wrong(setup.place, format!("there are two pipelines with the id {id:?}"));
+            }
+            if let Some(asked) = t.dead_letters.take() {
+                match &plan.dead_letters {
+                    Some(first) if *first != asked => t.wrong(
+                        setup.place,
+                        "the dead letters of all pipelines lie together: give \"dead_letter_queue.*\" once, in logstash.yml",
+                    ),
+                    _ => plan.dead_letters = Some(asked),
+                }
             }
             let Translator { problems: more, warnings: told, pipeline, .. } = t;
             problems.extend(more);

@@ -7,9 +7,10 @@ use super::known::{Kept, Known, honoured, near, no_effect, refused, stronger};
 use super::parse::unknown;
 use super::translate::{Ecs, Translator};
 use crate::tree::{Kind, Node, Place};
-use pipeline::plan::{QueueOptions, QueuePart};
-use pipeline::units::Bytes;
+use pipeline::plan::{DeadLetterOptions, QueueOptions, QueuePart, WhenFull};
+use pipeline::units::{Bytes, Time};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const API: &str = "logpond's own API says how it is (option api)";
 const LOG: &str = "logpond's log goes to standard error (--log-level, --log-json)";
@@ -49,13 +50,13 @@ pub(crate) const PIPELINE: &[Known] = &[
     honoured("queue.page_capacity", "64mb"),
     near("path.queue", "path.data/queue", "the queue stands below path.data, by the pipeline's name"),
     stronger("queue.checkpoint.writes", "1024", "an event counts as kept when the disk has it, always"),
-    stronger("queue.checkpoint.acks", "1024", "cursors are saved as often as segments go"),
+    stronger("queue.checkpoint.acks", "1024", "what was delivered is saved every 200 ms, and as segments go"),
     stronger("queue.checkpoint.interval", "1000", "an event counts as kept when the disk has it, always"),
     no_effect("queue.checkpoint.retry", "true", "a write that fails begins a new segment"),
     near("queue.drain", "false", "what is in the queue at a stop is delivered at the next start"),
     near("queue.compression", "none", "the queue is not compressed"),
     stronger("dead_letter_queue.enable", "false", "what an output refuses is always kept, with the reason"),
-    near("dead_letter_queue.max_bytes", "1024mb", "the dead letters have no limit of their own"),
+    honoured("dead_letter_queue.max_bytes", "1024mb"),
     no_effect(
         "dead_letter_queue.flush_interval",
         "5000",
@@ -66,8 +67,8 @@ pub(crate) const PIPELINE: &[Known] = &[
         "1000",
         "dead letters are on the disk before the event counts",
     ),
-    near("dead_letter_queue.storage_policy", "drop_newer", "no dead letter is thrown away"),
-    near("dead_letter_queue.retain.age", "", "no dead letter is thrown away"),
+    honoured("dead_letter_queue.storage_policy", "drop_newer"),
+    honoured("dead_letter_queue.retain.age", ""),
     near("path.dead_letter_queue", "path.data/dead_letter_queue", "the dead letters stand below path.data"),
     honoured("config.reload.automatic", "false"),
     no_effect("config.reload.interval", "3s", "a new config needs a restart"),
@@ -262,6 +263,42 @@ impl Settings {
         bytes.map(Bytes)
     }
 
+    /// Without a word about them, dead letters have our own limits.
+    fn apply_dead_letters(&self, t: &mut Translator<'_>) {
+        let bytes_max = self.bytes(t, "dead_letter_queue.max_bytes");
+        let age_max =
+            self.get("dead_letter_queue.retain.age").filter(|made| !made.value.is_empty()).map(|made| {
+                Time::parse(&made.value).unwrap_or_else(|_| {
+                    t.wrong(
+                        made.place,
+                        "the setting \"dead_letter_queue.retain.age\" takes a time such as 5d or 12h",
+                    );
+                    Time(Duration::MAX)
+                })
+            });
+        let when_full = self.get("dead_letter_queue.storage_policy").map(|made| match made.value.as_str() {
+            "drop_older" => WhenFull::DropOldest,
+            "drop_newer" => WhenFull::DropNewest,
+            other => {
+                let known = ["drop_newer", "drop_older"];
+                t.wrong(
+                    made.place,
+                    unknown("value", other, " of \"dead_letter_queue.storage_policy\"", &known),
+                );
+                WhenFull::DropNewest
+            }
+        });
+        if bytes_max.is_none() && age_max.is_none() && when_full.is_none() {
+            return;
+        }
+        t.dead_letters = Some(DeadLetterOptions {
+            bytes_max: bytes_max.unwrap_or(DeadLetterOptions::default().bytes_max),
+            age_max,
+            // The default there.
+            when_full: when_full.unwrap_or(WhenFull::DropNewest),
+        });
+    }
+
     /// Puts what the settings say of a pipeline into it.
     pub(crate) fn apply(&self, t: &mut Translator<'_>) {
         if let Some(workers) = self.number(t, "pipeline.workers") {
@@ -282,6 +319,7 @@ impl Settings {
                 }
             }
         }
+        self.apply_dead_letters(t);
         let Some(made) = self.get("queue.type") else { return };
         match made.value.as_str() {
             "memory" => {}

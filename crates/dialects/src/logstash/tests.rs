@@ -1,7 +1,10 @@
 use super::*;
+use pipeline::plan::{DeadLetterOptions, WhenFull};
+use pipeline::units::{Bytes, Time};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 /// A machine with a few variables and files.
 #[derive(Default)]
@@ -329,6 +332,31 @@ fn settings_of_a_folder() {
 }
 
 #[test]
+fn settings_of_the_dead_letters() {
+    #[track_caller]
+    fn check(settings: &str, expected: Option<DeadLetterOptions>) {
+        let config = "input { stdin { } } output { null { } }";
+        let found = read_all(&toy(), &[("logstash.yml", settings), ("a.conf", config)]).unwrap();
+        assert_eq!(found.plan.dead_letters, expected);
+        same_when_printed(&found.plan);
+    }
+    let day = Time(Duration::from_secs(86_400));
+    check("", None);
+    check(
+        "dead_letter_queue.max_bytes: 2gb\n",
+        Some(DeadLetterOptions { bytes_max: Bytes(2 << 30), age_max: None, when_full: WhenFull::DropNewest }),
+    );
+    check(
+        "dead_letter_queue:\n  storage_policy: drop_older\n  retain.age: 1d\n",
+        Some(DeadLetterOptions {
+            bytes_max: Bytes(1 << 30),
+            age_max: Some(day),
+            when_full: WhenFull::DropOldest,
+        }),
+    );
+}
+
+#[test]
 fn mistakes_in_settings() {
     #[track_caller]
     fn check(settings: &str, expected: &[&str]) {
@@ -365,8 +393,15 @@ fn mistakes_in_settings() {
         &["logstash.yml:2:27: the setting \"xpack.management.enabled\" cannot be kept"],
     );
     check(
-        &format!("{ecs}dead_letter_queue.max_bytes: 2gb\n"),
-        &["logstash.yml:2:30: the setting \"dead_letter_queue.max_bytes\": the dead letters have no"],
+        &format!("{ecs}dead_letter_queue.max_bytes: lots\ndead_letter_queue.retain.age: old\n"),
+        &[
+            "logstash.yml:2:30: the setting \"dead_letter_queue.max_bytes\" takes a size",
+            "logstash.yml:3:31: the setting \"dead_letter_queue.retain.age\" takes a time",
+        ],
+    );
+    check(
+        &format!("{ecs}dead_letter_queue.storage_policy: drop_odd\n"),
+        &["logstash.yml:2:35: unknown value \"drop_odd\" of \"dead_letter_queue.storage_policy\""],
     );
     check(
         &format!("{ecs}config.reload.automatic: true\n"),

@@ -13,7 +13,7 @@ use crate::tree::Place;
 use expr::logstash::{Expression, Quoting};
 use pipeline::inputs::InputConfig;
 use pipeline::outputs::OutputConfig;
-use pipeline::plan::{FilterStep, IfStep, InputPart, OutputPart, Pipeline, Step};
+use pipeline::plan::{DeadLetterOptions, FilterStep, IfStep, InputPart, OutputPart, Pipeline, Step};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -35,6 +35,8 @@ pub(crate) struct Translator<'s> {
     pub(crate) pipeline: Pipeline,
     /// None: not said.
     pub(crate) ecs: Option<Ecs>,
+    /// What the settings say of the dead letters, which all pipelines share.
+    pub(crate) dead_letters: Option<DeadLetterOptions>,
     /// Whether secrets may be in a keystore.
     pub(crate) keystore: Option<String>,
     ecs_told: bool,
@@ -56,6 +58,7 @@ impl<'s> Translator<'s> {
             warnings: Vec::new(),
             pipeline: Pipeline::default(),
             ecs: None,
+            dead_letters: None,
             keystore: None,
             ecs_told: false,
             counts: BTreeMap::new(),

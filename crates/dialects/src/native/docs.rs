@@ -208,9 +208,11 @@ fn everything_else_is_on_the_first_page() {
         de::names_of::<plan::Pipeline>(),
     ];
     describes("config.md", words.into_iter().flatten());
-    for (group, names) in
-        [("api", de::names_of::<plan::Api>()), ("store", de::names_of::<plan::StoreOptions>())]
-    {
+    for (group, names) in [
+        ("api", de::names_of::<plan::Api>()),
+        ("store", de::names_of::<plan::StoreOptions>()),
+        ("dead_letters", de::names_of::<plan::DeadLetterOptions>()),
+    ] {
         for name in names {
             assert!(
                 page("config.md").contains(&format!("`{group}.{name}")),

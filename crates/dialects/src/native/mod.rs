@@ -17,11 +17,12 @@ use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 const PIPELINE: [&str; 5] = ["inputs", "filters", "workers", "queue", "outputs"];
-const TOP: [&str; 10] = [
+const TOP: [&str; 11] = [
     "data_dir",
     "memory_limit",
     "api",
     "store",
+    "dead_letters",
     "pipelines",
     "inputs",
     "filters",
@@ -165,7 +166,8 @@ impl Reader<'_> {
                     self.plan.api = self.typed(value, name, &owner);
                     self.check_api(value);
                 }
-                _ => self.plan.store = self.typed(value, name, &owner),
+                "store" => self.plan.store = self.typed(value, name, &owner),
+                _ => self.plan.dead_letters = self.typed(value, name, &owner),
             }
         }
     }

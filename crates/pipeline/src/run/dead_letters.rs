@@ -2,11 +2,12 @@
 //!
 //! They lie in a queue of their own, one record of JSON per letter, so that they survive
 //! what the queue survives. A letter's number is its sequence there. The oldest go when they
-//! take more than [`BYTES_MAX`]; those that were replayed or dropped are noted as gone, and
+//! take more than they may, unless new ones are to; those that were replayed or dropped are noted as gone, and
 //! their files go once nothing else is in them.
 
 mod gone;
 
+use crate::plan::{DeadLetterOptions, WhenFull};
 use disk::Disk;
 use event::{Batch, Common, CommonValue, Origin};
 use expr::Condition;
@@ -17,13 +18,12 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 /// The folder in the data directory.
 pub const FOLDER: &str = "dead-letters";
-/// How much is kept.
-pub const BYTES_MAX: u64 = 1 << 30;
 /// The codec number of a letter's record.
 pub const CODEC: u8 = 2;
 
@@ -149,7 +149,7 @@ pub struct Summary {
     pub letters: u64,
     /// What they take on disk, what is gone and not let go of yet included.
     pub bytes: u64,
-    /// What they may take; the oldest go.
+    /// What they may take.
     pub bytes_max: u64,
 }
 
@@ -184,26 +184,42 @@ struct Inner {
     disk: Arc<dyn Disk>,
     queue: Arc<Queue>,
     gone: Mutex<Gone>,
+    bytes_max: u64,
+    when_full: WhenFull,
+    /// Letters that there was no room for, since the start.
+    turned_away: AtomicU64,
     /// Held by who replays or drops.
     acting: Mutex<()>,
 }
 
 impl DeadLetters {
     /// Opens them; what was damaged is set aside and reported by the queue.
-    pub fn open(disk: Arc<dyn Disk>) -> Result<Self, QueueError> {
-        let (queue, recovery) = Queue::open(disk.clone(), Path::new(FOLDER), options())?;
+    pub fn open(disk: Arc<dyn Disk>, options: &DeadLetterOptions) -> Result<Self, QueueError> {
+        let (queue, recovery) = Queue::open(disk.clone(), Path::new(FOLDER), of_plan(options))?;
         if !recovery.is_clean() {
             tracing::warn!(?recovery, "dead letters were damaged");
         }
         let end = queue.stats().head;
         let gone = Mutex::new(Gone::open(disk.clone(), Path::new(FOLDER), end)?);
-        Ok(Self(Arc::new(Inner { disk, queue, gone, acting: Mutex::new(()) })))
+        Ok(Self(Arc::new(Inner {
+            disk,
+            queue,
+            gone,
+            bytes_max: options.bytes_max.0,
+            when_full: options.when_full,
+            turned_away: AtomicU64::new(0),
+            acting: Mutex::new(()),
+        })))
     }
 
     /// Keeps letters; returns when the disk has them.
     pub fn put(&self, letters: &[Letter], now: i64) -> Result<(), QueueError> {
         let (confirmed, wait) = mpsc::channel();
         for letter in letters {
+            if self.0.when_full == WhenFull::DropNewest && self.0.queue.stats().bytes >= self.0.bytes_max {
+                self.turn_away(letter);
+                continue;
+            }
             let body = serde_json::to_vec(letter).expect("a letter is JSON");
             let header = Header {
                 events: 1,
@@ -220,13 +236,28 @@ impl DeadLetters {
         wait.iter().collect()
     }
 
+    /// Says that there is no room for a letter: of the first, and of each tenfold.
+    fn turn_away(&self, letter: &Letter) {
+        let count = self.0.turned_away.fetch_add(1, Relaxed) + 1;
+        if count.ilog10() > (count - 1).checked_ilog10().unwrap_or(0) || count == 1 {
+            tracing::error!(
+                pipeline = letter.pipeline,
+                output = letter.output,
+                reason = letter.reason,
+                dropped = count,
+                "the dead letters have no room for more, as dead_letters.bytes_max and when_full say; \
+                 what is refused now is lost: logpond dead-letters replay or drop makes room"
+            );
+        }
+    }
+
     /// How many there are.
     pub fn summary(&self) -> Summary {
         let stats = self.0.queue.stats();
         let gone = self.gone().count(stats.tail);
         // Only those that are safe, which are those that are given.
         let letters = stats.confirmed.saturating_sub(stats.tail).saturating_sub(stats.gaps + gone);
-        Summary { letters, bytes: stats.bytes, bytes_max: BYTES_MAX }
+        Summary { letters, bytes: stats.bytes, bytes_max: self.0.bytes_max }
     }
 
     /// The number behind the newest letter that is safe.
@@ -359,11 +390,16 @@ impl DeadLetters {
 }
 
 /// The options of the queue that holds them.
-pub fn options() -> Options {
+fn of_plan(options: &DeadLetterOptions) -> Options {
+    let bytes = match options.when_full {
+        WhenFull::DropOldest => options.bytes_max.0,
+        WhenFull::DropNewest => u64::MAX,
+    };
     Options {
-        segment_bytes_max: 16 << 20,
+        // The oldest segment goes as a whole.
+        segment_bytes_max: (options.bytes_max.0 / 4).clamp(64 << 10, 16 << 20),
         bytes_max: u64::MAX,
-        retention: Some(Retention { age: Duration::MAX, bytes: BYTES_MAX }),
+        retention: Some(Retention { age: options.age_max.map_or(Duration::MAX, |age| age.0), bytes }),
         ..Options::default()
     }
 }
@@ -371,6 +407,7 @@ pub fn options() -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Bytes;
     use disk::SimDisk;
 
     fn put(letters: &DeadLetters, from: u64, count: u64) {
@@ -395,7 +432,7 @@ mod tests {
 
     #[test]
     fn letters_are_found_by_what_stands_in_them() {
-        let letters = DeadLetters::open(Arc::new(SimDisk::new())).unwrap();
+        let letters = DeadLetters::open(Arc::new(SimDisk::new()), &DeadLetterOptions::default()).unwrap();
         put(&letters, 0, 10);
         #[track_caller]
         fn check(letters: &DeadLetters, output: Option<&str>, condition: &str, expected: &[u64]) {
@@ -416,7 +453,7 @@ mod tests {
     #[test]
     fn dropped_letters_stay_dropped_and_their_room_comes_back() {
         let disk = Arc::new(SimDisk::new());
-        let letters = DeadLetters::open(disk.clone()).unwrap();
+        let letters = DeadLetters::open(disk.clone(), &DeadLetterOptions::default()).unwrap();
         put(&letters, 0, 1_000);
         let odd = Select::parse(Some("odd"), None).unwrap();
         assert_eq!(letters.drop_letters(0..u64::MAX, &odd, 3, |_| true).unwrap().unwrap(), 3);
@@ -424,7 +461,7 @@ mod tests {
         assert_eq!(letters.summary().letters, 750);
         letters.stop();
         drop(letters);
-        let letters = DeadLetters::open(disk).unwrap();
+        let letters = DeadLetters::open(disk, &DeadLetterOptions::default()).unwrap();
         assert_eq!(letters.summary().letters, 750);
         assert_eq!(numbers(&letters, &odd).first(), Some(&501));
         let before = letters.summary().bytes;
@@ -439,6 +476,38 @@ mod tests {
         let acting = letters.begin_acting();
         assert!(letters.drop_letters(0..u64::MAX, &odd, 1, |_| true).is_none());
         drop(acting);
+    }
+
+    #[test]
+    fn what_has_no_room_goes_as_was_asked() {
+        let open = |when_full| {
+            let options =
+                DeadLetterOptions { bytes_max: Bytes(256 << 10), when_full, ..DeadLetterOptions::default() };
+            DeadLetters::open(Arc::new(SimDisk::new()), &options).unwrap()
+        };
+        let (oldest, newest) = (open(WhenFull::DropOldest), open(WhenFull::DropNewest));
+        for letters in [&oldest, &newest] {
+            for round in 0..40 {
+                put(letters, round * 100, 100);
+            }
+            let summary = letters.summary();
+            assert!(summary.bytes < 300 << 10 && summary.bytes > 128 << 10, "{summary:?}");
+            assert_eq!(summary.bytes_max, 256 << 10);
+        }
+        let of = |letters: &DeadLetters| {
+            let mut found = Vec::new();
+            let each = |kept: Kept| {
+                found.push(kept.letter.event.get().to_owned());
+                ControlFlow::Continue(())
+            };
+            letters.each(0..u64::MAX, &Select::default(), each).unwrap();
+            found
+        };
+        let (oldest, newest) = (of(&oldest), of(&newest));
+        assert_eq!(oldest.last().map(String::as_str), Some("{\"n\":3999}"));
+        assert_ne!(oldest.first().map(String::as_str), Some("{\"n\":0}"));
+        assert_eq!(newest.first().map(String::as_str), Some("{\"n\":0}"));
+        assert_ne!(newest.last().map(String::as_str), Some("{\"n\":3999}"));
     }
 
     #[test]

@@ -122,8 +122,9 @@ impl Running {
         if !report.is_clean() {
             tracing::warn!(?report, "the registry was damaged; what it lost is read again");
         }
-        let dead_letters = DeadLetters::open(world.disk.clone())
-            .map_err(|source| StartError::Queue { pipeline: dead_letters::FOLDER.to_owned(), source })?;
+        let dead_letters =
+            DeadLetters::open(world.disk.clone(), &plan.dead_letters.clone().unwrap_or_default())
+                .map_err(|source| StartError::Queue { pipeline: dead_letters::FOLDER.to_owned(), source })?;
         let limit = plan.memory_limit.map_or(MEMORY_LIMIT, |limit| limit.0);
         let budget = Budget::new((limit / BUDGET_SHARE) as usize);
         let batch_bytes = BATCH_BYTES.min(budget.limit() / 8).max(4 << 10);
