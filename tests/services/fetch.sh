@@ -1,11 +1,11 @@
 # Fetches what the servers are made of into $cache; sourced by `services`.
 #
 # Versions stand in */pom.xml and victorialogs/go.mod, and the sum of every file that these lead to in
-# */jars.sha256 and victorialogs/go.sum: another content is refused. A fetch is done when the file
+# */jars.sha256, victorialogs/go.sum and filebeat/module: another content is refused. A fetch is done when the file
 # `complete` of the service names these inputs; until then it is begun again, and only one process
 # fetches at a time.
 
-all='kafka kafka-4 elasticsearch opensearch victorialogs redis'
+all='kafka kafka-4 elasticsearch opensearch victorialogs redis filebeat'
 jars=$cache/maven
 go_least=1.24.4
 
@@ -22,19 +22,20 @@ missing() {
 }
 
 fetch_all() {
-  local absent name jvm=() job=''
+  local absent name jvm=() go=() job=''
   absent=$(missing | tr '\n' ' ')
   [ -z "$absent" ] || die "missing: $absent(install with your package manager, then run this again)"
   [ $# -gt 0 ] || set -- $all
-  # Go beside Maven: one computes while the other waits for the network.
   for name; do
     case $name in
-      victorialogs) fetch victorialogs & job=$! ;;
+      victorialogs | filebeat) go+=("$name") ;;
       redis) ;; # Debian's own
       kafka | kafka-4 | elasticsearch | opensearch) jvm+=("$name") ;;
       *) die "there is no service $name (there are $all)" ;;
     esac
   done
+  # Go beside Maven: one computes while the other waits for the network.
+  [ ${#go[@]} = 0 ] || { (failed=0; for name in "${go[@]}"; do fetch "$name" || failed=1; done; exit $failed) & job=$!; }
   local failed=0
   for name in ${jvm[@]+"${jvm[@]}"}; do fetch "$name" || failed=1; done
   [ -z "$job" ] || wait "$job" || failed=1
@@ -48,7 +49,7 @@ fetch() ( # NAME
   inputs=$(find "$here/$name" -type f | sort | xargs cat | sha256sum)
   [ "$(cat "$home/complete" 2>/dev/null)" = "$inputs" ] && whole && exit 0
   # All of Maven's share one repository, which only one process may write.
-  case $name in victorialogs) lock=$home/lock ;; *) lock=$cache/maven.lock ;; esac
+  case $name in victorialogs | filebeat) lock=$home/lock ;; *) lock=$cache/maven.lock ;; esac
   exec 9>"$lock"
   flock -n 9 || { say "$name: waiting for another fetch to end"; flock 9; }
   [ "$(cat "$home/complete" 2>/dev/null)" = "$inputs" ] && whole && exit 0
@@ -56,6 +57,7 @@ fetch() ( # NAME
   say "fetching $name"
   case $name in
     victorialogs) build_victorialogs >"$home/fetch.log" 2>&1 ;;
+    filebeat) build_filebeat >"$home/fetch.log" 2>&1 ;;
     *) { fetch_jars && compile; } >"$home/fetch.log" 2>&1 ;;
   esac || { tail -15 "$home/fetch.log" >&2; die "$name could not be fetched: $home/fetch.log"; }
   printf '%s\n' "$inputs" >"$home/complete"
@@ -67,6 +69,7 @@ whole() {
   local sum path
   case $name in
     victorialogs) [ -x "$home/victoria-logs" ] ;;
+    filebeat) [ -x "$home/filebeat" ] ;;
     *) while read -r sum path; do [ -e "$jars/$path" ] || return 1; done <"$here/$name/jars.sha256" ;;
   esac
 }
@@ -127,6 +130,23 @@ build_victorialogs() {
   done
   return 1
 }
+
+# Its module replaces others, which only a main module may: so it is built where it lies, as a copy.
+build_filebeat() (
+  read -r module sum <"$here/filebeat/module"
+  go=$(go_command) && work=$(mktemp -d) || exit 1
+  trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+  for try in 1 2 3; do
+    said=$(cd "$work" && GO111MODULE=on GOFLAGS=-mod=mod GOTOOLCHAIN=local "$go" mod download -json "$module") &&
+      { grep -qF "\"$sum\"" <<<"$said" || { echo "another content than in filebeat/module: $said"; exit 1; }; } &&
+      rm -rf "$work/beats" && cp -r "$(sed -n 's/.*"Dir": "\(.*\)".*/\1/p' <<<"$said")" "$work/beats" && chmod -R u+w "$work/beats" &&
+      (cd "$work/beats/filebeat" && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local nice "$go" build -buildvcs=false \
+        -trimpath -ldflags='-s -w' -o "$home/filebeat.new" .) &&
+      mv "$home/filebeat.new" "$home/filebeat" && exit 0
+    sleep $((try * 3))
+  done
+  exit 1
+)
 
 # A Go that is new enough. Distributions have old ones; every Go since 1.11 can fetch a newer one as a module
 # (https://go.dev/ref/mod#toolchains), checked against Go's own checksum database.

@@ -3,12 +3,13 @@
 use crate::front::Front;
 use crate::http;
 use crate::pond::{PATIENCE, Pond, binary, free_port};
-use crate::services::{Server, elasticsearch, kafka, kafka_tls_three, kcat, unique, victorialogs};
+use crate::services::{Server, elasticsearch, filebeat, kafka, kafka_tls_three, kcat, unique, victorialogs};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -230,21 +231,13 @@ fn logstash(folder: &Path, file: &str, names: &str, environment: &[(&str, &str)]
 
 fn sorted(documents: Vec<Value>) -> Vec<String> {
     // As text, whose members are in order.
-    let mut all: Vec<String> = documents.into_iter().map(|document| ordered(document).to_string()).collect();
+    let text = |mut document: Value| {
+        document.sort_all_objects();
+        document.to_string()
+    };
+    let mut all: Vec<String> = documents.into_iter().map(text).collect();
     all.sort();
     all
-}
-
-fn ordered(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let mut members: Vec<_> =
-                members.into_iter().map(|(name, value)| (name, ordered(value))).collect();
-            members.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(members.into_iter().collect())
-        }
-        other => other,
-    }
 }
 
 #[track_caller]
@@ -309,6 +302,93 @@ fn logstash_indexes_what_filebeat_wrote_to_kafka() {
         let day = |day: &str| elasticsearch().get(&format!("/_cat/indices/{index}-{day}?format=json"));
         assert_eq!(day("2024.03.01")[0]["docs.count"], "1");
         assert_eq!(day("2026.11.21")[0]["docs.count"], "8");
+    }
+}
+
+#[test]
+fn filebeat_reaches_kafka_by_the_pipeline_of_logstash() {
+    const LINES: usize = 4_000;
+    let topic = unique("shop-parsed");
+    kafka().create_topic(&topic, 3);
+    let port = free_port();
+    let config = copied(
+        &["beats-to-kafka.conf"],
+        &[("port => 5044", &format!("port => {port}")), ("shop-parsed", &topic)],
+    );
+    std::fs::write(config.path().join("logstash.yml"), "pipeline.ecs_compatibility: disabled\n")
+        .expect("room");
+    let logs = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(logs.path().join("shop")).expect("room");
+    let write = |name: &str, numbers: Range<usize>| {
+        let line = |n: usize| {
+            format!(
+                "10.0.0.{} - ann [20/Nov/2026:11:{:02}:00 +0100] \"GET /item/{n} HTTP/1.1\" 200 {n} \"-\" \"curl/8\"\n",
+                n % 250,
+                n % 60
+            )
+        };
+        let text: String = numbers.map(line).collect();
+        std::fs::write(logs.path().join("shop").join(name), text).expect("room");
+    };
+    write("a.log", 0..LINES / 2);
+    let own = tempfile::tempdir().expect("a directory");
+    let shipper = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/filebeat/filebeat-logstash.yml");
+    let mut shipper = filebeat(own.path(), &shipper);
+    shipper.env("LOG_DIR", logs.path()).env("LOGSTASH", format!("127.0.0.1:{port}"));
+    let mut pond = Pond::new();
+    let start = |pond: &mut Pond| {
+        let mut command = Command::new(binary());
+        command.arg("run").arg("-f").arg(config.path().join("beats-to-kafka.conf"));
+        command.arg("--path.settings").arg(config.path()).arg("--data-dir").arg(pond.data());
+        pond.start({
+            command.env("KAFKA", kafka().bootstrap());
+            command
+        });
+    };
+    start(&mut pond);
+    let mut shipper = Ended(shipper.spawn().expect("Filebeat starts"));
+    // Each request's path, and how often its event came.
+    let came = || {
+        let output =
+            kcat(&["-b", kafka().bootstrap(), "-C", "-t", &topic, "-o", "beginning", "-e", "-q"], "");
+        let mut came: BTreeMap<String, Value> = BTreeMap::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let event: Value = serde_json::from_str(line).expect("JSON");
+            let line = event["message"].as_str().expect("the line").to_owned();
+            came.insert(line, event);
+        }
+        came
+    };
+    pond.wait_for("some lines", |_| (!came().is_empty()).then_some(()));
+    // What it accepted and what it did not comes, whoever is killed.
+    pond.kill();
+    write("b.log", LINES / 2..LINES);
+    start(&mut pond);
+    let came = pond.wait_for("all lines", |_| Some(came()).filter(|came| came.len() >= LINES));
+    assert_eq!(came.len(), LINES);
+    let (line, event) = came.iter().find(|(line, _)| line.contains("/item/77 ")).expect("one of the lines");
+    assert_eq!(event["message"], line.as_str());
+    assert_eq!(event["log"]["file"]["path"], logs.path().join("shop/a.log").display().to_string());
+    assert_eq!(
+        (&event["agent"]["type"], &event["agent"]["version"], &event["@version"]),
+        (&json!("filebeat"), &json!("7.17.29"), &json!("1"))
+    );
+    // No tag "shop" is on events of this Filebeat's config: the filters leave them alone.
+    assert_eq!(
+        (&event["tags"], &event["response"]),
+        (&json!(["beats_input_codec_plain_applied"]), &Value::Null)
+    );
+    assert!(pond.stop().success(), "{}", pond.said());
+    shipper.0.kill().expect("our own child");
+}
+
+/// A program that ends with its handle.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -11,6 +11,10 @@ mod smoke;
 pub(crate) use kafka::{Kafka, Options, kcat};
 pub(crate) use server::Server;
 
+use server::script;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -52,6 +56,23 @@ shared! {
 shared! {
     /// Redis, which keeps nothing on disk.
     redis: Server = Server::start("redis", &[])
+}
+
+/// The real Filebeat, in a folder of its own for what it keeps; its own log goes to `filebeat.log`
+/// there.
+pub(crate) fn filebeat(folder: &Path, config: &Path) -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let output = script().args(["program", "filebeat"]).output().expect("the script");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim())
+    });
+    let log = File::create(folder.join("filebeat.log")).expect("room");
+    let mut command = Command::new(program);
+    command.args(["-e", "--strict.perms=false", "-c"]).arg(config);
+    command.arg("--path.home").arg(folder).arg("--path.data").arg(folder.join("data"));
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
 }
 
 /// A name that no other test uses in this run.
