@@ -13,6 +13,7 @@ mod expand;
 mod patterns;
 mod pieces;
 mod scan;
+mod sets;
 
 use crate::on_success::add_tags;
 use crate::{BuildError, Names, Outcome, one_or_many, path};
@@ -235,6 +236,7 @@ impl Engine {
         let regex = RegexBuilder::new()
             .utf(characters)
             .multi_line(true)
+            .dotall(true)
             .jit_if_available(true)
             .max_jit_stack_size(Some(STACK_BYTES_MAX))
             .build(&format!("(*LF)(*LIMIT_MATCH={TRIES_MAX})(?n){regex}"))?;
@@ -777,7 +779,7 @@ mod tests {
             "1525344856.899  16867 10.170.72.111 TCP_TUNNEL/200 6256 CONNECT a.example:443 - HIER_DIRECT/1.2.3.4 -",
             json!({
                 "timestamp": "1525344856.899", "squid": {"request": {"duration": 16867},
-                "cache_result_code": "TCP_TUNNEL", "hierarchy_code": "HIER_DIRECT"}, "source": {"ip": "10.170.72.111"},
+                "hierarchy_code": "HIER_DIRECT"}, "event": {"action": "TCP_TUNNEL"}, "source": {"ip": "10.170.72.111"},
                 "http": {"response": {"status_code": 200, "bytes": 6256}, "request": {"method": "CONNECT"}},
                 "url": {"original": "a.example:443"}, "destination": {"address": "1.2.3.4"}
             }),
@@ -788,7 +790,7 @@ mod tests {
             json!({
                 "timestamp": "17-Feb-2018 23:06:56.326", "log": {"level": "info"},
                 "client": {"ip": "172.26.0.1", "port": 12345}, "server": {"ip": "172.26.0.3"},
-                "bind": {"log": {"question": {"name": "test.example.com", "flags": "+E(0)K"}}},
+                "bind": {"log": {"category": "queries", "question": {"name": "test.example.com", "flags": "+E(0)K"}}},
                 "dns": {"question": {"name": "test.example.com", "class": "IN", "type": "A"}}
             }),
         );
@@ -802,13 +804,49 @@ mod tests {
         );
     }
 
-    /// Every pattern of the schema has one of the same name, and of the same text, without it.
+    /// A pattern of the schema is there only where it is another than without it.
     #[test]
-    fn both_sets_have_the_same_patterns() {
+    fn the_schema_has_patterns_of_its_own() {
         for (name, regex) in super::patterns::ecs() {
-            let other = super::patterns::find(name).expect(name);
-            assert_ne!(regex, other, "{name}");
+            assert_ne!(Some(regex), super::patterns::find(name), "{name}");
         }
+    }
+
+    #[test]
+    fn every_pattern_of_both_modes_can_be_run() {
+        for names in ["legacy", "ecs"] {
+            let own: Vec<&str> = if names == "ecs" {
+                super::patterns::ecs().map(|(name, _)| name).collect()
+            } else {
+                super::patterns::all().map(|(name, _)| name).collect()
+            };
+            for name in own {
+                let config: Config =
+                    serde_json::from_value(json!({"patterns": format!("%{{{name}}}"), "names": names})).unwrap();
+                if let Err(error) = config.build() {
+                    panic!("{name} ({names}): {error}");
+                }
+            }
+        }
+    }
+
+    /// A dot matches the end of a line, as in Logstash, which compiles patterns with Ruby's
+    /// `MULTILINE`; `^` and `$` are those of lines all the same.
+    #[test]
+    fn dots_go_over_lines() {
+        #[track_caller]
+        fn check(pattern: &str, text: &str, expected: &str) {
+            let config = json!({"grok": {"patterns": pattern, "target": "t"}});
+            let (after, outcome) = apply(&config.to_string(), &json!({"message": text}).to_string());
+            assert!(outcome.ok, "{pattern}");
+            assert_eq!(after["t"]["x"], expected, "{pattern}");
+        }
+        check("a%{GREEDYDATA:x}", "a b\n c", " b\n c");
+        check("%{WORD} %{GREEDYDATA:x}", "a b\n c", "b\n c");
+        check("a%{DATA:x}c", "a\n\nc", "\n\n");
+        check("^%{WORD:x}$", "a b\nc\nd", "c");
+        check("a(?<x>.)b", "a\nb", "\n");
+        check("(?-m:a(?<x>.*))", "ab\nc", "b");
     }
 
     #[test]

@@ -367,7 +367,8 @@ impl Parser<'_> {
             }
             '.' => {
                 *rest = &rest[1..];
-                Some(one_of(class_of(|byte| byte != b'\n')))
+                // As `MULTILINE` of Ruby has it.
+                Some(one_of(class_of(|_| true)))
             }
             '\\' => {
                 let next = *rest.as_bytes().get(1)?;

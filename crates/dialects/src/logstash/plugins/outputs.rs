@@ -7,6 +7,7 @@ use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator};
 use super::kafka::{CLUSTER, cluster};
 use super::post;
+use super::stream;
 use serde_json::{Map, Value as Json, json};
 
 const OWN: &str = "logpond's own client needs no such setting";
@@ -174,10 +175,13 @@ pub(crate) const TABLES: &[PluginTable] = &[
         ],
     },
     post::HTTP,
+    stream::LUMBERJACK,
     PluginTable { name: "null", note: "", options: &[&[no_effect("codec", "plain", "nothing is written")]] },
     post::PIPELINE,
     post::REDIS,
     PluginTable { name: "stdout", note: "", options: &[&[honoured("codec", "rubydebug")]] },
+    stream::TCP,
+    stream::UDP,
 ];
 
 /// The output of the plan.
@@ -193,6 +197,9 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         "http" => post::http(t, options),
         "pipeline" => post::pipeline(t, options),
         "redis" => post::redis(t, options),
+        "lumberjack" => stream::lumberjack(t, options),
+        "tcp" => stream::tcp(t, options),
+        "udp" => stream::udp(t, options),
         "null" => Some(json!({"blackhole": {}})),
         _ => Some(json!({"console": {"codec": codec(t, options, "rubydebug")?}})),
     }
