@@ -67,12 +67,21 @@ impl Socket {
     }
 
     /// Writes and reads what can be without waiting. An error says that the connection is gone, and
-    /// the peer's end of it is one.
+    /// the peer's end of it is one; but what was read before that is to be taken first, and the
+    /// error comes the next time.
     pub(crate) fn pass(&mut self) -> io::Result<()> {
+        let before = self.incoming.len();
+        match self.pass_all() {
+            Err(_) if self.incoming.len() > before => Ok(()),
+            other => other,
+        }
+    }
+
+    fn pass_all(&mut self) -> io::Result<()> {
         loop {
-            let mut progress = self.write()?;
-            progress |= self.read()?;
-            if !progress || self.incoming.len() >= READ_AHEAD_BYTES {
+            let written = self.write();
+            let has_read = self.read()?;
+            if !(written? | has_read) || self.incoming.len() >= READ_AHEAD_BYTES {
                 return Ok(());
             }
         }

@@ -123,7 +123,7 @@ pub enum OutputError {
     Store(String),
 }
 
-pub use encode::Codec;
+pub use encode::{Codec, Csv};
 
 /// Every output there is, by the name that it has in a config.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ pub(crate) fn lumberjack(t: &mut Translator<'_>, options: &Options) -> Option<Js
 /// What the codec writes behind each event.
 fn delimiter(t: &mut Translator<'_>, options: &Options, default: &str) -> String {
     let (name, plugin) = options.codec(t, default);
-    if !["line", "json_lines"].contains(&name.as_str()) {
+    if !["csv", "line", "json_lines"].contains(&name.as_str()) {
         return String::new();
     }
     let own = plugin.attributes.iter().find(|attribute| attribute.name == "delimiter");
