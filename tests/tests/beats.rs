@@ -186,3 +186,73 @@ fn lines_over_tcp_are_delivered_in_order() {
     assert!(pond.stop().success());
     assert!(std::fs::read_to_string(out).expect("a file") == lines);
 }
+
+/// A certificate that trusts itself, and its key.
+fn certificate(pond: &Pond) -> [String; 2] {
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| pond.path(name).display().to_string());
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=logs"]);
+    let made = openssl.args(["-out", &cert, "-keyout", &key]).output().expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    [cert, key]
+}
+
+/// What the lines of `in.log` become behind a receiver that is killed while they come.
+fn through_kills(config_of_sender: impl Fn(&str, u16, &str) -> (&'static str, String), expected: &str) {
+    const LINES: usize = 30_000;
+    let port = free_port();
+    let mut receiver = Pond::new();
+    let [cert, key] = certificate(&receiver);
+    let config = format!(
+        "inputs: {{b: {{beats: {{listen: ['127.0.0.1:{port}'], tls: {{cert: '{cert}', key: '{key}'}}}}}}}}\nqueue: {{}}\noutputs: {{o: {{file: {{path: '{}', codec: {{text: '%{{message}}'}}}}}}}}\n",
+        receiver.path("out.log").display()
+    );
+    std::fs::write(receiver.path("logpond.yaml"), config).expect("a file");
+    let mut sender = Pond::new();
+    let input = sender.path("in.log").display().to_string();
+    let (name, config) = config_of_sender(&input, port, &cert);
+    std::fs::write(sender.path(name), config).expect("a file");
+    let lines: String = (0..LINES).map(|n| format!("line {n:07}\n")).collect();
+    std::fs::write(sender.path("in.log"), lines).expect("a file");
+    let mut command = std::process::Command::new(crate::pond::binary());
+    command.arg("run").arg(if name.ends_with(".conf") { "-f" } else { "-c" }).arg(sender.path(name));
+    command.arg("--data-dir").arg(sender.data());
+    sender.start(command);
+    for round in 1..=3 {
+        run(&mut receiver, &[]);
+        receiver.wait_for("lines", |pond| (written(pond).len() >= round * 2_000).then_some(()));
+        receiver.kill();
+    }
+    run(&mut receiver, &[]);
+    receiver.wait_for("all lines", |pond| (written(pond).len() >= LINES).then_some(()));
+    assert!(sender.stop().success());
+    assert!(receiver.stop().success());
+    let found = written(&receiver);
+    assert_eq!(found.len(), LINES);
+    for n in 0..LINES {
+        let line = expected.replace("{}", &format!("line {n:07}"));
+        assert!(found.contains_key(&line), "{line} of {LINES}");
+    }
+}
+
+#[test]
+fn from_pond_to_pond_nothing_is_lost_when_the_receiver_is_killed() {
+    let config = |input: &str, port: u16, cert: &str| {
+        let config = format!(
+            "inputs: {{f: {{file: {{paths: ['{input}'], start_at: beginning}}}}}}\noutputs: {{l: {{lumberjack: {{hosts: ['127.0.0.1:{port}'], window_events: 100, tls: {{ca: '{cert}', verification: certificate}}}}}}}}\n"
+        );
+        ("logpond.yaml", config)
+    };
+    through_kills(config, "{}");
+}
+
+#[test]
+fn a_config_of_logstash_hands_events_on_by_lumberjack() {
+    let config = |input: &str, port: u16, cert: &str| {
+        let config = format!(
+            "input {{ file {{ path => '{input}' start_position => beginning }} }} output {{ lumberjack {{ hosts => ['127.0.0.1'] port => {port} ssl_certificate => '{cert}' flush_size => 100 codec => line {{ format => '<%{{message}}>' }} }} }}"
+        );
+        ("sender.conf", config)
+    };
+    through_kills(config, "<{}>");
+}

@@ -163,6 +163,9 @@ pub(crate) fn input_words(config: &InputConfig) -> String {
             format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.keys.join(", "))
         }
         InputConfig::Stdin(_) => "standard input".to_owned(),
+        InputConfig::Tcp(config) if !config.hosts.is_empty() => {
+            format!("what {} send by TCP", config.hosts.join(", "))
+        }
         InputConfig::Tcp(config) => format!("TCP on {}", config.listen.join(", ")),
         InputConfig::Syslog(config) => format!("syslog at {}", config.listen.join(", ")),
         InputConfig::Udp(config) => format!("datagrams at {} (UDP)", config.listen.join(", ")),
@@ -201,6 +204,7 @@ pub(crate) fn output_words(config: &OutputConfig) -> String {
         OutputConfig::Http(config) => config.url.0.join(", "),
         OutputConfig::Kafka(config) => format!("Kafka, topic {}", config.topic),
         OutputConfig::Loki(config) => format!("Loki at {}", config.url.0.join(", ")),
+        OutputConfig::Lumberjack(config) => format!("{} (Lumberjack)", config.hosts.join(", ")),
         OutputConfig::Pipeline(config) => {
             format!("the pipelines with the addresses {}", config.send_to.join(", "))
         }
@@ -208,6 +212,11 @@ pub(crate) fn output_words(config: &OutputConfig) -> String {
             format!("Redis, {} {}", format!("{:?}", config.kind).to_lowercase(), config.key)
         }
         OutputConfig::Store(config) => format!("the store, index {}", config.index),
+        OutputConfig::Tcp(config) if config.listen.is_empty() => {
+            format!("{} (TCP)", config.hosts.join(", "))
+        }
+        OutputConfig::Tcp(config) => format!("all who connect to {} (TCP)", config.listen.join(", ")),
+        OutputConfig::Udp(config) => format!("datagrams to {}, port {} (UDP)", config.host, config.port),
     }
 }
 
@@ -275,6 +284,15 @@ fn promises(pipeline: &Pipeline) -> Vec<String> {
                 out.push(format!("but who does not listen to {name} at that moment gets nothing"));
             }
             OutputConfig::Blackhole(_) => out.push(format!("but {name} forgets what it is given")),
+            OutputConfig::Tcp(config) => {
+                out.push(format!("but for {name}, delivered means handed to the system: TCP tells no more"));
+                if !config.listen.is_empty() && config.nobody == outputs::tcp::Nobody::Forget {
+                    out.push(format!("but {name} forgets what comes while nobody is connected"));
+                }
+            }
+            OutputConfig::Udp(_) => {
+                out.push(format!("but nobody says whether the datagrams of {name} arrive"));
+            }
             _ => {}
         }
     }

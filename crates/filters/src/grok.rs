@@ -13,6 +13,7 @@ mod expand;
 mod patterns;
 mod pieces;
 mod scan;
+mod sets;
 
 use crate::on_success::add_tags;
 use crate::{BuildError, Names, Outcome, one_or_many, path};
@@ -235,6 +236,7 @@ impl Engine {
         let regex = RegexBuilder::new()
             .utf(characters)
             .multi_line(true)
+            .dotall(true)
             .jit_if_available(true)
             .max_jit_stack_size(Some(STACK_BYTES_MAX))
             .build(&format!("(*LF)(*LIMIT_MATCH={TRIES_MAX})(?n){regex}"))?;
@@ -388,6 +390,7 @@ fn float(text: &[u8]) -> f64 {
 mod tests {
     use super::{Cast, Config, Engine, Found, expand};
     use crate::testing::{apply, check};
+    use serde_json::json;
 
     #[test]
     fn a_field_that_is_there_becomes_an_array_when_it_is_said() {
@@ -709,7 +712,6 @@ mod tests {
             assert!(outcome.ok, "{pattern}");
             assert_eq!(found, expected, "{pattern}");
         }
-        use serde_json::json;
         let access = json!({
             "source": {"address": "1.2.3.4"}, "user": {"name": "me"}, "timestamp": "21/Nov/2026:02:45:04 +0100",
             "http": {"request": {"method": "GET"}, "version": "1.1", "response": {"status_code": 200, "body": {"bytes": 12}}},
@@ -777,7 +779,7 @@ mod tests {
             "1525344856.899  16867 10.170.72.111 TCP_TUNNEL/200 6256 CONNECT a.example:443 - HIER_DIRECT/1.2.3.4 -",
             json!({
                 "timestamp": "1525344856.899", "squid": {"request": {"duration": 16867},
-                "cache_result_code": "TCP_TUNNEL", "hierarchy_code": "HIER_DIRECT"}, "source": {"ip": "10.170.72.111"},
+                "hierarchy_code": "HIER_DIRECT"}, "event": {"action": "TCP_TUNNEL"}, "source": {"ip": "10.170.72.111"},
                 "http": {"response": {"status_code": 200, "bytes": 6256}, "request": {"method": "CONNECT"}},
                 "url": {"original": "a.example:443"}, "destination": {"address": "1.2.3.4"}
             }),
@@ -788,7 +790,7 @@ mod tests {
             json!({
                 "timestamp": "17-Feb-2018 23:06:56.326", "log": {"level": "info"},
                 "client": {"ip": "172.26.0.1", "port": 12345}, "server": {"ip": "172.26.0.3"},
-                "bind": {"log": {"question": {"name": "test.example.com", "flags": "+E(0)K"}}},
+                "bind": {"log": {"category": "queries", "question": {"name": "test.example.com", "flags": "+E(0)K"}}},
                 "dns": {"question": {"name": "test.example.com", "class": "IN", "type": "A"}}
             }),
         );
@@ -802,13 +804,255 @@ mod tests {
         );
     }
 
-    /// Every pattern of the schema has one of the same name, and of the same text, without it.
+    /// Lines of products, and what comes out of them with the fields from before the schema and with
+    /// those of the schema.
     #[test]
-    fn both_sets_have_the_same_patterns() {
-        for (name, regex) in super::patterns::ecs() {
-            let other = super::patterns::find(name).expect(name);
-            assert_ne!(regex, other, "{name}");
+    fn lines_of_products() {
+        #[track_caller]
+        fn check(pattern: &str, text: &str, legacy: serde_json::Value, ecs: serde_json::Value) {
+            for (names, expected) in [("legacy", legacy), ("ecs", ecs)] {
+                if expected.is_null() {
+                    continue;
+                }
+                let config =
+                    json!({"grok": {"patterns": format!("%{{{pattern}}}"), "names": names, "target": "t"}});
+                let (after, outcome) = apply(&config.to_string(), &json!({"message": text}).to_string());
+                assert!(outcome.ok, "{pattern} ({names})");
+                assert_eq!(after["t"], expected, "{pattern} ({names})");
+            }
         }
+        let none = serde_json::Value::Null;
+        check(
+            "REDISLOG",
+            "[4018] 14 Nov 07:01:22.119 * Background saving terminated with success",
+            json!({"pid": "4018", "timestamp": "14 Nov 07:01:22.119"}),
+            json!({"process": {"pid": 4018}, "timestamp": "14 Nov 07:01:22.119"}),
+        );
+        check(
+            "REDISMONLOG",
+            r#"1339518083.107412 [0 127.0.0.1:60866] "keys" "*""#,
+            json!({"timestamp": "1339518083.107412", "database": "0", "client": "127.0.0.1", "port": "60866",
+                "command": "keys", "params": "\"*\""}),
+            json!({"timestamp": "1339518083.107412", "redis": {"database": {"id": "0"},
+                "command": {"name": "keys", "args": "\"*\""}}, "client": {"ip": "127.0.0.1", "port": 60866}}),
+        );
+        check(
+            "RT_FLOW3",
+            "Sep 29 23:49:20 SRX-1 RT_FLOW: RT_FLOW_SESSION_DENY: session denied 10.0.0.1/54924->192.168.1.1/53 junos-dns-udp 17(0) default-deny(global) trust trust UNKNOWN UNKNOWN N/A(N/A) ge-0/0/0.0 UNKNOWN policy deny",
+            json!({"event": "RT_FLOW_SESSION_DENY", "src-ip": "10.0.0.1", "src-port": "54924",
+                "dst-ip": "192.168.1.1", "dst-port": "53", "service": "junos-dns-udp", "protocol-id": "17",
+                "policy-name": "default-deny(global)", "from-zone": "trust", "to-zone": "trust"}),
+            json!({"juniper": {"srx": {"tag": "RT_FLOW_SESSION_DENY", "service_name": "junos-dns-udp"}},
+                "source": {"ip": "10.0.0.1", "port": 54924}, "destination": {"ip": "192.168.1.1", "port": 53},
+                "network": {"iana_number": "17"}, "rule": {"name": "default-deny(global)"},
+                "observer": {"ingress": {"zone": "trust"}, "egress": {"zone": "trust"}}}),
+        );
+        check(
+            "RT_FLOW1",
+            "Dec 17 08:05:30 RT_FLOW: RT_FLOW_SESSION_CLOSE: session closed TCP FIN: 10.10.10.2/53836->10.10.10.1/22 junos-ssh 10.10.10.2/53836->10.10.10.1/22 None None 6 log-host-traffic untrust junos-host 5 78(6657) 122(13305) 45 UNKNOWN UNKNOWN N/A(N/A) ge-0/0/1.0 No ",
+            none.clone(),
+            json!({"juniper": {"srx": {"tag": "RT_FLOW_SESSION_CLOSE", "reason": "session closed TCP FIN",
+                "service_name": "junos-ssh", "session_id": "5", "elapsed_time": 45}},
+                "source": {"ip": "10.10.10.2", "port": 53836, "nat": {"ip": "10.10.10.2", "port": 53836}, "bytes": 6657},
+                "destination": {"ip": "10.10.10.1", "port": 22, "nat": {"ip": "10.10.10.1", "port": 22}, "bytes": 13305},
+                "network": {"iana_number": "6"}, "rule": {"name": "log-host-traffic"},
+                "observer": {"ingress": {"zone": "untrust"}, "egress": {"zone": "junos-host"}}}),
+        );
+        check(
+            "NETSCREENSESSIONLOG",
+            "Mar 18 17:56:52 192.168.56.11 lowly_lizard: NetScreen device_id=netscreen2 [Root]system-notification-00257(traffic): start_time=\"2009-03-18 16:07:06\" duration=0 policy_id=320001 service=msrpc Endpoint Mapper(tcp) proto=6 src zone=Null dst zone=self action=Deny sent=0 rcvd=16384 src=21.10.90.125 dst=23.16.1.1",
+            none.clone(),
+            json!({"timestamp": "Mar 18 17:56:52", "event": {"code": "00257", "action": "Deny"},
+                "observer": {"hostname": "192.168.56.11", "name": "lowly_lizard", "product": "NetScreen",
+                    "ingress": {"zone": "Null"}, "egress": {"zone": "self"}},
+                "netscreen": {"device_id": "netscreen2", "policy_id": "320001", "service": "msrpc Endpoint Mapper(tcp)",
+                    "protocol_number": 6,
+                    "session": {"type": "traffic", "start_time": "2009-03-18 16:07:06", "duration": 0}},
+                "source": {"address": "21.10.90.125", "bytes": 0}, "destination": {"address": "23.16.1.1", "bytes": 16384}}),
+        );
+        check(
+            "SHOREWALL",
+            "May 28 17:31:07 server Shorewall:net2fw:DROP:IN=eth1 OUT= MAC=00:02:b3:c7:2f:77:38:72:c0:6e:92:9c:08:00 SRC=127.0.0.1 DST=1.2.3.4 LEN=60 TOS=0x00 PREC=0x00 TTL=49 ID=6480 DF PROTO=TCP SPT=59088 DPT=8080 WINDOW=2920 RES=0x00 SYN URGP=0",
+            json!({"timestamp": "May 28 17:31:07", "nf_host": "server", "nf_action1": "net2fw", "nf_action2": "DROP",
+                "nf_in_interface": "eth1", "nf_dst_mac": "00:02:b3:c7:2f:77", "nf_src_mac": "38:72:c0:6e:92:9c",
+                "nf_src_ip": "127.0.0.1", "nf_dst_ip": "1.2.3.4", "nf_len": "60", "nf_tos": "0x00", "nf_prec": "0x00",
+                "nf_ttl": "49", "nf_id": "6480", "nf_protocol": "TCP", "nf_src_port": "59088", "nf_dst_port": "8080"}),
+            json!({"timestamp": "May 28 17:31:07",
+                "observer": {"hostname": "server", "ingress": {"interface": {"name": "eth1"}}},
+                "shorewall": {"firewall": {"type": "net2fw", "action": "DROP"}},
+                "iptables": {"length": 60, "tos": "00", "precedence_bits": "00", "ttl": 49, "id": "6480",
+                    "fragment_flags": "DF", "tcp": {"window": 2920, "flags": "SYN "}, "tcp_reserved_bits": "00"},
+                "network": {"transport": "TCP"},
+                "source": {"ip": "127.0.0.1", "port": 59088, "mac": "38:72:c0:6e:92:9c"},
+                "destination": {"ip": "1.2.3.4", "port": 8080, "mac": "00:02:b3:c7:2f:77"}}),
+        );
+        check(
+            "CISCOFW106023",
+            "Deny tcp src outside:192.168.1.1/50240 dst inside:www.example.com/23 by access-group \"S_OUTSIDE_TO_INSIDE\" [0x54c7fa80, 0x0]",
+            json!({"action": "Deny", "protocol": "tcp", "src_interface": "outside", "src_ip": "192.168.1.1",
+                "src_port": "50240", "dst_interface": "inside", "dst_ip": "www.example.com", "dst_port": "23",
+                "policy_id": "S_OUTSIDE_TO_INSIDE", "hashcode1": "0x54c7fa80", "hashcode2": "0x0"}),
+            json!({"cisco": {"asa": {"outcome": "Deny", "network": {"transport": "tcp"}, "rule_name": "S_OUTSIDE_TO_INSIDE"}},
+                "observer": {"ingress": {"interface": {"name": "outside"}}, "egress": {"interface": {"name": "inside"}}},
+                "source": {"ip": "192.168.1.1", "port": 50240}, "destination": {"address": "www.example.com", "port": 23},
+                "@metadata": {"cisco": {"asa": {"hashcode1": "0x54c7fa80", "hashcode2": "0x0"}}}}),
+        );
+        check(
+            "CISCOFW304001",
+            "10.20.30.40(DOMAIN\\login) Accessed URL 10.11.12.13:http://example.org/",
+            json!({"src_ip": "10.20.30.40", "src_fwuser": "DOMAIN\\login", "dst_ip": "10.11.12.13",
+                "dst_url": "http://example.org/"}),
+            json!({"source": {"ip": "10.20.30.40", "user": {"name": "DOMAIN\\login"}},
+                "destination": {"ip": "10.11.12.13"}, "url": {"original": "http://example.org/"}}),
+        );
+        check(
+            "EXIM",
+            "2020-02-11 17:09:46 1j1Z2g-00Faoy-Uh <= example@strawberry.active-ns.com U=example P=local T=\"[Examples Galore] Please moderate: \\\"Hello world!\\\"\" for admin@example.net",
+            none.clone(),
+            json!({"timestamp": "2020-02-11 17:09:46", "exim": {"log": {"flags": "<=",
+                "message": {"id": "1j1Z2g-00Faoy-Uh", "subject": "[Examples Galore] Please moderate: \\\"Hello world!\\\""},
+                "sender": {"email": "example@strawberry.active-ns.com"}, "recipient": {"email": "admin@example.net"}}},
+                "network": {"protocol": "local"}}),
+        );
+        check(
+            "HAPROXYHTTP",
+            "Jul 18 17:05:30 localhost haproxy[8247]: 188.223.50.7:51940 [18/Jul/2011:17:05:24.339] http_proxy_ads http_proxy_ads/<NOSRV> -1/-1/-1/-1/6001 408 212 - - cR-- 100/89/0/0/0 0/0 \"<BADREQ>\"",
+            none.clone(),
+            json!({"timestamp": "Jul 18 17:05:30", "host": {"hostname": "localhost"},
+                "process": {"name": "haproxy", "pid": 8247},
+                "source": {"address": "188.223.50.7", "port": 51940, "bytes": 212},
+                "http": {"response": {"status_code": 408}},
+                "haproxy": {"request_date": "18/Jul/2011:17:05:24.339", "frontend_name": "http_proxy_ads",
+                    "backend_name": "http_proxy_ads", "total_time_ms": "6001", "termination_state": "cR--",
+                    "connections": {"active": 100, "frontend": 89, "backend": 0, "server": 0, "retries": 0},
+                    "server_queue": 0, "backend_queue": 0}}),
+        );
+        check(
+            "CATALINALOG",
+            "Jul 30, 2020 3:00:21 PM org.apache.coyote.http11.Http11Protocol init\nINFO: Initializing Coyote HTTP/1.1 on http-8080",
+            json!({"timestamp": "Jul 30, 2020 3:00:21 PM", "class": "org.apache.coyote.http11.Http11Protocol",
+                "logmessage": "init\nINFO: Initializing Coyote HTTP/1.1 on http-8080"}),
+            json!({"timestamp": "Jul 30, 2020 3:00:21 PM", "log": {"level": "INFO", "origin": {"function": "init"}},
+                "java": {"log": {"origin": {"class": {"name": "org.apache.coyote.http11.Http11Protocol"}}}},
+                "message": "Initializing Coyote HTTP/1.1 on http-8080"}),
+        );
+        check(
+            "TOMCATLOG",
+            "2014-01-09 20:03:28,269 -0800 | ERROR | com.example.service.ExampleService - something happened",
+            json!({"timestamp": "2014-01-09 20:03:28,269 -0800", "level": "ERROR",
+                "class": "com.example.service.ExampleService", "logmessage": "something happened"}),
+            json!({"timestamp": "2014-01-09 20:03:28,269 -0800", "log": {"level": "ERROR"},
+                "java": {"log": {"origin": {"class": {"name": "com.example.service.ExampleService"}}}},
+                "message": "something happened"}),
+        );
+        check(
+            "RAILS3",
+            "Started GET \"/puppet/notes?id=1\" for 127.0.0.1 at 2015-08-05 07:40:22 +0200\nProcessing by Projects::NotesController#index as JSON\n  Parameters: {\"id\"=>\"1\"}\nCompleted 200 OK in 640ms (Views: 1.7ms | ActiveRecord: 91.0ms)",
+            json!({"verb": "GET", "request": "/puppet/notes?id=1", "clientip": "127.0.0.1",
+                "timestamp": "2015-08-05 07:40:22 +0200", "controller": "Projects::NotesController", "action": "index",
+                "format": "JSON", "params": "\"id\"=>\"1\"", "response": "200", "totalms": 640.0, "viewms": 1.7,
+                "activerecordms": 91.0}),
+            none.clone(),
+        );
+        check(
+            "RUBY_LOGGER",
+            "I, [2026-11-21T02:45:04.123456 #77]  INFO -- app: it starts",
+            json!({"timestamp": "2026-11-21T02:45:04.123456", "pid": "77", "loglevel": "INFO", "progname": "app",
+                "message": "it starts"}),
+            json!({"timestamp": "2026-11-21T02:45:04.123456", "process": {"pid": 77, "name": "app"},
+                "log": {"level": "INFO"}, "message": "it starts"}),
+        );
+        check(
+            "NAGIOSLOGLINE",
+            "[1427925600] SERVICE ALERT: web1;HTTP;CRITICAL;HARD;3;connect refused",
+            json!({"nagios_epoch": "1427925600", "nagios_type": "SERVICE ALERT", "nagios_hostname": "web1",
+                "nagios_service": "HTTP", "nagios_state": "CRITICAL", "nagios_statelevel": "HARD",
+                "nagios_attempt": "3", "nagios_message": "connect refused"}),
+            json!({"timestamp": "1427925600", "nagios": {"log": {"type": "SERVICE ALERT", "state_type": "HARD", "attempt": 3}},
+                "host": {"hostname": "web1"}, "service": {"name": "HTTP", "state": "CRITICAL"}, "message": "connect refused"}),
+        );
+        check(
+            "BACULA_LOGLINE",
+            "09-Aug 17:50 backup JobId 1: Created new Volume \"Full-1\" in catalog.",
+            json!({"bts": "09-Aug 17:50", "hostname": "backup", "jobid": "1", "volume": "Full-1"}),
+            json!({"timestamp": "09-Aug 17:50", "host": {"hostname": "backup"},
+                "bacula": {"job": {"id": "1"}, "volume": {"name": "Full-1"}}}),
+        );
+        check(
+            "SYSLOGPAMSESSION",
+            "Jul 14 13:36:53 precision sshd[12132]: pam_unix(sshd:session): session closed for user prod by (uid=0)",
+            none.clone(),
+            json!({"timestamp": "Jul 14 13:36:53", "host": {"hostname": "precision"},
+                "process": {"name": "sshd", "pid": 12132},
+                "message": "pam_unix(sshd:session): session closed for user prod by (uid=0)",
+                "system": {"auth": {"pam": {"module": "pam_unix", "origin": "sshd:session", "session_state": "closed"}}},
+                "user": {"name": "prod"}}),
+        );
+        let bro = "1432555199.633017\tCOpk6E3vkURP8QQNKl\t192.168.9.35\t55281\t178.236.7.146\t80\t4\tPOST\twww.example.org\t/xa/\t-\tMozilla/5.0\t3\t0\t204\tNo Content\t-\t-\t-\t(empty)\t-\t-\t-\tFrLEcY3AUPKdcYGf29\ttext/plain\tFOJpbGzIMh9syPxH8\ttext/plain";
+        check(
+            "BRO_HTTP",
+            bro,
+            json!({"ts": "1432555199.633017", "uid": "COpk6E3vkURP8QQNKl", "orig_h": "192.168.9.35", "orig_p": "55281",
+                "resp_h": "178.236.7.146", "resp_p": "80", "trans_depth": "4", "method": "POST",
+                "domain": "www.example.org", "uri": "/xa/", "referrer": "-", "user_agent": "Mozilla/5.0",
+                "request_body_len": "3", "response_body_len": "0", "status_code": "204", "status_msg": "No Content",
+                "info_code": "-", "info_msg": "-", "filename": "-", "bro_tags": "(empty)", "username": "-",
+                "password": "-", "proxied": "-", "orig_fuids": "FrLEcY3AUPKdcYGf29", "orig_mime_types": "text/plain",
+                "resp_fuids": "FOJpbGzIMh9syPxH8", "resp_mime_types": "text/plain"}),
+            json!({"timestamp": "1432555199.633017",
+                "zeek": {"session_id": "COpk6E3vkURP8QQNKl", "http": {"trans_depth": 4, "status_msg": "No Content",
+                    "orig_fuids": "FrLEcY3AUPKdcYGf29", "resp_fuids": "FOJpbGzIMh9syPxH8"}},
+                "source": {"ip": "192.168.9.35", "port": 55281}, "destination": {"ip": "178.236.7.146", "port": 80},
+                "http": {"request": {"method": "POST", "body": {"bytes": 3}, "mime_type": "text/plain"},
+                    "response": {"status_code": 204, "body": {"bytes": 0}, "mime_type": "text/plain"}},
+                "url": {"domain": "www.example.org", "original": "/xa/"}, "user_agent": {"original": "Mozilla/5.0"}}),
+        );
+    }
+
+    /// A pattern of the schema is there only where it is another than without it.
+    #[test]
+    fn the_schema_has_patterns_of_its_own() {
+        for (name, regex) in super::patterns::ecs() {
+            assert_ne!(Some(regex), super::patterns::find(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_pattern_of_both_modes_can_be_run() {
+        for names in ["legacy", "ecs"] {
+            let own: Vec<&str> = if names == "ecs" {
+                super::patterns::ecs().map(|(name, _)| name).collect()
+            } else {
+                super::patterns::all().map(|(name, _)| name).collect()
+            };
+            for name in own {
+                let config: Config =
+                    serde_json::from_value(json!({"patterns": format!("%{{{name}}}"), "names": names}))
+                        .unwrap();
+                if let Err(error) = config.build() {
+                    panic!("{name} ({names}): {error}");
+                }
+            }
+        }
+    }
+
+    /// A dot matches the end of a line, as in Logstash, which compiles patterns with Ruby's
+    /// `MULTILINE`; `^` and `$` are those of lines all the same.
+    #[test]
+    fn dots_go_over_lines() {
+        #[track_caller]
+        fn check(pattern: &str, text: &str, expected: &str) {
+            let config = json!({"grok": {"patterns": pattern, "target": "t"}});
+            let (after, outcome) = apply(&config.to_string(), &json!({"message": text}).to_string());
+            assert!(outcome.ok, "{pattern}");
+            assert_eq!(after["t"]["x"], expected, "{pattern}");
+        }
+        check("a%{GREEDYDATA:x}", "a b\n c", " b\n c");
+        check("%{WORD} %{GREEDYDATA:x}", "a b\n c", "b\n c");
+        check("a%{DATA:x}c", "a\n\nc", "\n\n");
+        check("^%{WORD:x}$", "a b\nc\nd", "c");
+        check("a(?<x>.)b", "a\nb", "\n");
+        check("(?-m:a(?<x>.*))", "ab\nc", "b");
     }
 
     #[test]

@@ -14,10 +14,12 @@
 //! sender need not send again; one of 0 says only that the receiver lives.
 
 mod frame;
+mod sender;
 mod session;
 
 pub use frame::{
     Decoded, Frame, FrameError, HEADER_BYTES_MAX, InflateLimits, Pairs, Version, compress, decode, encode,
     inflate,
 };
+pub use sender::{AckError, Windows, write_window};
 pub use session::{Acks, Piece, Received, Window};

@@ -1,4 +1,5 @@
-//! MessagePack (<https://github.com/msgpack/msgpack/blob/master/spec.md>), read as JSON.
+//! MessagePack (<https://github.com/msgpack/msgpack/blob/master/spec.md>), read as JSON, and written
+//! of it.
 //!
 //! | byte | what it begins |
 //! | --- | --- |
@@ -33,6 +34,92 @@ pub enum MsgpackError {
 pub const DEPTH_MAX: usize = 64;
 /// The type of the extension that is a time.
 const TIME: i8 = -1;
+
+/// Writes a JSON value, each in the shortest form that holds it.
+pub fn from_json(value: &serde_json::Value, out: &mut Vec<u8>) {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => out.push(0xc0),
+        Json::Bool(is_so) => out.push(if *is_so { 0xc3 } else { 0xc2 }),
+        Json::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => unsigned(number, out),
+            (None, Some(number)) => negative(number, out),
+            (None, None) => {
+                out.push(0xcb);
+                out.extend_from_slice(&number.as_f64().unwrap_or_default().to_be_bytes());
+            }
+        },
+        Json::String(text) => {
+            length(text.len(), Some((0xa0, 31)), [Some(0xd9), Some(0xda), Some(0xdb)], out);
+            out.extend_from_slice(text.as_bytes());
+        }
+        Json::Array(items) => {
+            length(items.len(), Some((0x90, 15)), [None, Some(0xdc), Some(0xdd)], out);
+            items.iter().for_each(|item| from_json(item, out));
+        }
+        Json::Object(members) => {
+            length(members.len(), Some((0x80, 15)), [None, Some(0xde), Some(0xdf)], out);
+            for (name, value) in members {
+                from_json(&Json::String(name.clone()), out);
+                from_json(value, out);
+            }
+        }
+    }
+}
+
+fn unsigned(number: u64, out: &mut Vec<u8>) {
+    if number < 0x80 {
+        out.push(number as u8);
+    } else if let Ok(number) = u8::try_from(number) {
+        out.extend_from_slice(&[0xcc, number]);
+    } else if let Ok(number) = u16::try_from(number) {
+        out.push(0xcd);
+        out.extend_from_slice(&number.to_be_bytes());
+    } else if let Ok(number) = u32::try_from(number) {
+        out.push(0xce);
+        out.extend_from_slice(&number.to_be_bytes());
+    } else {
+        out.push(0xcf);
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+}
+
+fn negative(number: i64, out: &mut Vec<u8>) {
+    if let Ok(number) = i8::try_from(number) {
+        if number < -32 {
+            out.push(0xd0);
+        }
+        out.extend_from_slice(&number.to_be_bytes());
+    } else if let Ok(number) = i16::try_from(number) {
+        out.push(0xd1);
+        out.extend_from_slice(&number.to_be_bytes());
+    } else if let Ok(number) = i32::try_from(number) {
+        out.push(0xd2);
+        out.extend_from_slice(&number.to_be_bytes());
+    } else {
+        out.push(0xd3);
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+}
+
+/// What begins a text, an array or a map of this length: a byte that holds it up to a limit, or one
+/// in front of a length of 1, 2 or 4 bytes.
+fn length(length: usize, small: Option<(u8, usize)>, forms: [Option<u8>; 3], out: &mut Vec<u8>) {
+    match (small, forms) {
+        (Some((first, most)), _) if length <= most => out.push(first | length as u8),
+        (_, [Some(form), ..]) if length <= usize::from(u8::MAX) => {
+            out.extend_from_slice(&[form, length as u8])
+        }
+        (_, [_, Some(form), _]) if length <= usize::from(u16::MAX) => {
+            out.push(form);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        (_, [.., form]) => {
+            out.push(form.unwrap_or(0xdb));
+            out.extend_from_slice(&(length as u32).to_be_bytes());
+        }
+    }
+}
 
 /// Takes one value off the front of `bytes` and writes it as JSON.
 pub fn to_json(bytes: &mut &[u8], out: &mut Vec<u8>) -> Result<(), MsgpackError> {
@@ -191,46 +278,6 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    /// The other direction, in the shortest forms.
-    fn encode(value: &Value, out: &mut Vec<u8>) {
-        match value {
-            Value::Null => out.push(0xc0),
-            Value::Bool(is) => out.push(0xc2 + u8::from(*is)),
-            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-                (Some(number @ 0..0x80), _) => out.push(number as u8),
-                (Some(number), _) => {
-                    out.push(0xcf);
-                    out.extend_from_slice(&number.to_be_bytes());
-                }
-                (_, Some(number)) => {
-                    out.push(0xd3);
-                    out.extend_from_slice(&number.to_be_bytes());
-                }
-                _ => {
-                    out.push(0xcb);
-                    out.extend_from_slice(&number.as_f64().unwrap().to_be_bytes());
-                }
-            },
-            Value::String(text) => {
-                out.push(0xdb);
-                out.extend_from_slice(&(text.len() as u32).to_be_bytes());
-                out.extend_from_slice(text.as_bytes());
-            }
-            Value::Array(items) => {
-                out.push(0xdc);
-                out.extend_from_slice(&(items.len() as u16).to_be_bytes());
-                items.iter().for_each(|item| encode(item, out));
-            }
-            Value::Object(members) => {
-                out.push(0x80 + members.len() as u8);
-                for (name, value) in members {
-                    encode(&Value::String(name.clone()), out);
-                    encode(value, out);
-                }
-            }
-        }
-    }
-
     #[test]
     fn values() {
         #[track_caller]
@@ -278,7 +325,7 @@ mod tests {
         #[test]
         fn json_comes_through(value in json()) {
             let mut bytes = Vec::new();
-            encode(&value, &mut bytes);
+            from_json(&value, &mut bytes);
             let (mut rest, mut out) = (bytes.as_slice(), Vec::new());
             to_json(&mut rest, &mut out).unwrap();
             prop_assert!(rest.is_empty());

@@ -138,6 +138,10 @@ fn every_option_of_an_output_is_on_its_page() {
             de::names_of::<net::tls::Verification>(),
         ],
     );
+    of(
+        "lumberjack",
+        &[de::names_of::<outputs::lumberjack::Config>(), de::names_of::<outputs::lumberjack::Version>()],
+    );
     of("pipeline", &[de::names_of::<outputs::pipeline::Config>()]);
     of(
         "redis",
@@ -149,6 +153,15 @@ fn every_option_of_an_output_is_on_its_page() {
         ],
     );
     of("store", &[de::names_of::<outputs::store::Config>()]);
+    of(
+        "tcp",
+        &[
+            de::names_of::<outputs::tcp::Config>(),
+            de::names_of::<outputs::tcp::Framing>(),
+            de::names_of::<outputs::tcp::Nobody>(),
+        ],
+    );
+    of("udp", &[de::names_of::<outputs::udp::Config>()]);
     for name in de::names_of::<outputs::OutputConfig>() {
         assert!(page("config.md").contains(&format!("[`{name}`](outputs/{name}.md)")), "{name}");
     }

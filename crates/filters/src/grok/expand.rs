@@ -2,7 +2,7 @@
 //! captures are numbered, and what Oniguruma writes otherwise is rewritten.
 //!
 //! Users know the syntax of Oniguruma as Ruby sets it up: `^` and `$` match at every line,
-//! `(?m)` lets the dot match line ends, `\h` is a hexadecimal digit, and with named groups the
+//! the dot matches line ends (and with `(?-m)` it does not), `\h` is a hexadecimal digit, and with named groups the
 //! plain ones capture nothing.
 
 use super::patterns;

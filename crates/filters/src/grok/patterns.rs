@@ -3,8 +3,10 @@
 //! (`logstash-patterns-core`, its folders `legacy` and `ecs-v1`).
 //!
 //! Each line is `NAME regex`; a line that begins with `#` is a comment. The order is only for
-//! reading. Where the scanner has a matcher of its own (see `scan.rs`), the two must agree;
+//! reading. Those of products are in `sets.txt`. Where the scanner has a matcher of its own (see `scan.rs`), the two must agree;
 //! a property test compares them.
+
+use super::sets::sets;
 
 const PATTERNS: &str = r##"
 # Words and numbers
@@ -142,15 +144,13 @@ SYSLOGPROG %{PROG:[process][name]}(?:\[%{POSINT:[process][pid]:int}\])?
 SYSLOGFACILITY <%{NONNEGINT:[log][syslog][facility][code]:int}\.%{NONNEGINT:[log][syslog][priority]:int}>
 SYSLOGBASE %{SYSLOGTIMESTAMP:timestamp} (?:%{SYSLOGFACILITY} )?%{SYSLOGHOST:[host][hostname]} %{SYSLOGPROG}:
 SYSLOGBASE2 (?:%{SYSLOGTIMESTAMP:timestamp}|%{TIMESTAMP_ISO8601:timestamp})(?: %{SYSLOGFACILITY})?(?: %{SYSLOGHOST:[host][hostname]})?(?: %{SYSLOGPROG}:)?
-SYSLOG5424PRI <%{NONNEGINT:[log][syslog][facility][code]:int}>
-SYSLOG5424BASE %{SYSLOG5424PRI}%{NONNEGINT:[system][syslog][version]} +(?:-|%{TIMESTAMP_ISO8601:timestamp}) +(?:-|%{IPORHOST:[host][hostname]}) +(?:-|%{SYSLOG5424PRINTASCII:[process][name]}) +(?:-|%{SYSLOG5424PRINTASCII:[process][pid]:int}) +(?:-|%{SYSLOG5424PRINTASCII:[event][code]}) +(?:-|%{SYSLOG5424SD:[system][syslog][structured_data]})?
+SYSLOG5424PRI <%{NONNEGINT:[log][syslog][priority]:int}>
+SYSLOG5424BASE %{SYSLOG5424PRI}%{NONNEGINT:[system][syslog][version]} +(?:-|%{TIMESTAMP_ISO8601:timestamp}) +(?:-|%{IPORHOST:[host][hostname]}) +(?:-|%{SYSLOG5424PRINTASCII:[process][name]}) +(?:-|%{POSINT:[process][pid]:int}) +(?:-|%{SYSLOG5424PRINTASCII:[event][code]}) +(?:-|%{SYSLOG5424SD:[system][syslog][structured_data]})?
 SYSLOG5424LINE %{SYSLOG5424BASE} +%{GREEDYDATA:message}
 CRONLOG %{SYSLOGBASE} \(%{USER:[user][name]}\) %{CRON_ACTION:[system][cron][action]} \(%{DATA:message}\)
 JAVASTACKTRACEPART %{SPACE}at %{JAVACLASS:[java][log][origin][class][name]}\.%{JAVAMETHOD:[log][origin][function]}\(%{JAVAFILE:[log][origin][file][name]}(?::%{INT:[log][origin][file][line]:int})?\)
 MONGO3_LOG %{TIMESTAMP_ISO8601:timestamp} %{MONGO3_SEVERITY:[log][level]} (?:-|%{WORD:[mongodb][component]})%{SPACE}(?:\[%{DATA:[mongodb][context]}\])? %{GREEDYDATA:message}
 POSTGRESQL %{DATESTAMP:timestamp} %{TZ:[event][timezone]} %{DATA:[user][name]} %{GREEDYDATA:[postgresql][log][connection_id]} %{POSINT:[process][pid]:int}
-SQUID3 %{NUMBER:timestamp}\s+%{NUMBER:[squid][request][duration]:int}\s%{IP:[source][ip]}\s%{WORD:[squid][cache_result_code]}/%{NONNEGINT:[http][response][status_code]:int}\s%{NUMBER:[http][response][bytes]:int}\s%{WORD:[http][request][method]}\s%{NOTSPACE:[url][original]}\s(?:-|%{NOTSPACE:[user][name]})\s%{WORD:[squid][hierarchy_code]}/(?:-|%{IPORHOST:[destination][address]})\s(?:-|%{NOTSPACE:[http][response][mime_type]})
-BIND9 %{BIND9_TIMESTAMP:timestamp} queries: %{LOGLEVEL:[log][level]}: client(?: @0x[0-9A-Fa-f]+)? %{IP:[client][ip]}#%{POSINT:[client][port]:int} \(%{GREEDYDATA:[bind][log][question][name]}\): query: %{GREEDYDATA:[dns][question][name]} (?<[dns][question][class]>IN) %{WORD:[dns][question][type]}(?: %{DATA:[bind][log][question][flags]})? \(%{IP:[server][ip]}\)
 HTTPREQUEST (?:%{WORD:[http][request][method]} %{NOTSPACE:[url][original]}(?: HTTP/%{NUMBER:[http][version]})?|%{DATA})
 HTTPD_COMMONLOG %{IPORHOST:[source][address]} (?:-|%{HTTPDUSER:[apache][access][user][identity]}) (?:-|%{HTTPDUSER:[user][name]}) \[%{HTTPDATE:timestamp}\] "%{HTTPREQUEST}" (?:-|%{INT:[http][response][status_code]:int}) (?:-|%{INT:[http][response][body][bytes]:int})
 HTTPD_COMBINEDLOG %{HTTPD_COMMONLOG} "(?:-|%{DATA:[http][request][referrer]})" "(?:-|%{DATA:[user_agent][original]})"
@@ -161,17 +161,19 @@ NGINXACCESS %{IPORHOST:[source][address]} - (?:-|%{NOTSPACE:[user][name]}) \[%{H
 
 /// The regex of a built-in pattern.
 pub(super) fn find(name: &str) -> Option<&'static str> {
-    all().find(|(own, _)| *own == name).map(|(_, regex)| regex)
+    let product = || sets().legacy.get(name).map(String::as_str);
+    lines(PATTERNS).find(|(own, _)| *own == name).map(|(_, regex)| regex).or_else(product)
 }
 
 /// Every built-in pattern: its name and its regex.
 pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
-    lines(PATTERNS)
+    lines(PATTERNS).chain(sets().legacy.iter().map(|(name, regex)| (*name, regex.as_str())))
 }
 
-/// The built-in patterns that are others with the names of the schema.
+/// The built-in patterns that are others with the names of the schema, or are there with these only.
 pub(super) fn ecs() -> impl Iterator<Item = (&'static str, &'static str)> {
-    lines(ECS)
+    let products = sets().ecs.iter().filter(|(name, regex)| sets().legacy.get(*name) != Some(regex));
+    lines(ECS).chain(products.map(|(name, regex)| (*name, regex.as_str())))
 }
 
 /// Whether this is the regex of a pattern with the names of the schema.

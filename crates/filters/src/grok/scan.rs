@@ -367,7 +367,8 @@ impl Parser<'_> {
             }
             '.' => {
                 *rest = &rest[1..];
-                Some(one_of(class_of(|byte| byte != b'\n')))
+                // As `MULTILINE` of Ruby has it.
+                Some(one_of(class_of(|_| true)))
             }
             '\\' => {
                 let next = *rest.as_bytes().get(1)?;
@@ -605,12 +606,14 @@ fn look_ahead(ops: &mut [Op]) -> Option<()> {
             Op::Run { then, .. } | Op::Piece { then, .. } => *then = byte,
             Op::Lazy { class, least, then } => {
                 *then = byte;
-                // Up to the line's end a lazy dot takes the same as a greedy one.
-                if line_ends
-                    && class.iter().filter(|holds| !**holds).count() == 1
-                    && !class[usize::from(b'\n')]
-                {
-                    ops[n] = Op::Run { class: class.clone(), least: *least, most: usize::MAX, then: None };
+                // Up to the line's end a lazy dot takes the same as a greedy one of this line.
+                let is_dot =
+                    class.iter().enumerate().all(|(byte, holds)| *holds || byte == usize::from(b'\n'));
+                let over_lines = class[usize::from(b'\n')];
+                if line_ends && is_dot && (!over_lines || *least == 0) {
+                    let mut class = class.clone();
+                    class[usize::from(b'\n')] = false;
+                    ops[n] = Op::Run { class, least: *least, most: usize::MAX, then: None };
                 } else if byte.is_none() && !(ends && *least == 0) {
                     return None;
                 }

@@ -1,6 +1,7 @@
 //! Connections to servers, and from those who connect to us.
 
 pub(crate) mod datagrams;
+pub(crate) mod dial;
 pub mod endpoint;
 pub(crate) mod hosts;
 pub(crate) mod http;
@@ -8,4 +9,5 @@ pub mod kafka;
 pub mod listen;
 pub mod redis;
 pub(crate) mod secret_file;
+pub(crate) mod socket;
 pub mod tls;

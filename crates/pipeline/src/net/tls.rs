@@ -41,7 +41,8 @@ impl TlsConfig {
     /// Reads the files. The error names the file and what is wrong with it.
     pub fn build(&self) -> Result<Arc<ClientConfig>, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = Arc::new(self.roots()?);
+        let trusted = self.ca.as_ref().map_or(Ok(Vec::new()), |path| certificates(path))?;
+        let roots = Arc::new(self.roots(&trusted)?);
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
@@ -55,7 +56,11 @@ impl TlsConfig {
                 }
                 _ => None,
             };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyHost { chain, provider }))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyHost {
+                chain,
+                trusted,
+                provider,
+            }))
         };
         let config = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
@@ -69,11 +74,11 @@ impl TlsConfig {
         Ok(Arc::new(config))
     }
 
-    fn roots(&self) -> Result<RootCertStore, String> {
+    fn roots(&self, trusted: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         if let Some(path) = &self.ca {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| wrong(path, &error))?;
+            for certificate in trusted {
+                roots.add(certificate.clone()).map_err(|error| wrong(path, &error))?;
             }
         } else if self.verification != Verification::None {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -128,6 +133,8 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 #[derive(Debug)]
 struct AnyHost {
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Certificates of servers themselves may be among these; a chain cannot begin with one.
+    trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -141,6 +148,9 @@ impl ServerCertVerifier for AnyHost {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        if self.trusted.iter().any(|trusted| trusted == certificate) {
+            return Ok(ServerCertVerified::assertion());
+        }
         match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

@@ -8,10 +8,13 @@ pub mod file;
 pub mod http;
 pub mod kafka;
 pub mod loki;
+pub mod lumberjack;
 pub mod pipeline;
 pub mod post;
 pub mod redis;
 pub mod store;
+pub mod tcp;
+pub mod udp;
 
 use event::Batch;
 use serde::{Deserialize, Serialize};
@@ -120,7 +123,7 @@ pub enum OutputError {
     Store(String),
 }
 
-pub use encode::Codec;
+pub use encode::{Codec, Csv};
 
 /// Every output there is, by the name that it has in a config.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,12 +143,18 @@ pub enum OutputConfig {
     Kafka(Box<kafka::Config>),
     /// Grafana Loki, and whoever else takes its pushes.
     Loki(Box<loki::Config>),
+    /// Whoever takes events from Beats.
+    Lumberjack(Box<lumberjack::Config>),
     /// Other pipelines of this program.
     Pipeline(pipeline::Config),
     /// Lists, channels and streams of Redis.
     Redis(Box<redis::Config>),
     /// The embedded search store.
     Store(store::Config),
+    /// Streams of bytes, to a server or to all who connect.
+    Tcp(Box<tcp::Config>),
+    /// Datagrams.
+    Udp(udp::Config),
 }
 
 impl OutputConfig {
@@ -160,9 +169,12 @@ impl OutputConfig {
             OutputConfig::Http(config) => config.check(),
             OutputConfig::Kafka(config) => config.build().map(drop),
             OutputConfig::Loki(config) => config.check(),
+            OutputConfig::Lumberjack(config) => config.check(),
             OutputConfig::Pipeline(config) => config.check(),
             OutputConfig::Redis(config) => config.check(),
             OutputConfig::Store(config) => config.check(),
+            OutputConfig::Tcp(config) => config.check(),
+            OutputConfig::Udp(config) => config.check(),
         }
     }
 
@@ -176,12 +188,15 @@ impl OutputConfig {
             OutputConfig::Http(config) => Box::new(config.build()?),
             OutputConfig::Kafka(config) => Box::new(config.build()?),
             OutputConfig::Loki(config) => Box::new(config.build()?),
+            OutputConfig::Lumberjack(config) => Box::new(config.build()?),
             OutputConfig::Pipeline(config) => Box::new(config.build(&world.bus)?),
             OutputConfig::Redis(config) => Box::new(config.build()?),
             OutputConfig::Store(config) => {
                 let store = world.store.as_ref().ok_or("there is no store in this program")?;
                 Box::new(config.build(store)?)
             }
+            OutputConfig::Tcp(config) => Box::new(config.build()?),
+            OutputConfig::Udp(config) => Box::new(config.build()?),
         })
     }
 }

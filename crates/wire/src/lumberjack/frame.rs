@@ -96,6 +96,19 @@ pub enum FrameError {
 }
 
 impl<'a> Pairs<'a> {
+    /// Writes pairs into the empty `bytes`, and is them. Each text has less than 4 GiB.
+    pub fn write(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>, bytes: &mut Vec<u8>) -> Pairs<'_> {
+        let mut count = 0;
+        for (name, value) in pairs {
+            for text in [name, value] {
+                bytes.extend_from_slice(&(text.len() as u32).to_be_bytes());
+                bytes.extend_from_slice(text);
+            }
+            count += 1;
+        }
+        Pairs { count, bytes }
+    }
+
     /// The names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let mut rest = self.bytes;

@@ -235,6 +235,20 @@ pub(crate) const JSON: &[Known] = &[
     no_effect("decode_size_limit_bytes", "", "line_bytes_max of the input holds"),
     honoured("ecs_compatibility", ""),
 ];
+/// Of the codec `csv`: the filter of this name does the same.
+const CSV: &[Known] = &[
+    CHARSET,
+    honoured("columns", "[]"),
+    honoured("separator", ","),
+    honoured("quote_char", "\""),
+    honoured("autogenerate_column_names", "true"),
+    honoured("autodetect_column_names", "false"),
+    honoured("skip_empty_columns", "false"),
+    honoured("convert", "{}"),
+    honoured("target", ""),
+    no_effect("include_headers", "false", "it is about writing"),
+    honoured("ecs_compatibility", ""),
+];
 pub(crate) const MULTILINE: &[Known] = &[
     honoured("pattern", ""),
     honoured("what", ""),
@@ -292,9 +306,16 @@ pub(super) fn decode_as(
                 filters.push(plain_step(json!({"rename": {"fields": {ORIGINAL: "event.original"}}})));
             }
         }
+        "csv" => {
+            let own = codec_options(t, plugin, &CSV.iter().collect::<Vec<_>>());
+            if ecs == Ecs::Schema {
+                filters.push(plain_step(json!({"mutate": {"copy": {"message": "event.original"}}})));
+            }
+            filters.extend(super::filters::csv::decode(t, &own));
+        }
         other => {
             let message = format!(
-                "the codec {other:?} is not supported for {what}; there are plain, line, json and json_lines (and multiline for files)"
+                "the codec {other:?} is not supported for {what}; there are plain, line, json, json_lines and csv (and multiline for files)"
             );
             t.wrong(plugin.place, message);
         }

@@ -6,6 +6,7 @@ use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator, native_step};
 use super::inputs::{decode, decode_as, plain_step};
+use super::stream::client_tls;
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
@@ -65,7 +66,7 @@ const BEATS_ALONE: &[Known] = &[
 /// Those of `tcp` alone.
 const TCP_ALONE: &[Known] = &[
     honoured("codec", "line"),
-    refused("mode", "server", "let the other side connect to logpond"),
+    honoured("mode", "server"),
     honoured("proxy_protocol", "false"),
     no_effect("tcp_keep_alive", "false", "the system always asks silent peers whether they are still there"),
     near(
@@ -76,7 +77,7 @@ const TCP_ALONE: &[Known] = &[
     honoured("ssl_enable", "false"),
     honoured("ssl_cert", ""),
     honoured("ssl_verify", "true"),
-    refused("ssl_verification_mode", "", "it is for mode => client; servers have ssl_client_authentication"),
+    honoured("ssl_verification_mode", "full"),
     refused(
         "ssl_extra_chain_certs",
         "[]",
@@ -97,6 +98,18 @@ fn listen(t: &mut Translator<'_>, options: &Options, config: &mut Map<String, Js
     }
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     config.insert("listen".into(), json!([address]));
+}
+
+/// Whom to connect to, with `mode => client`, and TLS towards it.
+fn connect(t: &mut Translator<'_>, options: &Options, config: &mut Map<String, Json>) {
+    let Some(host) = options.needed(t, "host") else { return };
+    options.needed(t, "port");
+    let Some(port) = options.number(t, "port") else { return };
+    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    config.insert("hosts".into(), json!([address]));
+    if let Some(tls) = client_tls(t, options, true) {
+        config.insert("hosts_tls".into(), tls);
+    }
 }
 
 /// The first of these options that is set, the newest spelling first.
@@ -258,7 +271,14 @@ pub(super) fn beats(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Ste
 
 pub(super) fn tcp(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
     let mut config = Map::new();
-    listen(t, options, &mut config);
+    match options.text(t, "mode").as_deref() {
+        None | Some("server") => listen(t, options, &mut config),
+        Some("client") => connect(t, options, &mut config),
+        Some(other) => {
+            t.wrong(options.place("mode"), unknown("value", other, " of \"mode\"", &["server", "client"]));
+        }
+    }
+    let is_client = config.contains_key("hosts");
     let asks = match options.bool(t, "ssl_verify") {
         _ if options.has("ssl_client_authentication") => {
             options.text(t, "ssl_client_authentication").unwrap_or_default()
@@ -267,7 +287,9 @@ pub(super) fn tcp(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>
         // As there: who turns TLS on asks clients for certificates.
         _ => "required".to_owned(),
     };
-    tls(t, options, &asks, &mut config);
+    if !is_client {
+        tls(t, options, &asks, &mut config);
+    }
     if options.bool(t, "proxy_protocol") == Some(true) {
         config.insert("proxy_protocol".into(), true.into());
     }
@@ -389,7 +411,13 @@ mod tests {
             filters.contains("@metadata.input.tcp.source.ip") && filters.contains("\"json\""),
             "{filters}"
         );
-        wrong("tcp { port => 1 mode => client }", "let the other side connect");
+        let (input, _) = read(
+            "tcp { mode => client host => 'a' port => 1 ssl_enabled => true ssl_certificate_authorities => '/ca' }",
+        );
+        assert_eq!(input["tcp"]["hosts"], json!(["a:1"]));
+        assert_eq!(input["tcp"]["hosts_tls"]["ca"], "/ca");
+        wrong("tcp { port => 1 mode => client }", "needs the option \"host\"");
+        wrong("tcp { port => 1 mode => both }", "\"mode\"");
         wrong("tcp { port => 1 codec => multiline { pattern => 'a' what => next } }", "is not supported for");
     }
 }

@@ -8,6 +8,7 @@ mod listen;
 pub(crate) mod outputs;
 mod post;
 mod push;
+mod stream;
 
 use super::known::{Known, PluginTable, honoured, no_effect};
 use super::tree::SectionKind;
@@ -139,7 +140,7 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("boundary", KAFKA_OUT),
     ("circonus", KAFKA_OUT),
     ("cloudwatch", KAFKA_OUT),
-    ("csv", "the output file with codec => line { format => \"%{a},%{b}\" }"),
+    ("csv", "the output file with codec => csv { columns => [...] }"),
     ("datadog", KAFKA_OUT),
     ("datadog_metrics", KAFKA_OUT),
     ("dynatrace", KAFKA_OUT),
@@ -160,7 +161,6 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("librato", KAFKA_OUT),
     ("logstash", KAFKA_OUT),
     ("loggly", KAFKA_OUT),
-    ("lumberjack", KAFKA_OUT),
     ("metriccatcher", KAFKA_OUT),
     ("mongodb", KAFKA_OUT),
     ("nagios", KAFKA_OUT),
@@ -180,9 +180,7 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("statsd", KAFKA_OUT),
     ("stomp", KAFKA_OUT),
     ("syslog", KAFKA_OUT),
-    ("tcp", KAFKA_OUT),
     ("timber", KAFKA_OUT),
-    ("udp", KAFKA_OUT),
     ("webhdfs", KAFKA_OUT),
     ("websocket", KAFKA_OUT),
     ("xmpp", KAFKA_OUT),

@@ -7,6 +7,7 @@ use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator};
 use super::kafka::{CLUSTER, cluster};
 use super::post;
+use super::stream;
 use serde_json::{Map, Value as Json, json};
 
 const OWN: &str = "logpond's own client needs no such setting";
@@ -174,10 +175,13 @@ pub(crate) const TABLES: &[PluginTable] = &[
         ],
     },
     post::HTTP,
+    stream::LUMBERJACK,
     PluginTable { name: "null", note: "", options: &[&[no_effect("codec", "plain", "nothing is written")]] },
     post::PIPELINE,
     post::REDIS,
     PluginTable { name: "stdout", note: "", options: &[&[honoured("codec", "rubydebug")]] },
+    stream::TCP,
+    stream::UDP,
 ];
 
 /// The output of the plan.
@@ -193,6 +197,9 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         "http" => post::http(t, options),
         "pipeline" => post::pipeline(t, options),
         "redis" => post::redis(t, options),
+        "lumberjack" => stream::lumberjack(t, options),
+        "tcp" => stream::tcp(t, options),
+        "udp" => stream::udp(t, options),
         "null" => Some(json!({"blackhole": {}})),
         _ => Some(json!({"console": {"codec": codec(t, options, "rubydebug")?}})),
     }
@@ -207,6 +214,14 @@ const CODEC: &[Known] = &[
     refused("metadata", "false", "@metadata is not written"),
     honoured("delimiter", "\\n"),
     no_effect("ecs_compatibility", "", "it names nothing here"),
+    honoured("columns", "[]"),
+    honoured("separator", ","),
+    honoured("quote_char", "\""),
+    refused("include_headers", "false", "write the line with the names into the file once"),
+    no_effect("autodetect_column_names", "false", "it is about reading"),
+    no_effect("autogenerate_column_names", "true", "it is about reading"),
+    no_effect("skip_empty_columns", "false", "it is about reading"),
+    no_effect("convert", "{}", "it is about reading"),
     no_effect("target", "", "it is about reading"),
     no_effect("decode_size_limit_bytes", "", "it is about reading"),
 ];
@@ -217,12 +232,33 @@ pub(crate) fn codec(t: &mut Translator<'_>, options: &Options, default: &str) ->
     match name.as_str() {
         "json" | "json_lines" => Some("json".into()),
         "rubydebug" => Some("rubydebug".into()),
+        "dots" => Some("dots".into()),
+        "msgpack" => {
+            if own.has("format") {
+                let message = "the codec \"msgpack\" writes the whole event: leave \"format\" out";
+                t.wrong(own.place("format"), message);
+            }
+            Some("msgpack".into())
+        }
+        "csv" => {
+            let mut csv = Map::new();
+            let columns = own.references(t, "columns");
+            if !columns.is_empty() {
+                csv.insert("columns".into(), columns.into());
+            }
+            for (name, key) in [("separator", "separator"), ("quote_char", "quote")] {
+                if let Some(text) = own.text(t, name) {
+                    csv.insert(key.into(), text.replace("\\t", "\t").into());
+                }
+            }
+            Some(json!({ "csv": csv }))
+        }
         "plain" | "line" => {
             let format = own.text(t, "format").unwrap_or_else(|| PLAIN_FORMAT.to_owned());
             Some(json!({"text": t.template(&format, own.place("format"))}))
         }
         other => {
-            let known = ["json", "json_lines", "line", "plain", "rubydebug"];
+            let known = ["csv", "dots", "json", "json_lines", "line", "msgpack", "plain", "rubydebug"];
             t.wrong(plugin.place, unknown("codec", other, &format!(" for {}", options.what), &known));
             None
         }

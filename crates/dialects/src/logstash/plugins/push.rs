@@ -226,9 +226,9 @@ fn payload_of(
             }
             Some("es_bulk")
         }
-        "plain" | "line" => None,
+        "plain" | "line" | "csv" => None,
         other => {
-            let known = ["plain", "line", "json", "json_lines", "msgpack", "es_bulk"];
+            let known = ["plain", "line", "csv", "json", "json_lines", "msgpack", "es_bulk"];
             t.wrong(plugin.place, unknown("codec", other, &format!(" for {what}"), &known));
             Some("raw")
         }

@@ -1,4 +1,5 @@
-//! Input `tcp`: takes messages that others send over TCP: lines, counted messages (RFC 6587), JSON.
+//! Input `tcp`: takes messages over TCP, from those who connect or from servers that it connects to:
+//! lines, counted messages (RFC 6587), JSON.
 //!
 //! There are no acknowledgments: who sends knows only that the system took its bytes. What was read
 //! and is not in the queue yet, or delivered, is lost when the program is killed, so it is handed on
@@ -8,7 +9,8 @@ mod serve;
 
 use super::decode::NO_JSON;
 use super::{ConfigError, Input, InputContext, InputError, Next};
-use crate::net::listen::{Listen, Listening, ServerTls};
+use crate::net::listen::{Listen, Listening, Reach, ServerTls};
+use crate::net::tls::TlsConfig;
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
 use event::{Batch, New, Path, Span};
@@ -27,6 +29,14 @@ pub struct Config {
     /// TLS, when it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
+    /// Or servers to connect to, all of them at once, as `HOST:PORT`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// TLS towards them, when it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts_tls: Option<TlsConfig>,
+    /// The pause before a server is connected to again.
+    pub reconnect_pause: Time,
     /// Whether connections begin with a header of the PROXY protocol, version 1 or 2.
     pub proxy_protocol: bool,
     /// So many connections at once; who comes then is closed.
@@ -75,6 +85,9 @@ impl Default for Config {
         Self {
             listen: Vec::new(),
             tls: None,
+            hosts: Vec::new(),
+            hosts_tls: None,
+            reconnect_pause: Time(Duration::from_secs(1)),
             proxy_protocol: false,
             connections_max: 1_000,
             idle_timeout: None,
@@ -101,10 +114,31 @@ impl Config {
         }
     }
 
+    fn reach(&self) -> Reach {
+        Reach {
+            hosts: self.hosts.clone(),
+            tls: self.hosts_tls.clone(),
+            pause: self.reconnect_pause.0,
+            intake_bytes: usize::try_from(self.intake_bytes.0).unwrap_or(usize::MAX),
+        }
+    }
+
     /// Checks the options without looking at files.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |option, message: &str| Err(ConfigError { option, message: message.to_owned() });
-        self.listener().check().map_err(|(option, message)| ConfigError { option, message })?;
+        let checked = match (self.hosts.is_empty(), self.listen.is_empty()) {
+            (false, false) => return wrong("hosts", "give either \"hosts\" or \"listen\""),
+            (false, true) if self.tls.is_some() => return wrong("tls", "with \"hosts\" it is \"hosts_tls\""),
+            (false, true) if self.proxy_protocol => {
+                return wrong("proxy_protocol", "only those who connect send such a header");
+            }
+            (false, true) => self.reach().check(),
+            (true, _) if self.hosts_tls.is_some() => {
+                return wrong("hosts_tls", "with \"listen\" it is \"tls\"");
+            }
+            (true, _) => self.listener().check(),
+        };
+        checked.map_err(|(option, message)| ConfigError { option, message })?;
         if self.idle_timeout.is_some_and(|time| time.0 < Duration::from_secs(1)) {
             return wrong("idle_timeout", "a second at least");
         }
@@ -117,7 +151,7 @@ impl Config {
         Ok(())
     }
 
-    /// The input that these options describe. It listens from now on.
+    /// The input that these options describe. It listens, or connects, from now on.
     pub fn build(&self, context: InputContext) -> Result<TcpInput, ConfigError> {
         self.check()?;
         // It is not kept: nobody sends again what was lost.
@@ -125,7 +159,12 @@ impl Config {
         context.registry.remove(origin);
         let server = Arc::new(Server::new(self, origin));
         let failed = |(option, message)| ConfigError { option, message };
-        let listening = self.listener().start(&context.name, server).map_err(failed)?;
+        let listening = if self.hosts.is_empty() {
+            self.listener().start(&context.name, server)
+        } else {
+            self.reach().start(&context.name, server)
+        };
+        let listening = listening.map_err(failed)?;
         let shaper = Shaper {
             codec: self.codec,
             position: 0,

@@ -116,3 +116,41 @@ fn options_are_checked() {
     assert_eq!(with(r#""line_bytes_max":0"#), "line_bytes_max");
     assert_eq!(with(r#""idle_timeout":0"#), "idle_timeout");
 }
+
+#[test]
+fn it_connects_to_servers_again_and_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let config: Config =
+        serde_json::from_str(&format!(r#"{{"hosts":["{address}"],"reconnect_pause":"10ms"}}"#)).unwrap();
+    let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
+    let context = InputContext { name: "t".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 18 };
+    let mut input = config.build(context).unwrap();
+    for text in ["a\nb", "c\n"] {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+    }
+    let source = format!(r#""source":{{"ip":"127.0.0.1","port":{}}},"#, address.port());
+    let expected = ["a", "b", "c"].map(|text| format!(r#"{source}"message":"{text}"}}"#));
+    assert_eq!(events(&mut input, 3), expected);
+    // When it is to end, it does not go on connecting.
+    let stop = Stop::new();
+    stop.set();
+    assert_eq!(input.next(&mut Batch::new(), &stop).unwrap(), Next::Stopped);
+}
+
+#[test]
+fn either_listens_or_connects() {
+    #[track_caller]
+    fn check(options: &str, option: &str) {
+        let config: Config = serde_json::from_str(options).unwrap();
+        assert_eq!(config.check().unwrap_err().option, option);
+    }
+    check("{}", "listen");
+    check(r#"{"hosts":["a:1"],"listen":["b:1"]}"#, "hosts");
+    check(r#"{"hosts":["a"]}"#, "hosts");
+    check(r#"{"hosts":["a:1"],"tls":{}}"#, "tls");
+    check(r#"{"listen":["a:1"],"hosts_tls":{}}"#, "hosts_tls");
+    check(r#"{"hosts":["a:1"],"proxy_protocol":true}"#, "proxy_protocol");
+    check(r#"{"hosts":["a:1"],"reconnect_pause":"0s"}"#, "reconnect_pause");
+}

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 use wire::proxy::{self, Header};
 
 /// A peer that is silent for so long is asked by the system whether it is still there, and again
@@ -96,7 +95,7 @@ impl Door {
         };
         match tokio::time::timeout(self.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
-                Some(Connection { stream: Stream::Tls(Box::new(stream)), peer, proxy, closing })
+                Some(Connection { stream: Stream::Tls(Box::new(stream.into())), peer, proxy, closing })
             }
             Ok(Err(error)) => self.refuse("no TLS handshake", peer, &tls_words(&error)),
             Err(_) => self.refuse("no TLS handshake", peer, "it took too long"),
@@ -109,11 +108,12 @@ impl Door {
     }
 }
 
-fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_PAUSE)?;
-    sockopt::set_tcp_keepcnt(stream, 4)
+/// Has the system look whether a peer that is silent is still there.
+pub(crate) fn keep_alive(stream: impl std::os::fd::AsFd) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(&stream, true)?;
+    sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_PAUSE)?;
+    sockopt::set_tcp_keepcnt(&stream, 4)
 }
 
 /// Reads the header and not a byte of what is behind it.

@@ -13,11 +13,13 @@
 pub(crate) mod complaints;
 mod connection;
 pub(crate) mod intake;
+mod reach;
 mod tls;
 
 pub(crate) use complaints::Complaints;
-pub(crate) use connection::{Closing, Connection, Stream};
+pub(crate) use connection::{Closing, Connection, Stream, keep_alive};
 pub(crate) use intake::{Intake, Taken};
+pub(crate) use reach::Reach;
 pub use tls::{ClientAuth, ServerTls, TlsVersion};
 
 use crate::stop::Stop;
@@ -167,7 +169,7 @@ pub(crate) fn host_and_port(text: &str) -> Result<(&str, u16), String> {
 
 /// Listens on every address of the name. An address of it that this machine does not have
 /// (`localhost` without IPv6) is passed over if there is another.
-fn bind(text: &str) -> Result<Vec<StdListener>, String> {
+pub(crate) fn bind(text: &str) -> Result<Vec<StdListener>, String> {
     let addresses: Vec<SocketAddr> = host_and_port(text)?
         .to_socket_addrs()
         .map_err(|error| format!("{text}: the name is unknown: {error}"))?

@@ -29,20 +29,38 @@ pub(super) const TABLE: PluginTable = PluginTable {
 };
 
 pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> {
-    const TYPES: [&str; 5] = ["integer", "float", "boolean", "date", "date_time"];
     let source = options.text(t, "source").unwrap_or_else(|| "message".to_owned());
     let mut native = Native::new(options);
     native.field(t, "source");
+    for name in ["skip_header", "skip_empty_rows"] {
+        native.flag(t, name);
+    }
+    columns(t, options, &mut native);
+    let step = t.step(native.named("csv"), options);
+    finished(t, options, step, Some(exists(&source)), "_csvparsefailure").into_iter().collect()
+}
+
+/// What the codec of this name does: the same, and the line itself goes.
+pub(crate) fn decode(t: &mut Translator<'_>, options: &Options) -> Option<Step> {
+    let mut native = Native::new(options);
+    columns(t, options, &mut native);
+    let mut step = t.step(native.named("csv"), options)?;
+    step.when = Some(exists("message"));
+    step.tag_on_failure = vec!["_csvparsefailure".to_owned()];
+    // The line is no field, unless a column has its name.
+    if !options.list(t, "columns").unwrap_or_default().iter().any(|column| column == "message") {
+        step.on_success.remove_field = vec!["message".to_owned()];
+    }
+    Some(Step::Filter(Box::new(step)))
+}
+
+/// What the filter and the codec have in common.
+fn columns(t: &mut Translator<'_>, options: &Options, native: &mut Native<'_>) {
+    const TYPES: [&str; 5] = ["integer", "float", "boolean", "date", "date_time"];
     native.text(t, "separator");
     native.character(t, "quote_char", "quote");
     native.fields(t, "columns");
-    for name in [
-        "autogenerate_column_names",
-        "autodetect_column_names",
-        "skip_header",
-        "skip_empty_columns",
-        "skip_empty_rows",
-    ] {
+    for name in ["autogenerate_column_names", "autodetect_column_names", "skip_empty_columns"] {
         native.flag(t, name);
     }
     let mut convert = Map::new();
@@ -58,6 +76,4 @@ pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> 
         native.set("convert", convert);
     }
     native.field(t, "target");
-    let step = t.step(native.named("csv"), options);
-    finished(t, options, step, Some(exists(&source)), "_csvparsefailure").into_iter().collect()
 }

@@ -12,7 +12,11 @@ pub(super) const TABLE: PluginTable = PluginTable {
     options: &[&[
         honoured("source", ""),
         honoured("target", ""),
-        honoured("skip_on_invalid_json", "false"),
+        no_effect(
+            "skip_on_invalid_json",
+            "false",
+            "it silences a warning that is not written; the tag is set all the same, as there",
+        ),
         honoured("tag_on_failure", "[\"_jsonparsefailure\"]"),
         no_effect("ecs_compatibility", "disabled", "it names nothing here"),
     ]],
@@ -25,12 +29,5 @@ pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> 
     native.field(t, "target");
     native.set("remove_source", false);
     let step = t.step(native.named("json"), options);
-    let skips = options.bool(t, "skip_on_invalid_json").unwrap_or(false);
-    let mut step = finished(t, options, step, Some(exists(&source)), "_jsonparsefailure");
-    if let Some(Step::Filter(step)) = &mut step
-        && skips
-    {
-        step.tag_on_failure.clear();
-    }
-    step.into_iter().collect()
+    finished(t, options, step, Some(exists(&source)), "_jsonparsefailure").into_iter().collect()
 }

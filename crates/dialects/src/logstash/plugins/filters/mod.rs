@@ -3,7 +3,7 @@
 mod bytes;
 mod cidr;
 mod clone;
-mod csv;
+pub(super) mod csv;
 mod date;
 mod de_dot;
 mod dissect;
