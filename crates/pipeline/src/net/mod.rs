@@ -8,4 +8,5 @@ pub mod kafka;
 pub mod listen;
 pub mod redis;
 pub(crate) mod secret_file;
+pub mod sockets;
 pub mod tls;

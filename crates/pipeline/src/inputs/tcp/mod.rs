@@ -9,6 +9,7 @@ mod serve;
 use super::decode::NO_JSON;
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::listen::{Listen, Listening, ServerTls};
+use crate::net::sockets::Held;
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
 use event::{Batch, New, Path, Span};
@@ -125,7 +126,7 @@ impl Config {
         context.registry.remove(origin);
         let server = Arc::new(Server::new(self, origin));
         let failed = |(option, message)| ConfigError { option, message };
-        let listening = self.listener().start(&context.name, server).map_err(failed)?;
+        let listening = self.listener().start(&context.name, &context.sockets, server).map_err(failed)?;
         let shaper = Shaper {
             codec: self.codec,
             position: 0,
@@ -160,6 +161,10 @@ impl Input for TcpInput {
             self.shaper.take(&load, batch);
         }
         Ok(Next::Filled)
+    }
+
+    fn sockets(&self) -> Vec<Held> {
+        self.listening.sockets()
     }
 }
 
