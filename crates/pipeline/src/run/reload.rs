@@ -308,3 +308,155 @@ fn without_inputs(plan: &Pipeline) -> Option<Pipeline> {
 fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::World;
+    use super::*;
+    use disk::RealDisk;
+    use serde_json::json;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    fn plan(pipelines: serde_json::Value) -> Plan {
+        serde_json::from_value(json!({ "pipelines": pipelines })).unwrap()
+    }
+
+    fn start(folder: &Path, plan: &Plan) -> Mutex<Running> {
+        let disk = Arc::new(RealDisk::open(folder.join("data")).unwrap());
+        let world = World { disk, store: None, host: "h".to_owned(), bus: bus::Bus::default() };
+        Mutex::new(Running::start(plan, &world).unwrap())
+    }
+
+    fn end(running: Mutex<Running>) {
+        running.into_inner().unwrap().wait();
+    }
+
+    #[track_caller]
+    fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !is_there() {
+            assert!(Instant::now() < until, "no {what} in time");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn pipelines_that_share_an_address_are_tied() {
+        let sends = |to: &[&str]| json!({"inputs": {"i": {"stdin": {}}}, "outputs": {"o": {"pipeline": {"send_to": to}}}});
+        let takes = |at: &str| json!({"inputs": {"i": {"pipeline": {"address": at}}}, "outputs": {"o": {"blackhole": {}}}});
+        let plan = plan(
+            json!({"a": sends(&["x", "y"]), "b": takes("x"), "c": takes("y"), "d": takes("z"), "e": sends(&["z"])}),
+        );
+        let plans: Vec<(&str, &Pipeline)> =
+            plan.pipelines.iter().map(|(name, own)| (name.as_str(), own)).collect();
+        for (changed, expected) in [("b", "a b c"), ("e", "d e"), ("", "")] {
+            let mut changed: BTreeSet<String> = changed.split_whitespace().map(str::to_owned).collect();
+            tie(&plans, &mut changed);
+            assert_eq!(changed.into_iter().collect::<Vec<_>>().join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_the_same_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let with = |generation: u64, queue: serde_json::Value| {
+            plan(json!({"p": {
+                "inputs": {"g": {"generate": {"lines": ["%{n}"], "count": 2_000, "rate": 4_000}}},
+                "filters": [{"set": {"fields": {"generation": generation}}}],
+                "queue": queue,
+                "outputs": {"f": {"file": {"path": out, "codec": {"text": "%{generation}"}}}},
+            }}))
+        };
+        for queue in [json!("none"), json!({})] {
+            let _ = std::fs::remove_file(&out);
+            let running = start(folder.path(), &with(0, queue.clone()));
+            let lines = || {
+                std::fs::read_to_string(&out)
+                    .unwrap_or_default()
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            for generation in 1..4 {
+                let before = lines().len();
+                wait_for("lines", || lines().len() > before);
+                let changes = Running::reload(&running, &with(generation, queue.clone())).unwrap();
+                assert_eq!(changes, Changes { changed: vec!["p".to_owned()], ..Changes::default() });
+            }
+            assert!(Running::reload(&running, &with(3, queue.clone())).unwrap().is_empty());
+            wait_for("the end", || running.lock().unwrap().inputs_ended());
+            end(running);
+            let found = lines();
+            // One that was started again would begin again.
+            assert_eq!(found.len(), 2_000, "{queue}");
+            assert!(
+                found.is_sorted() && found.first().unwrap() == "0" && found.last().unwrap() == "3",
+                "{queue}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_built_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = json!({"inputs": {"g": {"generate": {"rate": 10}}}, "outputs": {"b": {"blackhole": {}}}});
+        let running = start(folder.path(), &plan(json!({"p": good})));
+        #[track_caller]
+        fn refuses(running: &Mutex<Running>, plan: &Plan, reason: &str) {
+            let error = Running::reload(running, plan).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+            let own = running.lock().unwrap();
+            assert!(own.pipelines().len() == 1 && own.pipelines()[0].is_reading(0), "{reason}");
+        }
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut bad = good.clone();
+        bad["inputs"]["t"] = json!({"tcp": {"listen": [taken.local_addr().unwrap().to_string()]}});
+        refuses(&running, &plan(json!({"p": bad})), "another program, or another input, listens there");
+        refuses(&running, &plan(json!({"p": good, "q": bad})), "listens there");
+        let mut bad = good.clone();
+        bad["outputs"]["s"] = json!({"store": {}});
+        refuses(&running, &plan(json!({"p": bad})), "only by a restart");
+        let mut other = plan(json!({"p": good}));
+        other.data_dir = Some("/elsewhere".into());
+        refuses(&running, &other, "\"data_dir\" is not changed while the program runs");
+        running.lock().unwrap().stop();
+        end(running);
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_for_the_next_pipeline() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let with = |output: serde_json::Value| {
+            plan(json!({"p": {
+                "inputs": {"g": {"generate": {"lines": ["x".repeat(1_000)], "count": 5_000}}},
+                "queue": {"bytes_max": 1 << 20, "segment_bytes": 128 << 10},
+                "outputs": {"o": output},
+            }}))
+        };
+        let down = json!({"http": {"url": "http://127.0.0.1:1/"}});
+        let running = start(folder.path(), &with(down.clone()));
+        let read = || running.lock().unwrap().pipelines()[0].ledger().read;
+        let mut last = 0;
+        wait_for("a full queue", || {
+            std::thread::sleep(Duration::from_millis(300));
+            std::mem::replace(&mut last, read()) == last && last > 0
+        });
+        assert!(last < 5_000, "the input waits");
+        // Another output that is down holds up nothing, and nothing is lost on the way.
+        let begun = Instant::now();
+        Running::reload(&running, &with(json!({"http": {"url": "http://127.0.0.1:1/other"}}))).unwrap();
+        Running::reload(&running, &with(json!({"file": {"path": out, "codec": {"text": "%{message}"}}})))
+            .unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let lines = || std::fs::read_to_string(&out).unwrap_or_default().lines().count();
+        wait_for("all lines", || lines() >= 5_000);
+        let ledger = running.lock().unwrap().pipelines()[0].ledger();
+        assert!(ledger.outputs[0].balanced, "{ledger:?}");
+        end(running);
+        assert_eq!(lines(), 5_000);
+    }
+}
