@@ -101,6 +101,8 @@ fn reloaded(reloads: &Reloads) -> Option<Line> {
     let line = match (last.ok, last.problems.first()) {
         (true, _) => (Look::Dim, format!("config: taken up at {time}")),
         (false, first) => {
+            // The place in the file follows on lines of its own.
+            let first = first.and_then(|first| first.lines().next());
             let first = first.map_or(String::new(), |first| format!(": {}", clean(first)));
             (Look::Bad, format!("config: not taken up at {time}{first}"))
         }
