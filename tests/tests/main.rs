@@ -19,6 +19,7 @@ mod proxy;
 mod push;
 mod receiver;
 mod redis;
+mod reload;
 mod scenarios;
 mod services;
 mod tidy;

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a test does harm at least.
-fn soak() -> Duration {
+pub(crate) fn soak() -> Duration {
     let minutes = std::env::var("LOGPOND_SOAK_MINUTES").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(60 * minutes.unwrap_or(0))
 }

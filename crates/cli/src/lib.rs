@@ -8,6 +8,7 @@ mod letters;
 mod place;
 mod pond;
 mod process;
+mod reload;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +36,8 @@ enum Command {
     Up(commands::up::Arguments),
     /// Run a config file
     Run(commands::run::Arguments),
+    /// Take up the changed config of the running pond
+    Reload(commands::reload::Arguments),
     /// Read a config file and say what it means, without running it
     Check(commands::check::Arguments),
     /// Draw a config file
@@ -86,6 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Up(arguments) => commands::up::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
+        Command::Reload(arguments) => commands::reload::run(arguments),
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Plan(arguments) => commands::check::plan(arguments),
         Command::Translate(arguments) => commands::check::translate(arguments),

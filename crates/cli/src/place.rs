@@ -16,6 +16,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The folder.
+    pub(crate) fn folder(&self) -> Result<PathBuf, Failure> {
+        // A config that has a problem just now is no reason not to find the pond that runs it.
+        match self.find() {
+            Err(_) if self.data_dir.is_some() => Ok(self.data_dir.clone().unwrap_or_default()),
+            found => found.map(|(folder, _)| folder),
+        }
+    }
+
     /// The folder, and the plan if a config was named.
     pub(crate) fn find(&self) -> Result<(PathBuf, Option<Plan>), Failure> {
         let plan = match self.config.as_slice() {

@@ -1,6 +1,7 @@
 //! A running pond: the plan, the store, the API, and the way out.
 
 use crate::commands::run::serve;
+use crate::reload::{Asks, Reloader, Reread};
 use crate::status::Status;
 use crate::{Failure, host};
 use disk::{Disk, DiskError, RealDisk};
@@ -8,6 +9,7 @@ use pipeline::plan::Plan;
 use pipeline::run::bus::Bus;
 use pipeline::run::{Running, World};
 use pipeline::stop::Stop;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +23,13 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const ENDED_AT_ONCE: i32 = 130;
 
 /// Runs a plan until it ends by itself or is asked to, or, `until_idle`, until nothing is left
-/// to do; `ready` is called once everything
+/// to do. With `reread` a changed config is taken up. `ready` is called once everything
 /// runs, with the address of the API if there is one.
 pub(crate) fn run(
     plan: &Plan,
     data_dir: &Path,
     until_idle: bool,
+    reread: Option<Reread>,
     ready: impl FnOnce(Option<&str>, &Running),
 ) -> Result<ExitCode, Failure> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(data_dir).map_err(|error| advice(data_dir, &error))?);
@@ -47,8 +50,10 @@ pub(crate) fn run(
         .thread_name("net")
         .enable_all()
         .build()?;
-    watch_signals(&runtime, stop.clone())?;
-    let status = Arc::new(Status::new(&running));
+    let asks = Asks::new(reread.is_some())?;
+    watch_signals(&runtime, stop.clone(), reread.is_some().then(|| asks.clone()))?;
+    let mut reloader = reread.map(|reread| Reloader::new(reread, asks.clone(), plan));
+    let status = Arc::new(Status::new(&running, asks.clone()));
     let control = {
         let _context = runtime.enter();
         Control::start(data_dir, status.clone())
@@ -76,11 +81,20 @@ pub(crate) fn run(
         &running.lock().unwrap_or_else(PoisonError::into_inner),
     );
     let mut idle = Idle::default();
-    while !stop.wait(if until_idle { IDLE_LOOK } else { HOUSEKEEPING }) {
-        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let pause = if until_idle { IDLE_LOOK } else { HOUSEKEEPING };
+        let pause = reloader.as_ref().map_or(pause, |reloader| reloader.pause(pause));
+        if stop.wait_with(&[asks.as_fd()], pause) {
+            break;
+        }
+        if let Some(reloader) = &mut reloader {
+            reloader.turn(&running, &stop);
+        }
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
         for pipeline in running.pipelines() {
             pipeline.registry_saved();
         }
+        running.let_go();
         if let Some(store) = &store {
             store.housekeeping();
         }
@@ -200,12 +214,24 @@ fn advice(data_dir: &Path, error: &DiskError) -> Failure {
 }
 
 /// The first signal asks everything to stop; the second ends the program at once, which is
-/// safe, as a power cut is.
-fn watch_signals(runtime: &tokio::runtime::Runtime, stop: Stop) -> std::io::Result<()> {
+/// safe, as a power cut is. SIGHUP asks for a reload, where that is possible.
+fn watch_signals(
+    runtime: &tokio::runtime::Runtime,
+    stop: Stop,
+    asks: Option<Arc<Asks>>,
+) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _context = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    if let Some(asks) = asks {
+        let mut hangup = signal(SignalKind::hangup())?;
+        runtime.spawn(async move {
+            while hangup.recv().await.is_some() {
+                asks.ask();
+            }
+        });
+    }
     runtime.spawn(async move {
         for count in 0.. {
             tokio::select! {

@@ -1,6 +1,7 @@
 //! What the pond says of itself, and what it can be asked to do.
 
 use crate::commands::run::metrics;
+use crate::reload::{Asks, Reloads};
 use crate::{letters, process};
 use pipeline::registry::Registry;
 use pipeline::run::dead_letters::DeadLetters;
@@ -15,7 +16,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use web::es::EsError;
 use web::{LettersAsk, TapAsk, TapStream, Told};
 
@@ -32,6 +33,9 @@ pub(crate) struct PondStats {
     pub(crate) uptime_seconds: f64,
     /// What it takes of the machine.
     pub(crate) process: Process,
+    /// How changed configs were taken up.
+    #[serde(default)]
+    pub(crate) reloads: Reloads,
     /// Its parts.
     #[serde(flatten)]
     pub(crate) stats: Stats,
@@ -45,10 +49,11 @@ pub(crate) struct Status {
     /// Whoever is answered for long is to come to an end.
     ending: Stop,
     began: Instant,
+    asks: Arc<Asks>,
 }
 
 impl Status {
-    pub(crate) fn new(running: &Arc<Mutex<Running>>) -> Self {
+    pub(crate) fn new(running: &Arc<Mutex<Running>>, asks: Arc<Asks>) -> Self {
         let own = running.lock().unwrap_or_else(PoisonError::into_inner);
         Self {
             running: Arc::downgrade(running),
@@ -56,6 +61,7 @@ impl Status {
             letters: own.dead_letters().clone(),
             ending: Stop::new(),
             began: Instant::now(),
+            asks,
         }
     }
 
@@ -70,6 +76,9 @@ impl Status {
         Some(look(&running))
     }
 }
+
+/// How long somebody who asked for a reload is kept waiting.
+const RELOAD_WAIT: Duration = Duration::from_secs(120);
 
 fn ends() -> EsError {
     EsError::new(503, "unavailable", "the pond is just ending; ask again when it runs")
@@ -97,9 +106,20 @@ impl web::Status for Status {
             time_ns: pipeline::run::now(),
             uptime_seconds: self.began.elapsed().as_secs_f64(),
             process: Process::now(),
+            reloads: self.asks.past(),
             stats: self.look(Running::stats).unwrap_or_default(),
         };
         serde_json::to_value(stats).unwrap_or_default()
+    }
+
+    fn reload(&self) -> Result<Value, EsError> {
+        let hear = self.asks.ask_and_hear().ok_or_else(|| {
+            EsError::argument(
+                "this pond was started without a config file: there is nothing to read anew".to_owned(),
+            )
+        })?;
+        let outcome = hear.recv_timeout(RELOAD_WAIT).map_err(|_| ends())?;
+        serde_json::to_value(outcome).map_err(|error| EsError::new(500, "internal_error", error.to_string()))
     }
 
     fn points(&self) -> Value {
@@ -154,6 +174,6 @@ impl TapStream for Stream {
     }
 
     fn is_over(&self) -> bool {
-        self.ending.is_set()
+        self.ending.is_set() || self.tapping.is_over()
     }
 }

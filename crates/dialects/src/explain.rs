@@ -59,6 +59,9 @@ pub fn explain(plan: &Plan) -> String {
             letters.bytes_max
         );
     }
+    if let Some(reload) = &plan.reload {
+        let _ = writeln!(out, "takes up     a changed config by itself, looking every {}", reload.interval);
+    }
     match &plan.data_dir {
         Some(folder) => {
             let _ = writeln!(out, "stays in     {}", folder.display());

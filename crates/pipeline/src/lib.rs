@@ -8,4 +8,4 @@ pub mod registry;
 pub mod run;
 pub mod stop;
 pub mod units;
-mod wake;
+pub mod wake;

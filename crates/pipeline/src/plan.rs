@@ -31,8 +31,26 @@ pub struct Plan {
     /// How much is kept of what outputs refuse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<DeadLetterOptions>,
+    /// Whether a changed config is taken up by itself; without, only when it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Reload>,
     /// The pipelines by name.
     pub pipelines: BTreeMap<String, Pipeline>,
+}
+
+/// How it is looked whether the config changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reload {
+    /// How often.
+    pub interval: Time,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        // As Logstash does.
+        Self { interval: Time(std::time::Duration::from_secs(3)) }
+    }
 }
 
 /// One way from inputs to outputs.

@@ -323,6 +323,14 @@ impl Registry {
         }
     }
 
+    /// Shows no more how an input stands. Its positions are kept: it may come back.
+    pub fn input_is_gone(&self, input: &str) {
+        let mut state = self.state();
+        state.statuses.remove(input);
+        state.unreadable.remove(input);
+        state.lags.remove(input);
+    }
+
     /// How the files stand, of all inputs.
     pub fn statuses(&self) -> Vec<FileStatus> {
         self.state().statuses.values().flatten().cloned().collect()

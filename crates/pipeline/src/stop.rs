@@ -2,8 +2,8 @@
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// Asks the inputs to stop. Clones are the same request.
@@ -14,6 +14,8 @@ struct Inner {
     set: AtomicBool,
     /// Becomes readable, for good, when the request is made.
     event: OwnedFd,
+    /// Requests that are made with this one.
+    parts: Mutex<Vec<Weak<Inner>>>,
 }
 
 impl Default for Stop {
@@ -26,13 +28,31 @@ impl Stop {
     /// A request that was not made yet.
     pub fn new() -> Self {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).expect("an event descriptor");
-        Self(Arc::new(Inner { set: AtomicBool::new(false), event }))
+        Self(Arc::new(Inner { set: AtomicBool::new(false), event, parts: Mutex::default() }))
+    }
+
+    /// A request to a part of whom this one is made to: it can be made alone, and is made with this one.
+    pub fn part(&self) -> Self {
+        let part = Self::new();
+        let mut parts = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.retain(|part| part.strong_count() > 0);
+        parts.push(Arc::downgrade(&part.0));
+        drop(parts);
+        if self.is_set() {
+            part.set();
+        }
+        part
     }
 
     /// Makes the request; everybody who waits wakes up.
     pub fn set(&self) {
         self.0.set.store(true, Ordering::Release);
         let _ = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes());
+        let parts: Vec<_> = {
+            let parts = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            parts.iter().filter_map(Weak::upgrade).collect()
+        };
+        parts.into_iter().for_each(|part| Self(part).set());
     }
 
     /// Whether the request was made.
@@ -73,5 +93,17 @@ mod tests {
         stop.set();
         assert!(waiter.join().unwrap());
         assert!(stop.is_set());
+    }
+
+    #[test]
+    fn a_part_is_asked_alone_or_with_the_whole() {
+        let whole = Stop::new();
+        let (first, second) = (whole.part(), whole.part());
+        let deep = second.part();
+        first.set();
+        assert!(first.is_set() && !whole.is_set() && !second.is_set());
+        whole.set();
+        assert!(second.is_set() && deep.wait(Duration::ZERO));
+        assert!(whole.part().is_set(), "who comes later was asked as well");
     }
 }

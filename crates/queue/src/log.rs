@@ -432,6 +432,11 @@ impl Queue {
         self.room.notify_all();
     }
 
+    /// From now on an append for which there is no room waits again.
+    pub fn wait_when_full(&self) {
+        self.state().refuses = false;
+    }
+
     /// The limit of events; 0: none.
     pub fn events_max(&self) -> u64 {
         self.options.events_max

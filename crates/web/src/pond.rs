@@ -44,6 +44,7 @@ pub(crate) fn routes(status: Shared) -> Router {
         .route("/metrics", get(metrics))
         .route("/_logpond/ledger", get(ledger))
         .route("/_logpond/stats", get(stats))
+        .route("/_logpond/reload", post(reload))
         .route("/_logpond/tap", get(points).post(tap))
         .route("/_logpond/dead-letters", get(letters))
         .route("/_logpond/dead-letters/replay", post(replay))
@@ -68,6 +69,11 @@ async fn ledger(State(status): State<Shared>, arguments: Arguments) -> Response 
 
 async fn stats(State(status): State<Shared>, arguments: Arguments) -> Response {
     answer(status.stats(), &arguments)
+}
+
+/// The pond takes up its changed config; answered when it has, or has not.
+async fn reload(State(status): State<Shared>, arguments: Arguments) -> Answer {
+    Ok(answer(blocking(move || status.reload()).await?, &arguments))
 }
 
 async fn points(State(status): State<Shared>, arguments: Arguments) -> Response {

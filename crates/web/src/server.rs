@@ -147,6 +147,8 @@ pub trait Status: Send + Sync {
     fn stats(&self) -> serde_json::Value;
     /// The points that can be tapped.
     fn points(&self) -> serde_json::Value;
+    /// Takes up the changed config, and returns how that went; waits for it.
+    fn reload(&self) -> Result<serde_json::Value, EsError>;
     /// Opens a tap.
     fn tap(&self, ask: TapAsk) -> Result<Box<dyn TapStream>, EsError>;
     /// Whether this can be asked of the letters: the condition is one.

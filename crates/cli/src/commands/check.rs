@@ -2,7 +2,9 @@
 //! it.
 
 use crate::Failure;
+use crate::reload::Reading;
 use pipeline::plan::Plan;
+use pipeline::units::Time;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,9 +37,12 @@ pub(crate) struct ConfigArguments {
     /// Logstash: events of a batch; it changes nothing here
     #[arg(short = 'b', long = "pipeline.batch.size", value_name = "COUNT", help_heading = "As Logstash's")]
     batch_size: Option<String>,
-    /// Logstash: notice changes of the config; not yet, and it is said
+    /// Logstash: take up changes of the config by itself; for every config
     #[arg(short = 'r', long = "config.reload.automatic", help_heading = "As Logstash's")]
     reload: bool,
+    /// Logstash: how often to look for changes then, such as 3s; for every config
+    #[arg(long = "config.reload.interval", value_name = "TIME", help_heading = "As Logstash's")]
+    reload_interval: Option<String>,
 }
 
 impl ConfigArguments {
@@ -52,6 +57,7 @@ impl ConfigArguments {
             ("pipeline.workers", self.workers.clone()),
             ("pipeline.batch.size", self.batch_size.clone()),
             ("config.reload.automatic", self.reload.then(|| "true".to_owned())),
+            ("config.reload.interval", self.reload_interval.clone()),
         ];
         let settings = settings.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         dialects::LogstashArguments {
@@ -70,10 +76,38 @@ impl ConfigArguments {
             (true, false) => Err("name the config either with -c, or with -f, -e and --path.settings".into()),
             (true, true) => Ok(dialects::read_logstash(&logstash)),
             (false, true) => Err("a config is missing: give a file, -c FILE, or -f as with Logstash".into()),
-            (false, false) if !logstash.settings.is_empty() => {
-                Err("-w, -b, -r and --path.data belong to -f, -e and --path.settings".into())
+            (false, false)
+                if logstash.settings.iter().any(|(name, _)| !name.starts_with("config.reload.")) =>
+            {
+                Err("-w, -b and --path.data belong to -f, -e and --path.settings".into())
             }
-            (false, false) => Ok(dialects::read(&sources(&files)?)),
+            (false, false) => {
+                let mut read = dialects::read(&sources(&files)?);
+                if let Ok(read) = &mut read {
+                    self.say_reload(&mut read.plan)?;
+                }
+                Ok(read)
+            }
+        }
+    }
+
+    /// What the command line says of reloads comes before what a file says.
+    fn say_reload(&self, plan: &mut Plan) -> Result<(), Failure> {
+        let interval = self.reload_interval.as_deref().map(Time::parse).transpose()?;
+        if self.reload || plan.reload.is_some() {
+            let own = plan.reload.get_or_insert_default();
+            own.interval = interval.unwrap_or(own.interval);
+        }
+        Ok(())
+    }
+
+    /// Reads the config as it is now.
+    pub(crate) fn reading(&self) -> Reading {
+        let words = |problems: &[dialects::Problem]| problems.iter().map(ToString::to_string).collect();
+        match self.translated() {
+            Ok(Ok(read)) => Reading { plan: Ok(read.plan), warnings: words(&read.warnings) },
+            Ok(Err(problems)) => Reading { plan: Err(words(&problems)), warnings: Vec::new() },
+            Err(failure) => Reading { plan: Err(vec![failure.to_string()]), warnings: Vec::new() },
         }
     }
 

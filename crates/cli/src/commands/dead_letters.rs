@@ -356,7 +356,7 @@ fn replay_here(plan: Option<Plan>, data_dir: &Path, ask: &LettersAsk) -> Result<
     let order = ReplayOrder { select: letters::select(ask).map_err(reason)?, limit: ask.limit };
     let mut done = Err("nothing was replayed".into());
     let mut line = StatusLine::default();
-    pond::run(&plan, data_dir, false, |_, running| {
+    pond::run(&plan, data_dir, false, None, |_, running| {
         let mut told = |progress: &Progress| {
             line.show(&words_of(progress));
             true

@@ -5,6 +5,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod lag;
 pub(crate) mod ledger;
 pub(crate) mod queue;
+pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod tap;

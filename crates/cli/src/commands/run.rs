@@ -1,5 +1,6 @@
 //! `logpond run`: runs a config file.
 
+use crate::reload::Reread;
 use crate::status::Status;
 use crate::{Failure, default_data_dir, pond};
 use pipeline::outputs::store::docs::{self, PushedDoc};
@@ -29,7 +30,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let plan = match arguments.config.read()? {
+    let config = arguments.config;
+    let plan = match config.read()? {
         Ok(plan) => plan,
         Err(code) => return Ok(code),
     };
@@ -38,7 +40,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let data_dir = plan.data_dir.clone().or(arguments.data_dir).unwrap_or_else(default_data_dir);
-    pond::run(&plan, &data_dir, arguments.until_idle, |address, _| {
+    let reread: Reread = Box::new(move || config.reading());
+    pond::run(&plan, &data_dir, arguments.until_idle, Some(reread), |address, _| {
         let parts: usize =
             plan.pipelines.values().map(|pipeline| pipeline.inputs.len() + pipeline.outputs.len()).sum();
         eprintln!("logpond: running {parts} parts; positions and queues are in {}", data_dir.display());
@@ -139,7 +142,7 @@ pub(crate) async fn serve(
 ) -> Result<Server, Failure> {
     let push = {
         let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.pipelines().iter().find_map(pipeline::run::RunningPipeline::push)
+        running.push()
     };
     let ingest: Option<Arc<dyn Ingest>> = match push {
         Some(push) => Some(Arc::new(Intake { push, store: store.clone() })),

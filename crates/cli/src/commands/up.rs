@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         arguments.files.is_empty() && !arguments.demo && !arguments.no_journal && host::has_journal();
     let plan = plan(&arguments, &paths, follow_journal);
     let data_dir = arguments.data_dir.clone().unwrap_or_else(default_data_dir);
-    pond::run(&plan, &data_dir, false, |address, running| {
+    pond::run(&plan, &data_dir, false, None, |address, running| {
         if let Some(address) = address {
             eprintln!("logpond is up: http://{address}  (Ctrl+C ends it; nothing is lost)");
             eprintln!("  search:  logpond search 'status >= 500' --last 15m{}", other_address(address));

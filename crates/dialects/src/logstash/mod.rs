@@ -360,6 +360,7 @@ impl<'w> Loader<'w> {
             t.keystore.clone_from(&keystore);
             if std::mem::take(&mut is_first) {
                 node.judge(&mut t, false);
+                plan.reload = node.reload(&mut t);
             }
             setup.settings.judge(&mut t, true);
             settings.apply(&mut t);

@@ -7,7 +7,7 @@ use super::known::{Kept, Known, honoured, near, no_effect, refused, stronger};
 use super::parse::unknown;
 use super::translate::{Ecs, Translator};
 use crate::tree::{Kind, Node, Place};
-use pipeline::plan::{DeadLetterOptions, QueueOptions, QueuePart, WhenFull};
+use pipeline::plan::{DeadLetterOptions, QueueOptions, QueuePart, Reload, WhenFull};
 use pipeline::units::{Bytes, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(crate) const PIPELINE: &[Known] = &[
     ),
     no_effect("pipeline.plugin_classloaders", "false", JAVA),
     no_effect("pipeline.separate_logs", "false", LOG),
-    no_effect("pipeline.reloadable", "true", "a new config needs a restart"),
+    no_effect("pipeline.reloadable", "true", "every pipeline can be changed while it runs"),
     stronger("pipeline.recoverable", "false", "every part is tried again by itself"),
     no_effect("pipeline.system", "false", "there are no pipelines of its own"),
     no_effect("pipeline.buffer.type", "heap", JAVA),
@@ -71,7 +71,7 @@ pub(crate) const PIPELINE: &[Known] = &[
     honoured("dead_letter_queue.retain.age", ""),
     near("path.dead_letter_queue", "path.data/dead_letter_queue", "the dead letters stand below path.data"),
     honoured("config.reload.automatic", "false"),
-    no_effect("config.reload.interval", "3s", "a new config needs a restart"),
+    honoured("config.reload.interval", "3s"),
     no_effect("config.debug", "false", "logpond check prints what a config means"),
     refused("config.field_reference.escape_style", "none", "names of fields are written as they are"),
     no_effect("event_api.tags.illegal", "rename", "tags that are no array become one"),
@@ -118,7 +118,7 @@ pub(crate) const NODE: &[Known] = &[
     no_effect("slowlog.threshold.info", "-1", "logpond ledger says what is slow"),
     no_effect("slowlog.threshold.debug", "-1", "logpond ledger says what is slow"),
     no_effect("slowlog.threshold.trace", "-1", "logpond ledger says what is slow"),
-    no_effect("ssl.reload.automatic", "false", "certificates are read at the start"),
+    no_effect("ssl.reload.automatic", "false", "certificates are read when their plugin starts"),
     near(
         "keystore.file",
         "path.settings/logstash.keystore",
@@ -211,14 +211,22 @@ impl Settings {
                 _ => {}
             }
         }
-        if self.bool(t, "config.reload.automatic") == Some(true)
-            && let Some(made) = self.get("config.reload.automatic")
-        {
-            t.warn(
-                made.place,
-                "a new config is not noticed by itself yet: restart logpond, which loses nothing",
-            );
+    }
+
+    /// Whether, and how often, it is looked for changes.
+    pub(crate) fn reload(&self, t: &mut Translator<'_>) -> Option<Reload> {
+        let is_automatic = self.bool(t, "config.reload.automatic") == Some(true);
+        let mut reload = Reload::default();
+        if let Some(made) = self.get("config.reload.interval") {
+            match Time::parse(&made.value) {
+                Ok(interval) if !interval.0.is_zero() => reload.interval = interval,
+                _ => t.wrong(
+                    made.place,
+                    "the setting \"config.reload.interval\" takes a duration such as 3s".to_owned(),
+                ),
+            }
         }
+        is_automatic.then_some(reload)
     }
 
     pub(crate) fn bool(&self, t: &mut Translator<'_>, name: &str) -> Option<bool> {

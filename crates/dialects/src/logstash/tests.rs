@@ -404,8 +404,8 @@ fn mistakes_in_settings() {
         &["logstash.yml:2:35: unknown value \"drop_odd\" of \"dead_letter_queue.storage_policy\""],
     );
     check(
-        &format!("{ecs}config.reload.automatic: true\n"),
-        &["logstash.yml:2:26: a new config is not noticed"],
+        &format!("{ecs}config.reload.automatic: true\nconfig.reload.interval: often\n"),
+        &["logstash.yml:3:25: the setting \"config.reload.interval\" takes a duration"],
     );
     check("pipeline.ecs_compatibility: v9\n", &["logstash.yml:1:29: unknown value \"v9\""]);
 }

@@ -17,12 +17,13 @@ use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 const PIPELINE: [&str; 5] = ["inputs", "filters", "workers", "queue", "outputs"];
-const TOP: [&str; 11] = [
+const TOP: [&str; 12] = [
     "data_dir",
     "memory_limit",
     "api",
     "store",
     "dead_letters",
+    "reload",
     "pipelines",
     "inputs",
     "filters",
@@ -162,6 +163,7 @@ impl Reader<'_> {
             match name {
                 "data_dir" => self.plan.data_dir = self.typed(value, name, &owner),
                 "memory_limit" => self.plan.memory_limit = self.typed(value, name, &owner),
+                "reload" => self.plan.reload = self.typed(value, name, &owner),
                 "api" => {
                     self.plan.api = self.typed(value, name, &owner);
                     self.check_api(value);

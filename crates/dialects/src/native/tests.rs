@@ -256,7 +256,7 @@ proptest! {
         (count, flag, float) in (any::<i64>(), any::<bool>(), -1e9..1e9f64),
     ) {
         let json = serde_json::json!({
-            "data_dir": texts[0], "memory_limit": number,
+            "data_dir": texts[0], "memory_limit": number, "reload": {"interval": "7s"},
             "pipelines": {"main": {
                 "inputs": {
                     "a": {"generate": {"seed": number, "rate": count.unsigned_abs()}},

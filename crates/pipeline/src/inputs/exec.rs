@@ -320,8 +320,13 @@ mod tests {
     fn input(options: &str) -> ExecInput {
         let config: Config = serde_json::from_str(options).unwrap();
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context =
-            InputContext { name: "e".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context = InputContext {
+            name: "e".to_owned(),
+            registry,
+            host: "h".to_owned(),
+            batch_bytes: 1 << 20,
+            sockets: Arc::default(),
+        };
         config.build(context).unwrap()
     }
 

@@ -123,8 +123,13 @@ mod tests {
     fn beats(options: &str) -> Vec<String> {
         let config: Config = serde_json::from_str(options).unwrap();
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context =
-            InputContext { name: "b".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context = InputContext {
+            name: "b".to_owned(),
+            registry,
+            host: "h".to_owned(),
+            batch_bytes: 1 << 20,
+            sockets: Arc::default(),
+        };
         let mut input = config.build(context).unwrap();
         let (mut batch, stop) = (Batch::new(), Stop::new());
         let mut found = Vec::new();
@@ -156,8 +161,13 @@ mod tests {
     fn it_ends_when_it_is_asked_to() {
         let config = Config { interval: Time(Duration::from_secs(3600)), ..Config::default() };
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context =
-            InputContext { name: "b".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context = InputContext {
+            name: "b".to_owned(),
+            registry,
+            host: "h".to_owned(),
+            batch_bytes: 1 << 20,
+            sockets: Arc::default(),
+        };
         let mut input = config.build(context).unwrap();
         let (mut batch, stop) = (Batch::new(), Stop::new());
         assert_eq!(input.next(&mut batch, &stop).unwrap(), Next::Filled);

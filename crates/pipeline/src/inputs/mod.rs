@@ -19,6 +19,7 @@ pub mod syslog;
 pub mod tcp;
 pub mod udp;
 
+use crate::net::sockets::{Held, Sockets};
 use crate::registry::Registry;
 use crate::run::bus::Bus;
 use crate::stop::Stop;
@@ -45,6 +46,10 @@ pub enum Next {
 ///
 /// `next` is called again only after the batch before was taken: not being called *is* the
 /// back-pressure. Nothing that is unacknowledged may be lost when it is never called again.
+///
+/// When a changed config is taken up, an input is built while the one whose place it takes still
+/// reads, and perhaps dropped again without a call: it must not read, accept, join or look at
+/// positions before the first `next`, which is called when the other one has ended.
 pub trait Input: Send {
     /// Waits, until `stop`, for something to read and fills the empty `batch` with it, the
     /// acknowledgment included. The batch was reset with a clock reading from before the wait;
@@ -55,6 +60,12 @@ pub trait Input: Send {
     /// before the first `next`; an input that makes others wait loses nothing.
     fn lost(&self) -> Arc<AtomicU64> {
         Arc::default()
+    }
+
+    /// The sockets at which it listens: an input that takes its place goes on with them. Asked for
+    /// once, before the first `next`.
+    fn sockets(&self) -> Vec<Held> {
+        Vec::new()
     }
 
     /// Whether its events come from another pipeline, which has taken the memory for them and keeps
@@ -104,6 +115,8 @@ pub struct InputContext {
     pub host: String,
     /// How many bytes a batch should hold at most, a single long line excepted.
     pub batch_bytes: usize,
+    /// Sockets of inputs that end when this one begins.
+    pub sockets: Arc<Sockets>,
 }
 
 /// Positions of an origin whose content nobody looks at again.

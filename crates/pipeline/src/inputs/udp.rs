@@ -5,6 +5,7 @@ use super::decode::{Codec, Decoder, set};
 use super::peers::{PeerFields, Peers};
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::datagrams::{Bind, DATAGRAM_BYTES_MAX, Datagrams};
+use crate::net::sockets::Held;
 use crate::stop::Stop;
 use crate::units::Bytes;
 use crate::wake::Wake;
@@ -105,7 +106,7 @@ impl Config {
         let wrong = |(option, message)| ConfigError { option, message };
         let wake = Wake::new().map_err(|error| wrong(("listen", error.to_string())))?;
         Ok(UdpInput {
-            datagrams: self.bind().bind(&context.name, Arc::new(wake)).map_err(wrong)?,
+            datagrams: self.bind().bind(&context.name, &context.sockets, Arc::new(wake)).map_err(wrong)?,
             codec: self.codec,
             decoder: Decoder::default(),
             peers: Peers::new(&context, self.peer_fields()),
@@ -144,6 +145,10 @@ impl Input for UdpInput {
         }
     }
 
+    fn sockets(&self) -> Vec<Held> {
+        self.datagrams.sockets()
+    }
+
     fn lost(&self) -> Arc<AtomicU64> {
         self.datagrams.lost()
     }
@@ -162,8 +167,13 @@ mod tests {
             serde_json::from_str(r#"{"listen": ["127.0.0.1:0"], "codec": "json", "datagram_bytes_max": 9}"#)
                 .unwrap();
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context =
-            InputContext { name: "u".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context = InputContext {
+            name: "u".to_owned(),
+            registry,
+            host: "h".to_owned(),
+            batch_bytes: 1 << 20,
+            sockets: Arc::default(),
+        };
         let mut input = config.build(context).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         for text in [r#"{"a":1}"#, "01234567890"] {

@@ -5,6 +5,7 @@
 //! here or in the system's buffer before us; both are counted, and told.
 
 use super::listen::{Complaints, bind_words, host_and_port};
+use crate::net::sockets::{Held, Sockets};
 use crate::stop::Stop;
 use crate::wake::Wake;
 use rustix::net::sockopt;
@@ -125,7 +126,12 @@ impl Bind {
     /// Binds all addresses and joins the groups. An error names the option. Datagrams that come
     /// before the first [`Datagrams::start`] wait in the system's buffer; `wake` is woken when there are
     /// some to take.
-    pub(crate) fn bind(&self, input: &str, wake: Arc<Wake>) -> Result<Datagrams, (&'static str, String)> {
+    pub(crate) fn bind(
+        &self,
+        input: &str,
+        offered: &Sockets,
+        wake: Arc<Wake>,
+    ) -> Result<Datagrams, (&'static str, String)> {
         self.check()?;
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
@@ -134,7 +140,7 @@ impl Bind {
             let found = named.to_socket_addrs();
             let found = found.map_err(|error| ("listen", format!("{text}: the name is unknown: {error}")))?;
             for address in found {
-                let (socket, address) = self.socket(input, address)?;
+                let (socket, address) = self.socket(input, offered, address)?;
                 tracing::info!(input, %address, "listens (UDP)");
                 addresses.push(address);
                 sockets.push(Arc::new(socket));
@@ -167,10 +173,17 @@ impl Bind {
     fn socket(
         &self,
         input: &str,
+        offered: &Sockets,
         address: SocketAddr,
     ) -> Result<(UdpSocket, SocketAddr), (&'static str, String)> {
-        let socket = UdpSocket::bind(address).map_err(|error| ("listen", bind_words(address, &error)))?;
+        let bound = offered.udp(address).map_err(|error| ("listen", bind_words(address, &error)))?;
+        let (socket, was_offered) = bound;
         let wrong = |option| move |error: io::Error| (option, format!("{address}: {error}"));
+        // A socket that was offered may be in the group already.
+        let joined = |joined: io::Result<()>| match joined {
+            Err(error) if was_offered && error.kind() == ErrorKind::AddrInUse => Ok(()),
+            other => other.map_err(wrong("multicast")),
+        };
         socket.set_nonblocking(true).map_err(wrong("listen"))?;
         if let Some(wanted) = self.receive_buffer {
             // Only the second obeys the system's limit, and only the first needs a capability.
@@ -187,10 +200,10 @@ impl Bind {
             match (group, address.ip()) {
                 (IpAddr::V4(group), IpAddr::V4(own)) => {
                     let own = if own.is_multicast() { Ipv4Addr::UNSPECIFIED } else { own };
-                    socket.join_multicast_v4(group, &own).map_err(wrong("multicast"))?;
+                    joined(socket.join_multicast_v4(group, &own))?;
                 }
                 (IpAddr::V6(group), IpAddr::V6(_)) => {
-                    socket.join_multicast_v6(group, 0).map_err(wrong("multicast"))?;
+                    joined(socket.join_multicast_v6(group, 0))?;
                 }
                 _ => {}
             }
@@ -204,6 +217,11 @@ impl Datagrams {
     /// Where it listens, with the ports that were given.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The sockets at which it listens, for as long as it does.
+    pub(crate) fn sockets(&self) -> Vec<Held> {
+        self.sockets.iter().map(|socket| Held::Udp(Arc::downgrade(socket))).collect()
     }
 
     /// How many datagrams were lost so far.
@@ -408,7 +426,7 @@ mod tests {
             multicast: Vec::new(),
         };
         options(&mut bind);
-        bind.bind("u", Arc::new(Wake::new().unwrap())).unwrap()
+        bind.bind("u", &Sockets::default(), Arc::new(Wake::new().unwrap())).unwrap()
     }
 
     /// Takes until there were so many, at most for a while.

@@ -7,7 +7,7 @@
 
 use super::endpoint::Endpoint;
 use super::hosts::{Hosts, Pick};
-use super::socket::{Secured, Socket};
+use super::stream::{Secured, Socket};
 use super::tls::TlsConfig;
 use rustix::event::{PollFd, Timespec, poll};
 use rustls::pki_types::ServerName;

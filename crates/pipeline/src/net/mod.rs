@@ -9,5 +9,6 @@ pub mod kafka;
 pub mod listen;
 pub mod redis;
 pub(crate) mod secret_file;
-pub(crate) mod socket;
+pub mod sockets;
+pub(crate) mod stream;
 pub mod tls;

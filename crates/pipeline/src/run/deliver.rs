@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The codec number of a batch's record in the queue.
@@ -31,10 +31,18 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long it waits before everything that was not settled is given again.
 const LOST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The fence of an output that stays, and that of one of which it is not known yet what is its last.
+pub(super) const STAYS: u64 = u64::MAX;
+pub(super) const LEAVES: u64 = u64::MAX - 1;
+
 /// What an output's thread works with.
 pub(super) struct Deliverer {
     pub(super) pipeline: String,
     pub(super) number: usize,
+    /// Its bit among the outputs of an event.
+    pub(super) slot: u32,
+    /// The sequence at which its part ends, once the config lacks it.
+    pub(super) fence: Arc<AtomicU64>,
     pub(super) output: Box<dyn Output>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) dead_letters: DeadLetters,
@@ -83,7 +91,12 @@ enum Leave {
 
 impl Deliverer {
     fn bit(&self) -> u64 {
-        1 << self.number
+        1 << self.slot
+    }
+
+    /// Whether the config lacks this output.
+    fn is_leaving(&self) -> bool {
+        self.fence.load(Relaxed) != STAYS
     }
 
     /// Delivers what the queue holds for this output.
@@ -91,14 +104,16 @@ impl Deliverer {
         let acker = reader.acker();
         let mut batch = Batch::new();
         let mut waiting: VecDeque<Waiting<(u64, u32)>> = VecDeque::new();
+        let mut past = false;
         loop {
-            match self.turn(&mut reader, &acker, &mut batch, &mut waiting) {
+            match self.turn(&mut reader, &acker, &mut batch, &mut waiting, &mut past) {
                 Ok(()) => {}
                 Err(Leave::Halted | Leave::Full) => break,
                 Err(Leave::Rewind) => {
                     self.forget(&waiting);
                     waiting.clear();
                     reader.rewind();
+                    past = false;
                 }
             }
         }
@@ -115,10 +130,21 @@ impl Deliverer {
         acker: &Acker,
         batch: &mut Batch,
         waiting: &mut VecDeque<Waiting<(u64, u32)>>,
+        past: &mut bool,
     ) -> Result<(), Leave> {
         let look = if waiting.is_empty() { LOOK * 5 } else { LOOK };
         self.activity.begin(Doing::Idle);
-        let record = if self.halt.is_set() { None } else { reader.next(look) };
+        let record = match *past {
+            true => {
+                // What is its own was read; what is not safe yet may have to be read again.
+                self.halt.wait(look);
+                None
+            }
+            false if self.halt.is_set() => None,
+            false => reader.next(look),
+        };
+        *past |= record.as_ref().is_some_and(|record| record.sequence >= self.fence.load(Relaxed));
+        let record = record.filter(|_| !*past);
         let idle = record.is_none();
         if let Some(record) = record {
             self.activity.begin(Doing::Work);
@@ -243,7 +269,7 @@ impl Deliverer {
     fn deliver(&mut self, batch: &Batch, sequence: u64) -> Result<Written, Leave> {
         let delivery = Delivery { batch, bit: self.bit(), sequence };
         let (mine, elsewhere) = split(batch, self.bit());
-        if self.taps.is_open() && sequence >= self.tapped {
+        if self.taps.is_open() && sequence >= self.tapped && !self.is_leaving() {
             self.taps.show(&self.pipeline, Spot::Output(self.number), batch, self.bit());
         }
         self.tapped = self.tapped.max(sequence + mine + elsewhere);

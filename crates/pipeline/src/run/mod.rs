@@ -20,14 +20,19 @@ mod order;
 mod parcel;
 mod pipeline;
 mod provide;
+mod pump;
+mod reload;
 pub mod replay;
+mod slots;
 pub mod stats;
 pub mod taps;
 
 pub use activity::Spent;
 pub use pipeline::{Push, Pushed, RunningPipeline, queue_folder};
 pub use provide::Provide;
+pub use reload::Changes;
 
+use crate::net::sockets::Sockets;
 use crate::plan::Plan;
 use crate::registry::Registry;
 use crate::stop::Stop;
@@ -35,6 +40,8 @@ use budget::Budget;
 use bus::Bus;
 use dead_letters::DeadLetters;
 use disk::{Disk, DiskError};
+use pipeline::{Built, Parts, Remains};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Store;
 use taps::{Point, TapError, TapOrder, Tapping, Taps};
@@ -104,7 +111,15 @@ pub struct Running {
     pipelines: Vec<RunningPipeline>,
     dead_letters: DeadLetters,
     budget: Arc<Budget>,
+    batch_bytes: usize,
     taps: Arc<Taps>,
+    world: World,
+    /// Sockets on their way from inputs to inputs.
+    sockets: Arc<Sockets>,
+    /// The way of documents before the store.
+    door: Arc<pipeline::Door>,
+    /// What holds as long as the program runs: the plan that it was started with, without pipelines.
+    fixed: Plan,
 }
 
 /// Of the memory limit, what events under way may take; the rest is the queue's tail, the
@@ -128,31 +143,26 @@ impl Running {
         let limit = plan.memory_limit.map_or(MEMORY_LIMIT, |limit| limit.0);
         let budget = Budget::new((limit / BUDGET_SHARE) as usize);
         let batch_bytes = BATCH_BYTES.min(budget.limit() / 8).max(4 << 10);
-        let storing = plan.pipelines.values().filter(|pipeline| pipeline.has_store()).count();
-        if storing > 1 {
-            return Err(StartError::Plan(
-                "only one pipeline may write to the store; give it both inputs".to_owned(),
-            ));
-        }
-        let pipelines = Vec::new();
-        let mut running = Self { stop, registry, pipelines, dead_letters, budget, taps: Arc::default() };
-        let order = bus::order(plan).map_err(|misled| {
-            StartError::Plan(format!("pipeline {:?}: {}", misled.pipeline, misled.message))
-        })?;
+        let order = check_order(plan)?;
+        let mut running = Self {
+            stop,
+            registry,
+            pipelines: Vec::new(),
+            dead_letters,
+            budget,
+            batch_bytes,
+            taps: Arc::default(),
+            world: world.clone(),
+            sockets: Arc::default(),
+            door: Arc::default(),
+            fixed: Plan { pipelines: BTreeMap::new(), ..plan.clone() },
+        };
         for name in order {
             let Some(pipeline) = plan.pipelines.get(name) else { continue };
-            let parts = pipeline::Parts {
-                name,
-                plan: pipeline,
-                world,
-                registry: &running.registry,
-                dead_letters: &running.dead_letters,
-                budget: &running.budget,
-                batch_bytes,
-                stop: &running.stop,
-                taps: &running.taps,
-            };
-            match RunningPipeline::prepare(parts) {
+            let parts = running.parts();
+            let started = Built::new(name, pipeline, &parts, None)
+                .and_then(|built| built.start(&parts, Remains::default()));
+            match started {
                 Ok(pipeline) => running.pipelines.push(pipeline),
                 Err(error) => {
                     running.stop();
@@ -164,7 +174,31 @@ impl Running {
         for pipeline in &mut running.pipelines {
             pipeline.start_inputs()?;
         }
+        running.lead_documents();
         Ok(running)
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            world: &self.world,
+            registry: &self.registry,
+            dead_letters: &self.dead_letters,
+            budget: &self.budget,
+            batch_bytes: self.batch_bytes,
+            stop: &self.stop,
+            taps: &self.taps,
+            sockets: &self.sockets,
+        }
+    }
+
+    /// Leads documents from outside to the pipeline that has the store.
+    fn lead_documents(&self) {
+        self.door.lead_to(self.pipelines.iter().find_map(RunningPipeline::target));
+    }
+
+    /// A way to put documents before the store from outside, if a pipeline has the store.
+    pub fn push(&self) -> Option<Push> {
+        self.pipelines.iter().find_map(RunningPipeline::target).map(|_| Push::new(self.door.clone()))
     }
 
     /// Asks the inputs to stop; [`wait`](Self::wait) then sees the rest through.
@@ -230,6 +264,17 @@ impl Running {
     pub fn memory(&self) -> (usize, usize) {
         (self.budget.used(), self.budget.limit())
     }
+}
+
+/// The pipelines of a plan in the order in which events go through them, if it can be run.
+fn check_order(plan: &Plan) -> Result<Vec<&String>, StartError> {
+    if plan.pipelines.values().filter(|pipeline| pipeline.has_store()).count() > 1 {
+        return Err(StartError::Plan(
+            "only one pipeline may write to the store; give it both inputs".to_owned(),
+        ));
+    }
+    bus::order(plan)
+        .map_err(|misled| StartError::Plan(format!("pipeline {:?}: {}", misled.pipeline, misled.message)))
 }
 
 /// Nanoseconds since 1970, UTC, by the system's clock.

@@ -5,7 +5,7 @@
 //! too much is ready, which is the back-pressure.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Order<T> {
     state: Mutex<State<T>>,
@@ -27,17 +27,34 @@ impl<T> Order<T> {
         Self { state: Mutex::new(state), moved: Condvar::new() }
     }
 
+    /// One in which everything waits until it is [released](Self::release).
+    pub(super) fn held() -> Self {
+        let order = Self::new();
+        order.state.lock().unwrap_or_else(PoisonError::into_inner).carrying = true;
+        order
+    }
+
+    /// Carries what waits, and lets the others carry from then on.
+    pub(super) fn release(&self, carry: impl FnMut(T)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.carrying = false;
+        self.carry_on(state, carry);
+    }
+
     /// Brings the thing with this ticket; `carry` is called with every thing whose turn it
     /// is, one at a time and in the order of tickets, perhaps by another thread.
-    pub(super) fn bring(&self, ticket: u64, thing: T, mut carry: impl FnMut(T)) {
+    pub(super) fn bring(&self, ticket: u64, thing: T, carry: impl FnMut(T)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.ready.len() >= READY_MAX && ticket != state.next {
             state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.ready.insert(ticket, thing);
-        if state.carrying {
-            return;
+        if !state.carrying {
+            self.carry_on(state, carry);
         }
+    }
+
+    fn carry_on<'s>(&'s self, mut state: MutexGuard<'s, State<T>>, mut carry: impl FnMut(T)) {
         loop {
             let next = state.next;
             let Some(thing) = state.ready.remove(&next) else { break };
@@ -81,5 +98,17 @@ mod tests {
             thread.join().unwrap();
         }
         assert_eq!(*carried.lock().unwrap(), (0..16_000).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn what_is_held_waits() {
+        let order = Order::held();
+        let carried = Mutex::new(Vec::new());
+        let carry = |ticket: u64| carried.lock().unwrap().push(ticket);
+        [1, 0].into_iter().for_each(|ticket| order.bring(ticket, ticket, carry));
+        assert!(carried.lock().unwrap().is_empty());
+        order.release(carry);
+        order.bring(2, 2, carry);
+        assert_eq!(*carried.lock().unwrap(), [0, 1, 2]);
     }
 }

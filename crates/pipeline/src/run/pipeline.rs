@@ -1,21 +1,28 @@
 //! One pipeline: its threads, and how batches are handed from one to the next.
+//!
+//! It is first [built](Built), which starts nothing and may fail; then it runs, on what its
+//! predecessor, if there was one, [left](Remains): the queue, inputs that go on, batches for which
+//! there was no room, outputs that are gone and still have something to deliver.
 
 use super::activity::{Activity, Doing};
-use super::budget::Budget;
+use super::budget::{Budget, Charge};
 use super::chain::{Chain, Watch, condition_of};
 use super::dead_letters::DeadLetters;
-use super::deliver::{BATCH_CODEC, DOCS_CODEC, Deliverer};
+use super::deliver::{BATCH_CODEC, DOCS_CODEC, Deliverer, LEAVES, STAYS};
 use super::filter_times::FilterTimes;
 use super::lane::Lane;
-use super::ledger::{Ledger, LedgerView, Said};
+use super::ledger::{Ledger, LedgerView};
 use super::order::Order;
 use super::parcel::{Parcel, Pool};
 use super::provide::Provide;
+use super::pump::{Outlet, Pump};
+use super::slots::Slots;
 use super::taps::{Point, Spot, Taps};
-use super::{StartError, World, now};
-use crate::inputs::{Input, InputContext, Next};
+use super::{StartError, World};
+use crate::inputs::{Input, InputConfig, InputContext};
+use crate::net::sockets::{Held, Sockets};
 use crate::outputs::{Output, OutputConfig};
-use crate::plan::{Durability, Pipeline, QueueOptions, QueuePart, kind_of};
+use crate::plan::{Durability, OutputPart, Pipeline, QueueOptions, QueuePart, kind_of};
 use crate::registry::Registry;
 use crate::stop::Stop;
 use event::{Acks, Batch, Origin};
@@ -23,15 +30,14 @@ use expr::Condition;
 use queue::{Header, Positions, Queue, QueueError, Start};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What a pipeline is built from.
+/// What pipelines are built from, and run on.
+#[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
-    pub(super) name: &'a str,
-    pub(super) plan: &'a Pipeline,
     pub(super) world: &'a World,
     pub(super) registry: &'a Arc<Registry>,
     pub(super) dead_letters: &'a DeadLetters,
@@ -39,22 +45,87 @@ pub(super) struct Parts<'a> {
     pub(super) batch_bytes: usize,
     pub(super) stop: &'a Stop,
     pub(super) taps: &'a Arc<Taps>,
+    pub(super) sockets: &'a Arc<Sockets>,
+}
+
+/// A pipeline with all that can be wrong with it behind it, before anything runs.
+pub(super) struct Built {
+    pub(super) name: String,
+    plan: Pipeline,
+    /// One for each worker.
+    chains: Vec<Chains>,
+    routes: Routes,
+    outputs: Vec<Box<dyn Output>>,
+    /// In the order of the plan; none: the one that runs goes on.
+    inputs: Vec<Option<Box<dyn Input>>>,
+    points: Vec<Point>,
 }
 
 /// A pipeline that runs.
 pub struct RunningPipeline {
     name: String,
+    pub(super) plan: Pipeline,
     shared: Arc<Shared>,
-    inputs: Inputs,
-    input_threads: Vec<JoinHandle<()>>,
-    worker_threads: Vec<JoinHandle<()>>,
-    output_threads: Vec<JoinHandle<()>>,
-    halt: Stop,
+    threads: Threads,
     store_output: Option<usize>,
     pub(super) registry: Arc<Registry>,
     pub(super) points: Vec<Point>,
     /// What the inputs and the outputs are.
     pub(super) kinds: (Vec<String>, Vec<String>),
+    /// The config lacks it: it ends when its queue is empty.
+    pub(super) is_leaving: bool,
+}
+
+/// The threads of a pipeline, and how they are asked to end.
+pub(super) struct Threads {
+    shared: Arc<Shared>,
+    plan: Pipeline,
+    /// In the order of the plan.
+    inputs: Vec<RunningInput>,
+    workers: Vec<JoinHandle<()>>,
+    /// In the order of the plan, then those that leave.
+    outputs: Vec<RunningOutput>,
+    halt: Stop,
+}
+
+/// An input, which may go on with another pipeline.
+pub(super) struct RunningInput {
+    name: String,
+    config: InputConfig,
+    /// Until it is started.
+    ready: Option<Box<dyn Input>>,
+    thread: Option<JoinHandle<()>>,
+    stop: Stop,
+    outlet: Arc<Outlet>,
+    activity: Arc<Activity>,
+    lost: Arc<AtomicU64>,
+    held: Vec<Held>,
+    is_handed_on: bool,
+}
+
+struct RunningOutput {
+    name: String,
+    thread: JoinHandle<()>,
+    halt: Stop,
+    fence: Arc<AtomicU64>,
+}
+
+/// What a pipeline leaves to the one that takes its place.
+#[derive(Default)]
+pub(super) struct Remains {
+    /// With the options that it was opened with.
+    queue: Option<(Arc<Queue>, QueueOptions)>,
+    inputs: Vec<RunningInput>,
+    outputs: Vec<RunningOutput>,
+    rest: Vec<Rest>,
+}
+
+/// A batch behind the filters for which there was no room in the queue.
+struct Rest {
+    header: Header,
+    record: Vec<u8>,
+    acks: Acks,
+    charge: Charge,
 }
 
 /// What all threads of a pipeline use.
@@ -62,16 +133,23 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) ledger: Arc<Ledger>,
     pub(super) budget: Arc<Budget>,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     /// From the inputs to the workers.
-    lane: Lane<Parcel>,
+    pub(super) lane: Lane<Parcel>,
     order: Order<Worked>,
     pub(super) queue: Option<Arc<Queue>>,
     /// Without a queue: from the workers to the outputs.
     pub(super) lanes: Vec<Arc<OutputLane>>,
     records: Mutex<Vec<Vec<u8>>>,
-    pub(super) stop: Stop,
-    taps: Arc<Taps>,
+    /// The program is to end.
+    stop: Stop,
+    /// It, or this pipeline, is to end: what finds no room waits no longer.
+    pub(super) leave: Stop,
+    /// What found no room when the pipeline was to end.
+    rest: Mutex<Vec<Rest>>,
+    pub(super) taps: Arc<Taps>,
+    /// The bits of the outputs.
+    slots: Vec<u32>,
     pub(super) filter_times: FilterTimes,
     /// Of the inputs, workers and outputs.
     pub(super) activities: Activities,
@@ -86,11 +164,8 @@ pub(super) struct Activities {
     pub(super) outputs: Vec<Arc<Activity>>,
 }
 
-impl Activities {
-    fn of(inputs: usize, workers: usize, outputs: usize) -> Self {
-        let some = |count: usize| (0..count).map(|_| Arc::default()).collect();
-        Self { inputs: some(inputs), workers: some(workers), outputs: some(outputs) }
-    }
+fn activities(count: usize) -> Vec<Arc<Activity>> {
+    (0..count).map(|_| Arc::default()).collect()
 }
 
 pub(super) type OutputLane = Lane<(Arc<Parcel>, Acks)>;
@@ -113,8 +188,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(250);
 const END_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether all is done.
 const END_LOOK: Duration = Duration::from_millis(10);
-/// How soon reading that failed is tried again at first.
-const INPUT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a document from the API waits for a pipeline that is being replaced.
+const PUSH_WAIT: Duration = Duration::from_secs(15);
 
 impl Pipeline {
     /// Whether it writes to the embedded store.
@@ -147,74 +222,134 @@ pub fn queue_folder(pipeline: &str) -> PathBuf {
     Path::new("queue").join(pipeline)
 }
 
-impl RunningPipeline {
-    /// Builds all parts and starts all threads but those of the inputs.
-    pub(super) fn prepare(parts: Parts<'_>) -> Result<Self, StartError> {
-        let Parts { name, plan, world, .. } = parts;
-        let queue = open_queue(&parts)?;
-        if let Some(queue) = &queue {
-            parts.registry.restore(queue.positions());
-        }
+impl Built {
+    /// Builds all parts. An input that `before` runs already goes on, if it is the same.
+    pub(super) fn new(
+        name: &str,
+        plan: &Pipeline,
+        parts: &Parts<'_>,
+        before: Option<&RunningPipeline>,
+    ) -> Result<Self, StartError> {
+        check_queue(plan)?;
         let provide = Provide::default();
         let chains = Chains::build(name, plan, &provide)?;
-        let routes = Routes::build(name, plan)?;
-        let outputs = build_outputs(name, plan, world)?;
-        let inputs = build_inputs(&parts)?;
-        let mut ledger = Ledger::new(plan.inputs.keys(), plan.outputs.keys());
-        for (own, (_, input)) in ledger.inputs.iter_mut().zip(&inputs) {
-            own.lost = input.lost();
-        }
-        let ledger = Arc::new(ledger);
         // A filter that remembers events must see all of them.
         let workers = if chains.remember() { Some(1) } else { plan.workers };
         let workers =
             workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
         let points = points_of(name, plan, &chains);
+        let mut all = vec![chains];
+        for _ in 1..workers {
+            all.push(Chains::build(name, plan, &provide)?);
+        }
+        let inputs = plan.inputs.iter().map(|(input, part)| {
+            let goes_on = before.is_some_and(|before| before.threads.has(input, &part.input));
+            if goes_on { Ok(None) } else { build_input(name, input, &part.input, parts).map(Some) }
+        });
+        Ok(Self {
+            name: name.to_owned(),
+            chains: all,
+            routes: Routes::build(name, plan)?,
+            outputs: build_outputs(name, plan, parts.world)?,
+            inputs: inputs.collect::<Result<_, _>>()?,
+            points,
+            plan: plan.clone(),
+        })
+    }
+
+    /// The points that can be tapped.
+    pub(super) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// Whether the input of this name goes on.
+    fn keeps(&self, name: &str) -> bool {
+        self.plan.inputs.keys().zip(&self.inputs).any(|(own, input)| own == name && input.is_none())
+    }
+
+    /// Starts all threads but those of the inputs.
+    pub(super) fn start(self, parts: &Parts<'_>, before: Remains) -> Result<RunningPipeline, StartError> {
+        let Self { name, plan, chains, routes, outputs, inputs, points } = self;
+        let Remains { queue: queue_before, inputs: inputs_before, outputs: leaving, rest } = before;
+        let begin = if queue_before.is_some() { Start::SavedOrEnd } else { Start::SavedOrBegin };
+        let queue = match (plan.queue_options(), queue_before) {
+            (Some(options), Some((queue, own))) if options == own => Some(queue),
+            (options, before) => {
+                if let Some((queue, _)) = before {
+                    queue.stop();
+                }
+                options.map(|options| open_queue(&name, &plan, &options, parts)).transpose()?
+            }
+        };
+        let names: Vec<&String> = plan.outputs.keys().collect();
+        let slots: Vec<u32> = match &queue {
+            Some(queue) => {
+                let readers: Vec<String> =
+                    queue.stats().readers.into_iter().map(|reader| reader.name).collect();
+                Slots::open(parts.world.disk.clone(), &name).of(&names, &readers)
+            }
+            None => (0..).take(names.len()).collect(),
+        };
+        let routes = routes.with(&slots);
+        let mut kept = inputs_before;
+        let inputs: Vec<RunningInput> = plan
+            .inputs
+            .iter()
+            .zip(inputs)
+            .filter_map(|((name, part), input)| match input {
+                Some(input) => Some(RunningInput::new(name, &part.input, input, parts.stop)),
+                None => kept.iter().position(|own| own.name == *name).map(|at| kept.swap_remove(at)),
+            })
+            .collect();
+        let mut ledger = Ledger::new(plan.inputs.keys(), plan.outputs.keys());
+        for (own, input) in ledger.inputs.iter_mut().zip(&inputs) {
+            own.lost = input.lost.clone();
+        }
+        let ledger = Arc::new(ledger);
         let lanes = match &queue {
             Some(_) => Vec::new(),
             None => outputs.iter().map(|_| Arc::new(Lane::new(LANE_MAX))).collect(),
         };
+        let activities = Activities {
+            inputs: inputs.iter().map(|input| input.activity.clone()).collect(),
+            workers: activities(chains.len()),
+            outputs: activities(outputs.len()),
+        };
         let shared = Arc::new(Shared {
-            name: name.to_owned(),
+            name: name.clone(),
             ledger: ledger.clone(),
             budget: parts.budget.clone(),
             pool: Arc::new(Pool::default()),
             lane: Lane::new(LANE_MAX),
-            order: Order::new(),
+            order: if rest.is_empty() { Order::new() } else { Order::held() },
             queue: queue.clone(),
             lanes,
             records: Mutex::new(Vec::new()),
             stop: parts.stop.clone(),
+            leave: parts.stop.part(),
+            rest: Mutex::default(),
             taps: parts.taps.clone(),
-            filter_times: FilterTimes::new(chains.all()),
-            activities: Activities::of(inputs.len(), workers, outputs.len()),
-            handed_on: inputs.iter().map(|(_, input)| input.is_handed_on()).collect(),
+            slots,
+            filter_times: FilterTimes::new(chains[0].all()),
+            activities,
+            handed_on: inputs.iter().map(|input| input.is_handed_on).collect(),
         });
         let halt = Stop::new();
-        let mut running = Self {
-            name: name.to_owned(),
+        let mut threads = Threads {
             shared: shared.clone(),
+            plan: plan.clone(),
             inputs,
-            input_threads: Vec::new(),
-            worker_threads: Vec::new(),
-            output_threads: Vec::new(),
+            workers: Vec::new(),
+            outputs: Vec::new(),
             halt: halt.clone(),
-            store_output: plan
-                .outputs
-                .values()
-                .position(|output| matches!(output.output, OutputConfig::Store(_))),
-            registry: parts.registry.clone(),
-            points,
-            kinds: (
-                plan.inputs.values().map(|part| kind_of(&part.input)).collect(),
-                plan.outputs.values().map(|part| kind_of(&part.output)).collect(),
-            ),
         };
-        let names: Vec<&String> = plan.outputs.keys().collect();
         for (number, output) in outputs.into_iter().enumerate() {
+            let (halt, fence) = (halt.part(), Arc::new(AtomicU64::new(STAYS)));
             let deliverer = Deliverer {
-                pipeline: name.to_owned(),
+                pipeline: name.clone(),
                 number,
+                slot: shared.slots[number],
+                fence: fence.clone(),
                 output,
                 ledger: ledger.clone(),
                 dead_letters: parts.dead_letters.clone(),
@@ -227,7 +362,7 @@ impl RunningPipeline {
             let label = format!("out:{}", names[number]);
             let thread = match &queue {
                 Some(queue) => {
-                    let reader = queue.reader(names[number], Start::SavedOrBegin);
+                    let reader = queue.reader(names[number], begin);
                     let waiting = reader.lag_events();
                     ledger.outputs[number].carried.store(waiting, Relaxed);
                     ledger.outputs[number].open.store(waiting as i64, Relaxed);
@@ -238,85 +373,151 @@ impl RunningPipeline {
                     spawn(&label, move || deliverer.run_lane(&lane, &pool))?
                 }
             };
-            running.output_threads.push(thread);
+            threads.outputs.push(RunningOutput { name: names[number].clone(), thread, halt, fence });
         }
-        for number in 0..workers {
-            let shared = shared.clone();
-            let (mut chains, routes) = (Chains::build(name, plan, &provide)?, routes.clone());
-            running
-                .worker_threads
-                .push(spawn(&format!("work:{number}"), move || shared.work(number, &mut chains, &routes))?);
+        if let Some(queue) = &queue {
+            tell_of_orphans(&name, queue, &names, &leaving);
         }
-        Ok(running)
-    }
-
-    /// Starts reading.
-    pub(super) fn start_inputs(&mut self) -> Result<(), StartError> {
-        for (number, (name, input)) in std::mem::take(&mut self.inputs).into_iter().enumerate() {
-            let shared = self.shared.clone();
-            self.input_threads.push(spawn(&format!("in:{name}"), move || shared.pump(number, &name, input))?);
+        let fences: Vec<_> = leaving.iter().map(|output| output.fence.clone()).collect();
+        threads.outputs.extend(leaving);
+        if let Some(queue) = &queue {
+            if rest.is_empty() {
+                end_at(&fences, queue);
+            } else {
+                // In the new ledger they are as if they were read just now.
+                let events: u64 = rest.iter().map(|rest| u64::from(rest.header.events)).sum();
+                ledger.read.fetch_add(events, Relaxed);
+                ledger.open.fetch_add(events as i64, Relaxed);
+                let (shared, queue) = (shared.clone(), queue.clone());
+                threads.workers.push(spawn("work:rest", move || shared.append_rest(&queue, rest, &fences))?);
+            }
         }
-        Ok(())
+        for (number, mut chains) in chains.into_iter().enumerate() {
+            let (shared, routes) = (shared.clone(), routes.clone());
+            let label = format!("work:{number}");
+            threads.workers.push(spawn(&label, move || shared.work(number, &mut chains, &routes))?);
+        }
+        let is_store = |output: &OutputPart| matches!(output.output, OutputConfig::Store(_));
+        Ok(RunningPipeline {
+            store_output: plan.outputs.values().position(is_store),
+            registry: parts.registry.clone(),
+            points,
+            kinds: (
+                plan.inputs.values().map(|part| kind_of(&part.input)).collect(),
+                plan.outputs.values().map(|part| kind_of(&part.output)).collect(),
+            ),
+            is_leaving: false,
+            name,
+            plan,
+            shared,
+            threads,
+        })
+    }
+}
+
+impl RunningInput {
+    fn new(name: &str, config: &InputConfig, input: Box<dyn Input>, stop: &Stop) -> Self {
+        Self {
+            name: name.to_owned(),
+            config: config.clone(),
+            thread: None,
+            stop: stop.part(),
+            outlet: Outlet::new(),
+            activity: Arc::default(),
+            lost: input.lost(),
+            held: input.sockets(),
+            is_handed_on: input.is_handed_on(),
+            ready: Some(input),
+        }
     }
 
-    pub(super) fn inputs_ended(&self) -> bool {
-        let threads = self.input_threads.iter().zip(&self.shared.handed_on);
-        threads.into_iter().all(|(thread, is_handed_on)| *is_handed_on || thread.is_finished())
+    fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for RunningInput {
+    fn drop(&mut self) {
+        // Where no pipeline took it, its thread must not wait for one.
+        self.outlet.end();
+    }
+}
+
+impl Threads {
+    /// Whether this input runs, and may go on as it is.
+    fn has(&self, name: &str, config: &InputConfig) -> bool {
+        // What other pipelines send comes by addresses of this run of the plan.
+        self.inputs.iter().any(|input| input.name == name && input.config == *config && !input.is_handed_on)
     }
 
-    pub(super) fn join_inputs(&mut self) {
-        join(&mut self.input_threads);
+    /// Ends what does not go on with `next`. What was read is delivered, lies in the queue, waits for
+    /// the next pipeline, or is left undone and read again; nothing waits long for an output that is
+    /// down.
+    pub(super) fn retire(mut self, next: Option<&Built>) -> Remains {
+        let keeps = |input: &RunningInput| next.is_some_and(|next| next.keeps(&input.name));
+        let (kept, gone) = std::mem::take(&mut self.inputs).into_iter().partition(keeps);
+        let kept: Vec<RunningInput> = kept;
+        self.inputs = gone;
+        kept.iter().for_each(|input| input.outlet.detach());
+        let queue = self.shared.queue.clone();
+        self.shared.leave.set();
+        if let Some(queue) = &queue {
+            queue.refuse_when_full();
+        }
+        self.inputs.iter().for_each(|input| input.stop.set());
+        self.end_reading(&mut None);
+        let Some(queue) = queue else {
+            join(self.outputs.drain(..).map(|output| output.thread));
+            return Remains { inputs: kept, ..Remains::default() };
+        };
+        queue.flush();
+        queue.wait_when_full();
+        let options = self.plan.queue_options().unwrap_or_default();
+        let stays_open = next.is_some_and(|next| next.plan.queue_options().as_ref() == Some(&options));
+        let mut leaving = Vec::new();
+        let mut ending = Vec::new();
+        for output in self.outputs.drain(..) {
+            let is_wanted = next.is_some_and(|next| next.plan.outputs.contains_key(&output.name));
+            let part = self.plan.outputs.get(&output.name);
+            let is_bus = part.is_some_and(|part| matches!(part.output, OutputConfig::Pipeline(_)));
+            if is_wanted || is_bus || !stays_open {
+                output.halt.set();
+                ending.push(output.thread);
+            } else {
+                let _ = output.fence.compare_exchange(STAYS, LEAVES, Relaxed, Relaxed);
+                leaving.push(output);
+            }
+        }
+        join(ending);
+        let rest = std::mem::take(&mut *self.shared.rest());
+        Remains { queue: Some((queue, options)), inputs: kept, outputs: leaving, rest }
     }
 
-    /// Waits for the inputs, then lets everything drain and end. `stopped` is when the request to
-    /// stop was first seen, by this pipeline or one before it.
-    pub(super) fn finish(&mut self, stopped: &mut Option<Instant>) {
+    /// Waits until the inputs ended and the workers have handed on what these read.
+    fn end_reading(&mut self, stopped: &mut Option<Instant>) {
         self.give_time(stopped);
-        self.join_inputs();
+        join(self.inputs.iter_mut().filter_map(|input| input.thread.take()));
         self.shared.lane.close();
-        join(&mut self.worker_threads);
-        if let Some(queue) = &self.shared.queue {
-            queue.flush();
-            // What is left is safe where it is, unless the inputs ended by themselves: then
-            // whoever waits for the output wants all of it.
-            if !self.shared.stop.is_set() {
-                self.drain(queue);
-            }
-            self.halt.set();
-        }
-        join(&mut self.output_threads);
-        if let Some(queue) = &self.shared.queue {
-            queue.stop();
-        }
-    }
-
-    /// Waits until every output delivered everything, or is asked to stop.
-    fn drain(&self, queue: &Queue) {
-        while queue.stats().readers.iter().any(|reader| reader.lag_events > 0) {
-            if self.shared.stop.wait(Duration::from_millis(20)) {
-                return;
-            }
-        }
+        join(self.workers.drain(..));
     }
 
     /// An output that is down would hold up the end: what was read waits for it, or for room in the
     /// queue before it, and the inputs wait behind that. All have a while, then what was not taken
     /// is left to be read again.
     fn give_time(&self, stopped: &mut Option<Instant>) {
-        let Shared { queue, lane, lanes, stop, .. } = &*self.shared;
-        let ended = |threads: &[JoinHandle<()>]| threads.iter().all(JoinHandle::is_finished);
+        let Shared { queue, lane, lanes, leave, .. } = &*self.shared;
         let close_lanes = || lanes.iter().for_each(|lane| lane.close());
         loop {
-            if ended(&self.input_threads) {
+            if self.inputs.iter().all(RunningInput::is_finished) {
                 lane.close();
-                if ended(&self.worker_threads) {
+                if self.workers.iter().all(JoinHandle::is_finished) {
                     close_lanes();
-                    if queue.is_some() || ended(&self.output_threads) {
+                    if queue.is_some() || self.outputs.iter().all(|output| output.thread.is_finished()) {
                         return;
                     }
                 }
             }
-            if !stop.wait(END_LOOK) {
+            if !leave.wait(END_LOOK) {
                 continue;
             }
             if stopped.get_or_insert_with(Instant::now).elapsed() >= END_WAIT {
@@ -328,6 +529,140 @@ impl RunningPipeline {
                 return close_lanes();
             }
             std::thread::sleep(END_LOOK);
+        }
+    }
+}
+
+impl Remains {
+    /// Lets go of it where nothing takes its place. What lies in the queue stays there.
+    pub(super) fn end(self) {
+        for output in self.outputs {
+            output.halt.set();
+            join([output.thread]);
+        }
+        if let Some((queue, _)) = self.queue {
+            queue.stop();
+        }
+    }
+}
+
+impl RunningPipeline {
+    /// Starts reading.
+    pub(super) fn start_inputs(&mut self) -> Result<(), StartError> {
+        for (number, input) in self.threads.inputs.iter_mut().enumerate() {
+            input.outlet.attach(self.shared.clone(), number);
+            if let Some(ready) = input.ready.take() {
+                let pump = Pump {
+                    name: input.name.clone(),
+                    input: ready,
+                    outlet: input.outlet.clone(),
+                    budget: self.shared.budget.clone(),
+                    stop: input.stop.clone(),
+                    activity: input.activity.clone(),
+                };
+                input.thread = Some(spawn(&format!("in:{}", input.name), move || pump.run())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes its threads, for the pipeline that takes its place; how it stands can still be seen.
+    pub(super) fn take_threads(&mut self) -> Threads {
+        let nothing = Threads {
+            shared: self.shared.clone(),
+            plan: Pipeline::default(),
+            inputs: Vec::new(),
+            workers: Vec::new(),
+            outputs: Vec::new(),
+            halt: Stop::new(),
+        };
+        std::mem::replace(&mut self.threads, nothing)
+    }
+
+    /// Whether it is more than what can be seen of one that ended.
+    pub(super) fn has_threads(&self) -> bool {
+        !self.threads.outputs.is_empty()
+    }
+
+    /// Nothing comes any more: what lies in the queue is all.
+    pub(super) fn leave(&mut self) {
+        self.is_leaving = true;
+        self.shared.lane.close();
+    }
+
+    /// The sockets of the inputs that do not go on with a plan.
+    pub(super) fn sockets_without(&self, plan: Option<&Pipeline>) -> Vec<Held> {
+        let goes_on = |input: &&RunningInput| {
+            let part = plan.and_then(|plan| plan.inputs.get(&input.name));
+            part.is_some_and(|part| self.threads.has(&input.name, &part.input))
+        };
+        let inputs = self.threads.inputs.iter().filter(|input| !goes_on(input));
+        inputs.flat_map(|input| input.held.iter().cloned()).collect()
+    }
+
+    pub(super) fn inputs_ended(&self) -> bool {
+        self.threads.inputs.iter().all(|input| input.is_handed_on || input.is_finished())
+    }
+
+    /// Ends outputs that the config lacks and that have delivered their part; says whether the whole
+    /// pipeline, leaving, has nothing more to do.
+    pub(super) fn let_go(&mut self) -> bool {
+        let Some(queue) = self.shared.queue.clone() else { return self.is_leaving };
+        let readers = queue.stats().readers;
+        let is_over = |output: &mut RunningOutput| {
+            let fence = output.fence.load(Relaxed);
+            let reader = readers.iter().find(|reader| reader.name == output.name);
+            fence < LEAVES && reader.is_none_or(|reader| reader.cursor >= fence)
+        };
+        for output in self.threads.outputs.extract_if(.., is_over) {
+            output.halt.set();
+            join([output.thread]);
+            if let Err(error) = queue.forget(&output.name) {
+                tracing::warn!(%error, output = output.name, "the cursor of an output that is gone stays");
+            }
+            tracing::info!(
+                pipeline = self.name,
+                output = output.name,
+                "the output that is gone delivered all"
+            );
+        }
+        let is_read =
+            |name: &String| readers.iter().any(|reader| reader.name == *name && reader.lag_events > 0);
+        self.is_leaving
+            && self.threads.workers.iter().all(JoinHandle::is_finished)
+            && !self.plan.outputs.keys().any(is_read)
+    }
+
+    /// Waits for the inputs, then lets everything drain and end. `stopped` is when the request to
+    /// stop was first seen, by this pipeline or one before it.
+    pub(super) fn finish(&mut self, stopped: &mut Option<Instant>) {
+        self.threads.end_reading(stopped);
+        if let Some(queue) = &self.shared.queue {
+            queue.flush();
+            // What is left is safe where it is, unless the inputs ended by themselves: then
+            // whoever waits for the output wants all of it.
+            if !self.shared.stop.is_set() {
+                self.drain(queue);
+            }
+            self.threads.halt.set();
+            self.threads.outputs.iter().for_each(|output| output.halt.set());
+        }
+        join(self.threads.outputs.drain(..).map(|output| output.thread));
+        if let Some(queue) = &self.shared.queue {
+            queue.stop();
+        }
+    }
+
+    /// Waits until every output delivered everything, or is asked to stop.
+    fn drain(&self, queue: &Queue) {
+        let outputs = &self.threads.outputs;
+        let waits = |reader: &queue::ReaderStats| {
+            reader.lag_events > 0 && outputs.iter().any(|output| output.name == reader.name)
+        };
+        while queue.stats().readers.iter().any(waits) {
+            if self.shared.stop.wait(Duration::from_millis(20)) {
+                return;
+            }
         }
     }
 
@@ -342,7 +677,7 @@ impl RunningPipeline {
 
     /// Whether the input of this number still reads.
     pub(super) fn is_reading(&self, input: usize) -> bool {
-        self.input_threads.get(input).is_some_and(|thread| !thread.is_finished())
+        self.threads.inputs.get(input).is_some_and(|input| !input.is_finished())
     }
 
     /// The ledger as it is now.
@@ -355,10 +690,10 @@ impl RunningPipeline {
         self.shared.queue.as_ref()
     }
 
-    /// A way to put documents before the store from outside, if this pipeline has the store.
-    pub fn push(&self) -> Option<Push> {
-        let queue = self.shared.queue.clone()?;
-        Some(Push { queue, ledger: self.shared.ledger.clone(), output: self.store_output? })
+    /// The way of documents before the store, if this pipeline has the store.
+    pub(super) fn target(&self) -> Option<Target> {
+        let (queue, output) = (self.shared.queue.clone()?, self.store_output?);
+        Some(Target { queue, ledger: self.shared.ledger.clone(), bit: self.shared.bit(output) })
     }
 
     /// Tells the queue what the saved registry covers, so that it may let go of segments.
@@ -374,18 +709,48 @@ impl RunningPipeline {
 
 /// Puts documents that came through the API into the queue before the store.
 #[derive(Clone)]
-pub struct Push {
+pub struct Push(Arc<Door>);
+
+/// Where such documents go now.
+#[derive(Default)]
+pub(super) struct Door {
+    target: Mutex<Option<Target>>,
+    changed: Condvar,
+}
+
+#[derive(Clone)]
+pub(super) struct Target {
     queue: Arc<Queue>,
     ledger: Arc<Ledger>,
-    output: usize,
+    bit: u64,
+}
+
+impl Door {
+    /// From now on they go there; none: they wait.
+    pub(super) fn lead_to(&self, target: Option<Target>) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+        self.changed.notify_all();
+    }
+
+    fn target(&self, at_most: Duration) -> Option<Target> {
+        let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_shut = |target: &mut Option<Target>| target.is_none();
+        let waited = self.changed.wait_timeout_while(target, at_most, is_shut);
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
 }
 
 /// What became of a push; given once the disk has it.
 pub type Pushed = Result<(), QueueError>;
 
 impl Push {
+    pub(super) fn new(door: Arc<Door>) -> Self {
+        Self(door)
+    }
+
     /// Appends documents in the form of [`store::docs`](crate::outputs::store::docs). Waits
-    /// while the queue is full. `confirmed` is called when the disk has them.
+    /// while the queue is full, or its pipeline is being replaced. `confirmed` is called when the
+    /// disk has them.
     pub fn push(
         &self,
         docs: &[u8],
@@ -393,7 +758,7 @@ impl Push {
         now: i64,
         confirmed: impl FnOnce(Pushed) + Send + 'static,
     ) -> Result<u64, QueueError> {
-        let bit = 1 << self.output;
+        let Target { queue, ledger, bit } = self.0.target(PUSH_WAIT).ok_or(QueueError::Stopped)?;
         let header = Header {
             events,
             time_min: now,
@@ -402,7 +767,6 @@ impl Push {
             codec: DOCS_CODEC,
             positions: Vec::new(),
         };
-        let ledger = self.ledger.clone();
         let confirmed = Box::new(move |result: Pushed| {
             if result.is_ok() {
                 // Every output's cursor passes the record, but it is the store's alone.
@@ -413,12 +777,12 @@ impl Push {
             }
             confirmed(result);
         });
-        self.queue.append(&header, docs, confirmed)
+        queue.append(&header, docs, confirmed)
     }
 
     /// The sequence of the next event: whatever was pushed before is below it.
     pub fn head(&self) -> u64 {
-        self.queue.stats().head
+        self.0.target(Duration::ZERO).map_or(0, |target| target.queue.stats().head)
     }
 }
 
@@ -428,57 +792,9 @@ impl Shared {
         self.ledger.outputs[output].words().trouble.map(|trouble| trouble.text)
     }
 
-    /// The loop around an input.
-    fn pump(&self, number: usize, name: &str, mut input: Box<dyn Input>) {
-        let mut pause = INPUT_PAUSE;
-        let (own, activity) = (&self.ledger.inputs[number], &self.activities.inputs[number]);
-        activity.begin(Doing::Blocked);
-        let is_handed_on = self.handed_on[number];
-        let charge =
-            || if is_handed_on { Some(self.budget.overdraw()) } else { self.budget.take(0, &self.stop) };
-        while let Some(mut charge) = charge() {
-            let mut batch = self.pool.take(now());
-            activity.begin(Doing::Work);
-            let next = input.next(&mut batch, &self.stop);
-            activity.begin(Doing::Blocked);
-            match next {
-                Ok(Next::Filled) => {
-                    if pause > INPUT_PAUSE {
-                        *own.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                        pause = INPUT_PAUSE;
-                    }
-                    let events = batch.len();
-                    charge.resize(batch.size());
-                    self.ledger.read.fetch_add(events as u64, Relaxed);
-                    self.ledger.bytes.fetch_add(batch.bytes().len() as u64, Relaxed);
-                    self.ledger.open.fetch_add(events as i64, Relaxed);
-                    own.events.fetch_add(events as u64, Relaxed);
-                    own.bytes.fetch_add(batch.bytes().len() as u64, Relaxed);
-                    if self.taps.is_open() {
-                        self.taps.show(&self.name, Spot::Input(number), &batch, !0);
-                    }
-                    let parcel = Parcel { batch, ticket: 0, input: number, charge };
-                    if self.lane.push_numbered(parcel, |parcel, ticket| parcel.ticket = ticket).is_err() {
-                        return;
-                    }
-                }
-                Ok(Next::Stopped | Next::Ended) => return,
-                Err(error) => {
-                    tracing::warn!(input = name, %error, "reading failed; it is tried again");
-                    let text = error.to_string();
-                    let mut trouble = own.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-                    if trouble.as_ref().is_none_or(|trouble| trouble.text != text) {
-                        *trouble = Some(Said::now(text, now()));
-                    }
-                    drop(trouble);
-                    activity.begin(Doing::Pause);
-                    if self.stop.wait(pause) {
-                        return;
-                    }
-                    pause = (pause * 2).min(Duration::from_secs(30));
-                }
-            }
-        }
+    /// The bit of an output among those of an event.
+    pub(super) fn bit(&self, output: usize) -> u64 {
+        1 << self.slots[output]
     }
 
     /// The loop of a worker.
@@ -526,7 +842,7 @@ impl Shared {
             if !pause.is_zero() {
                 // Who wants to end does not want to wait.
                 activity.begin(Doing::Pause);
-                self.stop.wait(pause);
+                self.leave.wait(pause);
             }
             activity.begin(Doing::Blocked);
             self.order.bring(ticket, Worked { parcel, record }, |worked| self.hand_on(worked));
@@ -544,12 +860,12 @@ impl Shared {
             return;
         }
         match &self.queue {
-            Some(queue) => self.append(queue, parcel, record, kept),
+            Some(queue) => self.put(queue, parcel, record, kept),
             None => self.fan_out(parcel, kept),
         }
     }
 
-    fn append(&self, queue: &Queue, mut parcel: Parcel, record: Vec<u8>, kept: usize) {
+    fn put(&self, queue: &Queue, parcel: Parcel, record: Vec<u8>, kept: usize) {
         let (time_min, time_max) = parcel.batch.time_range();
         // Where another pipeline's events stood is its business: it may have outputs that lack them.
         let runs = if self.handed_on[parcel.input] { &[] } else { parcel.batch.runs() };
@@ -565,7 +881,22 @@ impl Shared {
             codec: BATCH_CODEC,
             positions: positions.collect(),
         };
-        let acks = Arc::new(Mutex::new(Some(parcel.batch.acks.take())));
+        let Parcel { mut batch, charge, .. } = parcel;
+        let acks = batch.acks.take();
+        self.pool.give(batch);
+        if let Some(record) = self.append(queue, Rest { header, record, acks, charge })
+            && record.capacity() <= RECORD_BYTES_MAX
+        {
+            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        }
+    }
+
+    /// Appends a record, waiting for room; gives its memory back. Where the pipeline is replaced
+    /// meanwhile the record waits for the next one.
+    fn append(&self, queue: &Queue, rest: Rest) -> Option<Vec<u8>> {
+        let Rest { header, record, acks, charge } = rest;
+        let kept = header.events;
+        let acks = Arc::new(Mutex::new(Some(acks)));
         let mut told = false;
         loop {
             let (acks_then, ledger) = (acks.clone(), self.ledger.clone());
@@ -576,16 +907,16 @@ impl Shared {
                 match result {
                     Ok(()) => {
                         for output in &ledger.outputs {
-                            output.open.fetch_add(kept as i64, Relaxed);
+                            output.open.fetch_add(i64::from(kept), Relaxed);
                         }
                         acks.done();
                     }
                     Err(error) => {
                         tracing::error!(%error, "the queue could not confirm a batch; it is read again");
-                        ledger.returned.fetch_add(kept as u64, Relaxed);
+                        ledger.returned.fetch_add(u64::from(kept), Relaxed);
                     }
                 }
-                ledger.open.fetch_sub(kept as i64, Relaxed);
+                ledger.open.fetch_sub(i64::from(kept), Relaxed);
             };
             match queue.append(&header, &record, Box::new(confirmed)) {
                 Ok(_) => break,
@@ -594,11 +925,15 @@ impl Shared {
                         tracing::error!(%error, "the queue takes nothing; inputs wait and it is tried again");
                         told = true;
                     }
-                    if self.stop.wait(FULL_PAUSE) {
-                        // What was not taken is left undone: its input reads it again next time.
-                        self.ledger.returned.fetch_add(kept as u64, Relaxed);
-                        self.ledger.open.fetch_sub(kept as i64, Relaxed);
-                        return;
+                    if self.leave.wait(FULL_PAUSE) {
+                        self.ledger.returned.fetch_add(u64::from(kept), Relaxed);
+                        self.ledger.open.fetch_sub(i64::from(kept), Relaxed);
+                        let acks = acks.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        // What is left undone when the program ends is read again next time.
+                        if let Some(acks) = acks.filter(|_| !self.stop.is_set()) {
+                            self.rest().push(Rest { header, record, acks, charge });
+                        }
+                        return None;
                     }
                 }
             }
@@ -606,10 +941,20 @@ impl Shared {
         if told {
             tracing::info!("the queue takes events again");
         }
-        self.pool.give(parcel.batch);
-        if record.capacity() <= RECORD_BYTES_MAX {
-            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        Some(record)
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Vec<Rest>> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends what the predecessor found no room for, then lets the workers' batches follow.
+    fn append_rest(&self, queue: &Queue, rest: Vec<Rest>, leaving: &[Arc<AtomicU64>]) {
+        for rest in rest {
+            self.append(queue, rest);
         }
+        end_at(leaving, queue);
+        self.order.release(|worked| self.hand_on(worked));
     }
 
     fn fan_out(&self, mut parcel: Parcel, kept: usize) {
@@ -707,9 +1052,32 @@ fn points_of(name: &str, plan: &Pipeline, chains: &Chains) -> Vec<Point> {
     points
 }
 
-/// Which outputs an event is for.
+/// Says which readers hold events of the queue that nobody will deliver.
+fn tell_of_orphans(pipeline: &str, queue: &Queue, names: &[&String], leaving: &[RunningOutput]) {
+    for reader in queue.stats().readers {
+        let is_known = names.contains(&&reader.name) || leaving.iter().any(|own| own.name == reader.name);
+        if !is_known && reader.lag_events > 0 {
+            tracing::warn!(
+                pipeline,
+                output = reader.name,
+                events = reader.lag_events,
+                "the queue keeps events for an output that the config lacks; they are delivered when it is there again"
+            );
+        }
+    }
+}
+
+/// Says to outputs that leave that their part ends here.
+fn end_at(leaving: &[Arc<AtomicU64>], queue: &Queue) {
+    let head = queue.stats().head;
+    for fence in leaving {
+        let _ = fence.compare_exchange(LEAVES, head, Relaxed, Relaxed);
+    }
+}
+
+/// Which outputs an event is for: their conditions, and their bits.
 #[derive(Clone)]
-struct Routes(Vec<Option<Condition>>);
+struct Routes(Vec<(Option<Condition>, u32)>);
 
 impl Routes {
     fn build(name: &str, plan: &Pipeline) -> Result<Self, StartError> {
@@ -717,21 +1085,29 @@ impl Routes {
             return Err(StartError::Plan(format!("pipeline {name:?} has more than 63 outputs")));
         }
         let compiled = plan.outputs.iter().map(|(output, part)| {
-            part.when.as_ref().map(|when| condition_of(when, &format!("outputs.{output}.when"))).transpose()
+            let when = part.when.as_ref();
+            let when = when.map(|when| condition_of(when, &format!("outputs.{output}.when"))).transpose();
+            when.map(|when| (when, 0))
         });
         let compiled = compiled.collect::<Result<_, _>>();
         compiled.map(Self).map_err(|source| StartError::Chain { pipeline: name.to_owned(), source })
     }
 
+    /// With these bits.
+    fn with(mut self, slots: &[u32]) -> Self {
+        self.0.iter_mut().zip(slots).for_each(|((_, own), slot)| *own = *slot);
+        self
+    }
+
     fn run(&self, batch: &mut Batch, now: i64) {
-        if self.0.iter().all(Option::is_none) {
+        if self.0.iter().all(|(condition, _)| condition.is_none()) {
             return;
         }
         batch.each(|event| {
             let mut outputs = 0;
-            for (number, condition) in self.0.iter().enumerate() {
+            for (condition, slot) in &self.0 {
                 if condition.as_ref().is_none_or(|condition| condition.matches(event, now)) {
-                    outputs |= 1 << number;
+                    outputs |= 1 << slot;
                 }
             }
             event.set_outputs(outputs);
@@ -739,25 +1115,33 @@ impl Routes {
     }
 }
 
-fn open_queue(parts: &Parts<'_>) -> Result<Option<Arc<Queue>>, StartError> {
-    let Some(options) = parts.plan.queue_options() else {
-        if parts.plan.has_store() {
-            let message = "the store is always behind a queue; take out \"queue: none\"".to_owned();
-            return Err(StartError::Plan(message));
-        }
-        return Ok(None);
-    };
-    let wrong = |source| StartError::Queue { pipeline: parts.name.to_owned(), source };
-    let (queue, recovery) =
-        Queue::open(parts.world.disk.clone(), &queue_folder(parts.name), of_plan(&options)).map_err(wrong)?;
-    if !recovery.is_clean() {
-        tracing::warn!(pipeline = parts.name, ?recovery, "the queue was damaged; what is left is delivered");
+/// What is wrong with a plan's queue, whatever it holds.
+fn check_queue(plan: &Pipeline) -> Result<(), StartError> {
+    if plan.has_store() && plan.queue_options().is_none() {
+        let message = "the store is always behind a queue; take out \"queue: none\"".to_owned();
+        return Err(StartError::Plan(message));
     }
-    if let (true, Some(store)) = (parts.plan.has_store(), &parts.world.store) {
+    Ok(())
+}
+
+fn open_queue(
+    name: &str,
+    plan: &Pipeline,
+    options: &QueueOptions,
+    parts: &Parts<'_>,
+) -> Result<Arc<Queue>, StartError> {
+    let wrong = |source| StartError::Queue { pipeline: name.to_owned(), source };
+    let (queue, recovery) =
+        Queue::open(parts.world.disk.clone(), &queue_folder(name), of_plan(options)).map_err(wrong)?;
+    if !recovery.is_clean() {
+        tracing::warn!(pipeline = name, ?recovery, "the queue was damaged; what is left is delivered");
+    }
+    if let (true, Some(store)) = (plan.has_store(), &parts.world.store) {
         // The store passes over sequences that it has seen.
         queue.at_least(store.next_sequence()).map_err(wrong)?;
     }
-    Ok(Some(queue))
+    parts.registry.restore(queue.positions());
+    Ok(queue)
 }
 
 fn of_plan(options: &QueueOptions) -> queue::Options {
@@ -775,26 +1159,25 @@ fn of_plan(options: &QueueOptions) -> queue::Options {
     }
 }
 
-/// Inputs by their names in the plan.
-type Inputs = Vec<(String, Box<dyn Input>)>;
-
-fn build_inputs(parts: &Parts<'_>) -> Result<Inputs, StartError> {
-    let build = |(name, part): (&String, &crate::plan::InputPart)| {
-        let context = InputContext {
-            name: name.clone(),
-            registry: parts.registry.clone(),
-            host: parts.world.host.clone(),
-            batch_bytes: parts.batch_bytes,
-        };
-        let input = part.input.build(context, &parts.world.bus).map_err(|error| StartError::Part {
-            pipeline: parts.name.to_owned(),
-            part: "input",
-            name: name.clone(),
-            message: error.to_string(),
-        })?;
-        Ok((name.clone(), input))
+fn build_input(
+    pipeline: &str,
+    name: &str,
+    config: &InputConfig,
+    parts: &Parts<'_>,
+) -> Result<Box<dyn Input>, StartError> {
+    let context = InputContext {
+        name: name.to_owned(),
+        registry: parts.registry.clone(),
+        host: parts.world.host.clone(),
+        batch_bytes: parts.batch_bytes,
+        sockets: parts.sockets.clone(),
     };
-    parts.plan.inputs.iter().map(build).collect()
+    config.build(context, &parts.world.bus).map_err(|error| StartError::Part {
+        pipeline: pipeline.to_owned(),
+        part: "input",
+        name: name.to_owned(),
+        message: error.to_string(),
+    })
 }
 
 fn build_outputs(pipeline: &str, plan: &Pipeline, world: &World) -> Result<Vec<Box<dyn Output>>, StartError> {
@@ -814,8 +1197,8 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)
 }
 
-fn join(threads: &mut Vec<JoinHandle<()>>) {
-    for thread in threads.drain(..) {
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
         if thread.join().is_err() {
             tracing::error!("a thread of the pipeline panicked; what it held is read again");
         }

@@ -84,6 +84,8 @@ struct Target {
 struct Filling {
     pipeline: String,
     output: usize,
+    /// The output's bit.
+    bit: u64,
     batch: Batch,
     numbers: Vec<u64>,
 }
@@ -203,7 +205,13 @@ impl Course<'_> {
         let filling = self.filling.get_or_insert_with(|| {
             let mut batch = Batch::new();
             batch.reset(now());
-            Filling { pipeline: letter.pipeline.clone(), output, batch, numbers: Vec::new() }
+            Filling {
+                pipeline: letter.pipeline.clone(),
+                output,
+                bit: target.shared.bit(output),
+                batch,
+                numbers: Vec::new(),
+            }
         });
         let place =
             letter.from.as_ref().and_then(|place| Some((place.origin()?, place.position, place.copy)));
@@ -311,7 +319,7 @@ impl Filling {
         if let Some(metadata) = metadata {
             let _ = event.set(&Path::of(["@metadata"]), New::Json(metadata));
         }
-        event.set_outputs(1 << self.output);
+        event.set_outputs(self.bit);
         // With it the event has the id that it had.
         event.set_copy(copy);
         self.numbers.push(number);
@@ -324,7 +332,11 @@ impl Shared {
     /// once, by another thread, with whether its events are safe. False: it was not taken, and
     /// `done` is not called.
     fn replay(&self, batch: Batch, output: usize, done: impl FnOnce(bool) + Send + 'static) -> bool {
-        let Some(mut charge) = self.budget.take(0, &self.stop) else { return false };
+        // A pipeline that is replaced takes nothing new; asking again finds the next one.
+        if self.leave.is_set() {
+            return false;
+        }
+        let Some(mut charge) = self.budget.take(0, &self.leave) else { return false };
         charge.resize(batch.size());
         let events = batch.len() as u64;
         let Some(queue) = &self.queue else {
@@ -344,7 +356,7 @@ impl Shared {
             events: events as u32,
             time_min,
             time_max,
-            outputs: 1 << output,
+            outputs: self.bit(output),
             codec: super::deliver::BATCH_CODEC,
             positions: Vec::new(),
         };

@@ -10,7 +10,7 @@ use expr::Look;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -136,6 +136,8 @@ struct Tap {
     waiting_bytes: AtomicUsize,
     seen: AtomicU64,
     left_out: AtomicU64,
+    /// A point that it looks at is gone, or another now.
+    is_over: AtomicBool,
 }
 
 /// The looker's end of a tap; dropped, it ends the tap.
@@ -184,6 +186,7 @@ impl Taps {
             waiting_bytes: AtomicUsize::new(0),
             seen: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
         });
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= TAPS_MAX {
@@ -192,6 +195,19 @@ impl Taps {
         all.push(tap.clone());
         self.open.store(all.len(), Relaxed);
         Ok(Tapping { taps: self.clone(), tap, shown })
+    }
+
+    /// A pipeline has these points from now on. Whoever looks at one that is gone, or stands elsewhere,
+    /// sees nothing more.
+    pub(super) fn moved(&self, pipeline: &str, points: &[Point]) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|tap| {
+            let mut own = tap.names.iter().filter(|point| point.pipeline == pipeline);
+            let stays = own.all(|point| points.contains(point));
+            tap.is_over.store(!stays, Relaxed);
+            stays
+        });
+        self.open.store(all.len(), Relaxed);
     }
 
     /// Whether anybody looks.
@@ -340,6 +356,11 @@ impl Tapping {
     /// How many events were wanted so far, and how many of them were left out.
     pub fn counts(&self) -> (u64, u64) {
         (self.tap.seen.load(Relaxed), self.tap.left_out.load(Relaxed))
+    }
+
+    /// Whether it will see nothing more, since a changed config lacks one of its points.
+    pub fn is_over(&self) -> bool {
+        self.tap.is_over.load(Relaxed)
     }
 
     /// The points that it looks at.

@@ -61,6 +61,10 @@ impl Status for Quiet {
         serde_json::json!({ "outputs": {} })
     }
 
+    fn reload(&self) -> Result<serde_json::Value, EsError> {
+        Ok(serde_json::json!({ "ok": true }))
+    }
+
     fn stats(&self) -> serde_json::Value {
         serde_json::json!({ "pipelines": [] })
     }

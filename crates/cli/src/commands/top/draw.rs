@@ -1,6 +1,7 @@
 //! A [`View`] as lines of text, as wide as there is room.
 
 use super::view::{InputView, OutputView, PipelineView, View};
+use crate::reload::Reloads;
 use pipeline::run::stats::OutputState;
 use std::cmp::Ordering;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -69,6 +70,7 @@ pub(super) fn lines(view: &View, sort: Sort, width: usize) -> Vec<Line> {
         }
         None => vec![(Look::Good, "bottleneck: none".to_owned())],
     });
+    out.extend(reloaded(&view.reloads));
     for pipeline in &view.pipelines {
         out.push(Vec::new());
         draw_pipeline(pipeline, sort, width, &mut out);
@@ -90,6 +92,22 @@ fn head(view: &View) -> Line {
         (Look::Plain, format!("  memory {memory}  ")),
         (if letters > 0 { Look::Bad } else { Look::Plain }, format!("dead letters {}", count(letters))),
     ]
+}
+
+/// How the last reload went, if there was one.
+fn reloaded(reloads: &Reloads) -> Option<Line> {
+    let last = reloads.last.as_ref()?;
+    let time = second(&last.time);
+    let line = match (last.ok, last.problems.first()) {
+        (true, _) => (Look::Dim, format!("config: taken up at {time}")),
+        (false, first) => {
+            // The place in the file follows on lines of its own.
+            let first = first.and_then(|first| first.lines().next());
+            let first = first.map_or(String::new(), |first| format!(": {}", clean(first)));
+            (Look::Bad, format!("config: not taken up at {time}{first}"))
+        }
+    };
+    Some(vec![line])
 }
 
 fn draw_pipeline(pipeline: &PipelineView, sort: Sort, width: usize, out: &mut Vec<Line>) {
@@ -443,6 +461,25 @@ es      elasticsearch  ok          900      10800       1197     12s     3      
   es: last refusal 2026-11-21T10:00:00Z: mapper_parsing_exception
 ";
         assert_eq!(text(&view(|_| ()), Sort::Name, 120), expected);
+    }
+
+    #[test]
+    fn how_the_last_reload_went() {
+        let line = |last: serde_json::Value| {
+            let reloads = json!({"successes": 1, "failures": 1, "last": last, "last_success": null,
+                "last_failure": null, "last_problems": []});
+            reloaded(&serde_json::from_value(reloads).unwrap()).map(|line| plain(&line))
+        };
+        let outcome = |ok: bool, problems: &[&str]| {
+            json!({"time": "2026-11-21T10:00:00.5Z", "ok": ok, "took_seconds": 0.5, "added": [], "changed": [],
+                "removed": [], "problems": problems, "warnings": []})
+        };
+        assert_eq!(line(json!(null)), None);
+        assert_eq!(line(outcome(true, &[])).as_deref(), Some("config: taken up at 2026-11-21T10:00:00Z"));
+        assert_eq!(
+            line(outcome(false, &["a.yml:1:2: bad", "b"])).as_deref(),
+            Some("config: not taken up at 2026-11-21T10:00:00Z: a.yml:1:2: bad")
+        );
     }
 
     #[test]

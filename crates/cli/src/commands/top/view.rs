@@ -1,5 +1,6 @@
 //! What `top` shows: two looks at a pond, and what happened between them.
 
+use crate::reload::Reloads;
 use crate::status::PondStats;
 use pipeline::registry::Standing;
 use pipeline::run::Spent;
@@ -23,6 +24,8 @@ pub(super) struct View {
     pub(super) process: ProcessView,
     pub(super) memory: MemoryStats,
     pub(super) dead_letters: Summary,
+    /// How changed configs were taken up.
+    pub(super) reloads: Reloads,
     pub(super) pipelines: Vec<PipelineView>,
 }
 
@@ -147,6 +150,7 @@ impl View {
             },
             memory: now.stats.memory,
             dead_letters: now.stats.dead_letters,
+            reloads: now.reloads.clone(),
             pipelines: now.stats.pipelines.iter().map(pipeline).collect(),
         };
         view.bottleneck = view.pipelines.iter().find_map(bottleneck);

@@ -11,6 +11,7 @@ mod serve;
 use super::decode::{NO_JSON, set};
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::listen::{Listen, Listening, ServerTls};
+use crate::net::sockets::Held;
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
 use event::{Batch, Common, CommonValue, Event, New, Path, Span};
@@ -101,7 +102,7 @@ impl Config {
         self.check()?;
         let server = Arc::new(Server::new(self));
         let failed = |(option, message)| ConfigError { option, message };
-        let listening = self.listener().start(&context.name, server).map_err(failed)?;
+        let listening = self.listener().start(&context.name, &context.sockets, server).map_err(failed)?;
         // It is not kept: what is sent again has no number by which it would be known.
         let origin = context.registry.create(&context.name, String::new(), 0);
         context.registry.remove(origin);
@@ -145,6 +146,10 @@ impl Input for BeatsInput {
         }
         self.shaper.end(batch);
         Ok(Next::Filled)
+    }
+
+    fn sockets(&self) -> Vec<Held> {
+        self.listening.sockets()
     }
 }
 

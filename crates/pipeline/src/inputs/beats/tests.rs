@@ -11,7 +11,13 @@ fn input(options: &str) -> BeatsInput {
     let mut config: Config = serde_json::from_str(options).unwrap();
     config.listen = vec!["127.0.0.1:0".to_owned()];
     let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-    let context = InputContext { name: "b".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 18 };
+    let context = InputContext {
+        name: "b".to_owned(),
+        registry,
+        host: "h".to_owned(),
+        batch_bytes: 1 << 18,
+        sockets: Arc::default(),
+    };
     config.build(context).unwrap()
 }
 

@@ -130,6 +130,7 @@ impl Reader {
                 registry: self.registry.clone(),
                 host: "h".to_owned(),
                 batch_bytes: self.batch_bytes,
+                sockets: Arc::default(),
             };
             self.input = Some(self.config.build_with(context, self.inotify).unwrap());
             self.now = self.now.max(Instant::now());

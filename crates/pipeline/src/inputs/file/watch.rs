@@ -75,18 +75,11 @@ impl Watch {
         let allowed = limit.saturating_sub(RESERVED_FILES).max(limit / 4).max(2) as usize;
         let open_max =
             if config.open_files_max == 0 { allowed.min(8_192) } else { config.open_files_max.min(allowed) };
-        let mut originals = Originals::default();
-        let known = context.registry.known(&context.name).into_iter().map(|known| {
-            let identity: Identity = serde_json::from_str(&known.meta).unwrap_or_default();
-            originals.insert(&identity.path, (identity.dev, identity.ino));
-            ((identity.dev, identity.ino), (known, identity))
-        });
-        let known = known.collect();
         let now = Instant::now();
         Ok(Self {
             host: Arc::from(context.host.as_str()),
-            known,
-            originals,
+            known: HashMap::new(),
+            originals: Originals::default(),
             config,
             context,
             patterns,
@@ -107,6 +100,16 @@ impl Watch {
             hurry: false,
             shows_all: false,
         })
+    }
+
+    /// Looks up what is known of the files. Not earlier than they are looked at: an input whose place
+    /// this one takes may still have moved the positions.
+    fn recall(&mut self) {
+        for known in self.context.registry.known(&self.context.name) {
+            let identity: Identity = serde_json::from_str(&known.meta).unwrap_or_default();
+            self.originals.insert(&identity.path, (identity.dev, identity.ino));
+            self.known.insert((identity.dev, identity.ino), (known, identity));
+        }
     }
 
     pub(super) fn registry(&self) -> &Arc<Registry> {
@@ -179,6 +182,9 @@ impl Watch {
     pub(super) fn look(&mut self, now: Instant) -> Result<(), InputError> {
         let mut created = false;
         if now >= self.next_scan {
+            if self.first_scan {
+                self.recall();
+            }
             self.hurry = false;
             let begin = Instant::now();
             created = self.scan(now);

@@ -18,6 +18,7 @@ use super::decode::{Codec, Decoder, set};
 use super::peers::{PeerFields, Peers};
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::listen::{Listen, Listening, ServerTls, Taken};
+use crate::net::sockets::Held;
 use crate::plan::Secret;
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
@@ -181,7 +182,7 @@ impl Config {
     pub fn build(&self, context: InputContext) -> Result<HttpInput, ConfigError> {
         self.check()?;
         let service = Service::new(self, self.response_headers()?);
-        let listening = self.listen().start(&context.name, Arc::new(service));
+        let listening = self.listen().start(&context.name, &context.sockets, Arc::new(service));
         let headers = self.headers_field.as_deref().and_then(|field| Path::parse(field).ok());
         Ok(HttpInput {
             listening: listening.map_err(|(option, message)| ConfigError { option, message })?,
@@ -225,6 +226,10 @@ impl Input for HttpInput {
                 return Ok(Next::Stopped);
             }
         }
+    }
+
+    fn sockets(&self) -> Vec<Held> {
+        self.listening.sockets()
     }
 }
 

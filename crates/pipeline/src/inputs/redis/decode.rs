@@ -215,8 +215,13 @@ mod tests {
         let mut config: Config = serde_json::from_str(options).unwrap();
         config.hosts = vec!["b:1".to_owned(), "a:1".to_owned()];
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context =
-            InputContext { name: "r".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context = InputContext {
+            name: "r".to_owned(),
+            registry,
+            host: "h".to_owned(),
+            batch_bytes: 1 << 20,
+            sockets: Arc::default(),
+        };
         Decoder::new(&config, &context)
     }
 

@@ -12,6 +12,7 @@ use super::udp::{CUT, LOOK};
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::datagrams::{Bind, DATAGRAM_BYTES_MAX, Datagrams};
 use crate::net::listen::{Connection, Intake, Listen, Listening, Serve, ServerTls, Taken};
+use crate::net::sockets::Held;
 use crate::stop::Stop;
 use crate::units::Bytes;
 use crate::wake::Wake;
@@ -179,7 +180,7 @@ impl Config {
         let wake = Wake::new().map_err(|error| wrong(("listen", error.to_string())))?;
         let wake = Arc::new(wake);
         let datagrams = if self.has(Protocol::Udp) {
-            Some(self.bind().bind(&context.name, wake.clone()).map_err(wrong)?)
+            Some(self.bind().bind(&context.name, &context.sockets, wake.clone()).map_err(wrong)?)
         } else {
             None
         };
@@ -191,7 +192,7 @@ impl Config {
             }
             let receiver =
                 Receiver { message_bytes_max: self.message_bytes_max.0 as usize, wake: wake.clone() };
-            Some(listen.start(&context.name, Arc::new(receiver)).map_err(wrong)?)
+            Some(listen.start(&context.name, &context.sockets, Arc::new(receiver)).map_err(wrong)?)
         } else {
             None
         };
@@ -228,6 +229,11 @@ impl Input for SyslogInput {
                 stop.wait_with(&[self.wake.as_fd()], LOOK);
             }
         }
+    }
+
+    fn sockets(&self) -> Vec<Held> {
+        let datagrams = self.datagrams.iter().flat_map(Datagrams::sockets);
+        datagrams.chain(self.listening.iter().flat_map(Listening::sockets)).collect()
     }
 
     fn lost(&self) -> Arc<AtomicU64> {
@@ -379,8 +385,13 @@ mod tests {
         let mut config: Config = serde_json::from_value(options).unwrap();
         config.listen = vec!["127.0.0.1:0".to_owned()];
         let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context =
-            InputContext { name: "s".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 20 };
+        let context = InputContext {
+            name: "s".to_owned(),
+            registry,
+            host: "h".to_owned(),
+            batch_bytes: 1 << 20,
+            sockets: Arc::default(),
+        };
         let input = config.build(context).unwrap();
         let of_connections = input.listening.as_ref().map(|listening| listening.addresses()[0]);
         let address =

@@ -10,6 +10,7 @@ mod serve;
 use super::decode::NO_JSON;
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::listen::{Listen, Listening, Reach, ServerTls};
+use crate::net::sockets::Held;
 use crate::net::tls::TlsConfig;
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
@@ -160,7 +161,7 @@ impl Config {
         let server = Arc::new(Server::new(self, origin));
         let failed = |(option, message)| ConfigError { option, message };
         let listening = if self.hosts.is_empty() {
-            self.listener().start(&context.name, server)
+            self.listener().start(&context.name, &context.sockets, server)
         } else {
             self.reach().start(&context.name, server)
         };
@@ -199,6 +200,10 @@ impl Input for TcpInput {
             self.shaper.take(&load, batch);
         }
         Ok(Next::Filled)
+    }
+
+    fn sockets(&self) -> Vec<Held> {
+        self.listening.sockets()
     }
 }
 

@@ -8,7 +8,13 @@ fn input(options: &str) -> TcpInput {
     let mut config: Config = serde_json::from_str(options).unwrap();
     config.listen = vec!["127.0.0.1:0".to_owned()];
     let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-    let context = InputContext { name: "t".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 18 };
+    let context = InputContext {
+        name: "t".to_owned(),
+        registry,
+        host: "h".to_owned(),
+        batch_bytes: 1 << 18,
+        sockets: Arc::default(),
+    };
     config.build(context).unwrap()
 }
 
@@ -124,15 +130,24 @@ fn it_connects_to_servers_again_and_again() {
     let config: Config =
         serde_json::from_str(&format!(r#"{{"hosts":["{address}"],"reconnect_pause":"10ms"}}"#)).unwrap();
     let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-    let context = InputContext { name: "t".to_owned(), registry, host: "h".to_owned(), batch_bytes: 1 << 18 };
+    let context = InputContext {
+        name: "t".to_owned(),
+        registry,
+        host: "h".to_owned(),
+        batch_bytes: 1 << 18,
+        sockets: Arc::default(),
+    };
     let mut input = config.build(context).unwrap();
-    for text in ["a\nb", "c\n"] {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
-    }
+    let server = std::thread::spawn(move || {
+        for text in ["a\nb", "c\n"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(text.as_bytes()).unwrap();
+        }
+    });
     let source = format!(r#""source":{{"ip":"127.0.0.1","port":{}}},"#, address.port());
     let expected = ["a", "b", "c"].map(|text| format!(r#"{source}"message":"{text}"}}"#));
     assert_eq!(events(&mut input, 3), expected);
+    server.join().unwrap();
     // When it is to end, it does not go on connecting.
     let stop = Stop::new();
     stop.set();

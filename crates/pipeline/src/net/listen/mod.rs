@@ -22,6 +22,7 @@ pub(crate) use intake::{Intake, Taken};
 pub(crate) use reach::Reach;
 pub use tls::{ClientAuth, ServerTls, TlsVersion};
 
+use crate::net::sockets::{Held, Sockets};
 use crate::stop::Stop;
 use crate::units::Time;
 use connection::Door;
@@ -95,22 +96,26 @@ impl Listen {
         self.tls.as_ref().map_or(Ok(()), ServerTls::check).map_err(|why| ("tls", why))
     }
 
-    /// Binds all addresses, reads the files of `tls`, and accepts. An error names the option.
+    /// Binds all addresses, or goes on with those that are offered, and reads the files of `tls`. It
+    /// accepts from the first [`Listening::next`] on. An error names the option.
     pub(crate) fn start<S: Serve>(
         &self,
         input: &str,
+        sockets: &Sockets,
         serve: Arc<S>,
     ) -> Result<Listening<S::Load>, (&'static str, String)> {
         self.check()?;
         let tls = self.tls.as_ref().map(ServerTls::build).transpose().map_err(|why| ("tls", why))?;
         let mut listeners = Vec::new();
         for address in &self.listen {
-            listeners.extend(bind(address).map_err(|why| ("listen", why))?);
+            listeners.extend(bind(address, sockets).map_err(|why| ("listen", why))?);
         }
         let runtime = runtime().map_err(|error| ("listen", error.to_string()))?;
         let (intake, collector) =
             intake::new(self.intake_bytes).map_err(|error| ("listen", error.to_string()))?;
         let (stop, closing) = watch::channel(false);
+        let (open, opened) = watch::channel(false);
+        let mut held = Vec::new();
         let complaints = Arc::new(Complaints::new(input));
         let door = Arc::new(Door {
             tls: tls.map(tokio_rustls::TlsAcceptor::from),
@@ -123,22 +128,35 @@ impl Listen {
         for listener in listeners {
             let _inside = runtime.enter();
             let local = listener.local_addr().map_err(|error| ("listen", error.to_string()))?;
-            let listener = TcpListener::from_std(listener).map_err(|error| ("listen", error.to_string()))?;
+            let listener = Arc::new(listener);
+            held.push(Held::Tcp(Arc::downgrade(&listener)));
+            let accepted = listener.try_clone().and_then(TcpListener::from_std);
+            let accepted = accepted.map_err(|error| ("listen", error.to_string()))?;
             tracing::info!(input, address = %local, tls = self.tls.is_some(), "listens");
             addresses.push(local);
             let accepting = Accepting {
                 door: door.clone(),
                 room: room.clone(),
                 intake: intake.clone(),
+                opened: opened.clone(),
                 closing: Closing(closing.clone()),
                 serve: serve.clone(),
                 connections_max: self.connections_max,
             };
-            runtime.spawn(accepting.accept(listener));
+            runtime.spawn(accepting.accept(accepted, listener));
         }
         // The last intake goes with the last connection, and then the collector knows that it is over.
         drop(intake);
-        Ok(Listening { runtime: Some(runtime), addresses, stop, collector, complaints, close_by: None })
+        Ok(Listening {
+            runtime: Some(runtime),
+            addresses,
+            held,
+            open,
+            stop,
+            collector,
+            complaints,
+            close_by: None,
+        })
     }
 }
 
@@ -169,7 +187,7 @@ pub(crate) fn host_and_port(text: &str) -> Result<(&str, u16), String> {
 
 /// Listens on every address of the name. An address of it that this machine does not have
 /// (`localhost` without IPv6) is passed over if there is another.
-pub(crate) fn bind(text: &str) -> Result<Vec<StdListener>, String> {
+pub(crate) fn bind(text: &str, sockets: &Sockets) -> Result<Vec<StdListener>, String> {
     let addresses: Vec<SocketAddr> = host_and_port(text)?
         .to_socket_addrs()
         .map_err(|error| format!("{text}: the name is unknown: {error}"))?
@@ -177,7 +195,7 @@ pub(crate) fn bind(text: &str) -> Result<Vec<StdListener>, String> {
     let mut listeners = Vec::new();
     let mut lacks = None;
     for address in addresses {
-        match StdListener::bind(address) {
+        match sockets.tcp(address) {
             Ok(listener) => {
                 let ready = listener.set_nonblocking(true);
                 ready.map_err(|error| format!("cannot listen on {address}: {error}"))?;
@@ -213,13 +231,20 @@ struct Accepting<S: Serve> {
     door: Arc<Door>,
     room: Arc<Semaphore>,
     intake: Intake<S::Load>,
+    opened: watch::Receiver<bool>,
     closing: Closing,
     serve: Arc<S>,
     connections_max: usize,
 }
 
 impl<S: Serve> Accepting<S> {
-    async fn accept(mut self, listener: TcpListener) {
+    /// `_held` says for how long the socket is ours to give to another input.
+    async fn accept(mut self, listener: TcpListener, _held: Arc<StdListener>) {
+        // Until then an input whose place this one is to take may accept.
+        tokio::select! {
+            opened = self.opened.wait_for(|opened| *opened) => drop(opened),
+            () = self.closing.wait() => return,
+        }
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -263,6 +288,8 @@ pub(crate) struct Listening<T> {
     /// Taken when it ends.
     runtime: Option<Runtime>,
     addresses: Vec<SocketAddr>,
+    held: Vec<Held>,
+    open: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     collector: Collector<T>,
     #[cfg_attr(not(test), expect(dead_code, reason = "connections tell them"))]
@@ -275,6 +302,11 @@ impl<T> Listening<T> {
     /// Where it listens, with the ports that were given.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The sockets at which it listens, for as long as it does.
+    pub(crate) fn sockets(&self) -> Vec<Held> {
+        self.held.clone()
     }
 
     /// What went wrong so far.
@@ -308,6 +340,7 @@ impl<T> Listening<T> {
     /// Takes the next load. Waits until there is one, `until` at most. Once it is to stop, goes on
     /// giving what was read, and is over when all connections have closed.
     pub(crate) fn next(&mut self, stop: &Stop, until: Instant) -> Taken<T> {
+        self.open.send_if_modified(|open| !std::mem::replace(open, true));
         loop {
             let is_stopping = stop.is_set();
             if is_stopping && self.close_by.is_none() {

@@ -44,8 +44,8 @@ impl Reach {
         self.hosts.iter().map(one).collect()
     }
 
-    /// Reads the files of `tls`, and connects to each server, again whenever that ends. An error
-    /// names the option.
+    /// Reads the files of `tls`, and connects to each server from the first [`Listening::next`] on,
+    /// again whenever that ends. An error names the option.
     pub(crate) fn start<S: Serve>(
         &self,
         input: &str,
@@ -57,6 +57,7 @@ impl Reach {
         let runtime = runtime().map_err(failed)?;
         let (intake, collector) = intake::new(self.intake_bytes).map_err(failed)?;
         let (stop, closing) = watch::channel(false);
+        let (open, opened) = watch::channel(false);
         let complaints = Arc::new(Complaints::new(input));
         for server in self.servers()? {
             let reaching = Reaching {
@@ -64,6 +65,7 @@ impl Reach {
                 tls: tls.clone(),
                 pause: self.pause,
                 intake: intake.clone(),
+                opened: opened.clone(),
                 closing: Closing(closing.clone()),
                 serve: serve.clone(),
                 complaints: complaints.clone(),
@@ -75,6 +77,8 @@ impl Reach {
         Ok(Listening {
             runtime: Some(runtime),
             addresses: Vec::new(),
+            held: Vec::new(),
+            open,
             stop,
             collector,
             complaints,
@@ -89,6 +93,7 @@ struct Reaching<S: Serve> {
     tls: Option<Arc<ClientConfig>>,
     pause: Duration,
     intake: Intake<S::Load>,
+    opened: watch::Receiver<bool>,
     closing: Closing,
     serve: Arc<S>,
     complaints: Arc<Complaints>,
@@ -97,6 +102,11 @@ struct Reaching<S: Serve> {
 impl<S: Serve> Reaching<S> {
     async fn run(mut self) {
         let mut closing = self.closing.clone();
+        // Until then an input whose place this one is to take may be connected.
+        tokio::select! {
+            opened = self.opened.wait_for(|opened| *opened) => drop(opened),
+            () = closing.wait() => return,
+        }
         while !self.closing.is_set() {
             let entered = tokio::select! {
                 entered = self.enter() => entered,

@@ -65,9 +65,9 @@ fn addresses_of_listeners() {
 #[test]
 fn what_is_sent_comes_and_the_end_is_orderly() {
     use std::io::Write;
-    let mut listening = listen().start("i", Arc::new(Echo)).unwrap();
+    let mut listening = listen().start("i", &Sockets::default(), Arc::new(Echo)).unwrap();
     let address = listening.addresses()[0];
-    let taken = listen_at(address).start("j", Arc::new(Echo)).map(drop).unwrap_err();
+    let taken = listen_at(address).start("j", &Sockets::default(), Arc::new(Echo)).map(drop).unwrap_err();
     assert!(taken.1.contains("another program, or another input, listens there"), "{}", taken.1);
 
     let stop = Stop::new();
@@ -88,7 +88,7 @@ fn listen_at(address: SocketAddr) -> Listen {
 #[test]
 fn too_many_connections_and_bad_ones_are_counted() {
     use std::io::{Read, Write};
-    let mut listening = listen().start("i", Arc::new(Echo)).unwrap();
+    let mut listening = listen().start("i", &Sockets::default(), Arc::new(Echo)).unwrap();
     let address = listening.addresses()[0];
     let stop = Stop::new();
     let mut clients = Vec::new();
@@ -111,7 +111,7 @@ fn too_many_connections_and_bad_ones_are_counted() {
 fn a_proxy_says_for_whom_it_connects() {
     use std::io::Write;
     let proxied = Listen { proxy_protocol: true, ..listen() };
-    let mut listening = proxied.start("i", Arc::new(Echo)).unwrap();
+    let mut listening = proxied.start("i", &Sockets::default(), Arc::new(Echo)).unwrap();
     let stop = Stop::new();
     let mut client = std::net::TcpStream::connect(listening.addresses()[0]).unwrap();
     client.write_all(b"PROXY TCP4 192.0.2.1 ").unwrap();
@@ -144,7 +144,7 @@ fn tls_lets_in_whom_it_is_told_to() {
     #[track_caller]
     fn check(client_auth: ClientAuth, own: Option<&str>, expected: bool) {
         let listen = Listen { tls: Some(server_tls(client_auth)), ..listen() };
-        let mut listening = listen.start("i", Arc::new(Echo)).unwrap();
+        let mut listening = listen.start("i", &Sockets::default(), Arc::new(Echo)).unwrap();
         let client = TlsConfig {
             ca: Some(data("ca.pem")),
             cert: own.map(|own| data(&format!("{own}.pem"))),
@@ -181,7 +181,7 @@ fn tls_lets_in_whom_it_is_told_to() {
 fn who_speaks_no_tls_is_counted() {
     use std::io::{Read, Write};
     let listen = Listen { tls: Some(server_tls(ClientAuth::None)), ..listen() };
-    let listening = listen.start("i", Arc::new(Echo)).unwrap();
+    let listening = listen.start("i", &Sockets::default(), Arc::new(Echo)).unwrap();
     let mut client = std::net::TcpStream::connect(listening.addresses()[0]).unwrap();
     client.write_all(b"hello, in clear\n").unwrap();
     client.read_to_end(&mut Vec::new()).unwrap_or_default();

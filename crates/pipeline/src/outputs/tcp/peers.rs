@@ -2,7 +2,8 @@
 
 use super::{Config, Load};
 use crate::net::listen::{bind, keep_alive};
-use crate::net::socket::Socket;
+use crate::net::sockets::Sockets;
+use crate::net::stream::Socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{ServerConfig, ServerConnection};
 use std::io::{self, ErrorKind};
@@ -36,9 +37,11 @@ impl Peers {
     /// Listens; reads the files of `listen_tls`.
     pub(super) fn new(config: &Config) -> Result<Self, String> {
         let tls = config.listen_tls.as_ref();
+        // Nobody hands an output's socket on: while one listens, no other can.
+        let none = Sockets::default();
         let mut listeners = Vec::new();
         for address in &config.listen {
-            listeners.extend(bind(address).map_err(|why| format!("option \"listen\": {why}"))?);
+            listeners.extend(bind(address, &none).map_err(|why| format!("option \"listen\": {why}"))?);
         }
         Ok(Self {
             listeners,
