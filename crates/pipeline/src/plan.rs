@@ -182,6 +182,9 @@ pub struct QueueOptions {
     pub durability: Durability,
     /// How long an append waits for others to share its sync.
     pub group_time: Time,
+    /// Whether the program, when it is asked to end, waits until the queue is empty.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drain: bool,
 }
 
 impl Default for QueueOptions {
@@ -192,6 +195,7 @@ impl Default for QueueOptions {
             segment_bytes: Bytes(64 << 20),
             durability: Durability::Fsync,
             group_time: Time(std::time::Duration::from_millis(10)),
+            drain: false,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) const PIPELINE: &[Known] = &[
     stronger("queue.checkpoint.acks", "1024", "what was delivered is saved every 200 ms, and as segments go"),
     stronger("queue.checkpoint.interval", "1000", "an event counts as kept when the disk has it, always"),
     no_effect("queue.checkpoint.retry", "true", "a write that fails begins a new segment"),
-    near("queue.drain", "false", "what is in the queue at a stop is delivered at the next start"),
+    honoured("queue.drain", "false"),
     near("queue.compression", "none", "the queue is not compressed"),
     stronger("dead_letter_queue.enable", "false", "what an output refuses is always kept, with the reason"),
     honoured("dead_letter_queue.max_bytes", "1024mb"),
@@ -344,6 +344,7 @@ impl Settings {
                     bytes_max: limit,
                     events_max: self.number(t, "queue.max_events").unwrap_or(0),
                     segment_bytes: page,
+                    drain: self.bool(t, "queue.drain").unwrap_or(false),
                     ..QueueOptions::default()
                 }));
             }

@@ -293,7 +293,7 @@ fn settings_of_a_folder() {
     let files = [
         (
             "/s/logstash.yml",
-            "path.data: /d\npipeline:\n  workers: 3\n  ecs_compatibility: disabled\nqueue.type: persisted\nqueue.max_bytes: 2gb\nhttp.host: 0.0.0.0\nxpack.monitoring.elasticsearch.hosts: [a]\n",
+            "path.data: /d\npipeline:\n  workers: 3\n  ecs_compatibility: disabled\nqueue.type: persisted\nqueue.max_bytes: 2gb\nqueue.max_events: 9\nqueue.page_capacity: 1mb\nqueue.drain: true\nhttp.host: 0.0.0.0\nxpack.monitoring.elasticsearch.hosts: [a]\n",
         ),
         (
             "/s/pipelines.yml",
@@ -311,7 +311,8 @@ fn settings_of_a_folder() {
     let one = &plan.pipelines["one"];
     assert_eq!((one.workers, one.inputs.len(), one.outputs.len()), (Some(1), 1, 1));
     let queue = one.queue_options().unwrap();
-    assert_eq!((queue.bytes_max.0, queue.segment_bytes.0), (2 << 30, 64 << 20));
+    assert_eq!((queue.bytes_max.0, queue.segment_bytes.0), (2 << 30, 1 << 20));
+    assert_eq!((queue.events_max, queue.drain), (9, true));
     let two = &plan.pipelines["two"];
     assert_eq!((two.workers, two.queue.clone()), (Some(3), None));
     assert!(two.outputs.contains_key("stdout"));

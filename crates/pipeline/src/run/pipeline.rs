@@ -188,6 +188,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(250);
 const END_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether all is done.
 const END_LOOK: Duration = Duration::from_millis(10);
+/// How often it is said that a queue is being emptied.
+const DRAIN_TELL: Duration = Duration::from_secs(10);
 /// How long a document from the API waits for a pipeline that is being replaced.
 const PUSH_WAIT: Duration = Duration::from_secs(15);
 
@@ -640,9 +642,10 @@ impl RunningPipeline {
         if let Some(queue) = &self.shared.queue {
             queue.flush();
             // What is left is safe where it is, unless the inputs ended by themselves: then
-            // whoever waits for the output wants all of it.
-            if !self.shared.stop.is_set() {
-                self.drain(queue);
+            // whoever waits for the output wants all of it, as does who asked for it.
+            let is_asked = self.plan.queue_options().is_some_and(|options| options.drain);
+            if is_asked || !self.shared.stop.is_set() {
+                self.drain(queue, is_asked);
             }
             self.threads.halt.set();
             self.threads.outputs.iter().for_each(|output| output.halt.set());
@@ -653,15 +656,31 @@ impl RunningPipeline {
         }
     }
 
-    /// Waits until every output delivered everything, or is asked to stop.
-    fn drain(&self, queue: &Queue) {
+    /// Waits until every output delivered everything, or is asked to stop if that ends it.
+    fn drain(&self, queue: &Queue, despite_stop: bool) {
         let outputs = &self.threads.outputs;
         let waits = |reader: &queue::ReaderStats| {
             reader.lag_events > 0 && outputs.iter().any(|output| output.name == reader.name)
         };
-        while queue.stats().readers.iter().any(waits) {
-            if self.shared.stop.wait(Duration::from_millis(20)) {
+        let mut told: Option<Instant> = None;
+        loop {
+            let readers = queue.stats().readers;
+            let Some(events) = readers.iter().filter(|reader| waits(reader)).map(|own| own.lag_events).max()
+            else {
                 return;
+            };
+            match despite_stop {
+                true => std::thread::sleep(END_LOOK),
+                false if self.shared.stop.wait(END_LOOK) => return,
+                false => {}
+            }
+            if despite_stop && told.is_none_or(|told| told.elapsed() >= DRAIN_TELL) {
+                tracing::info!(
+                    pipeline = self.name,
+                    events,
+                    "empties its queue before it ends; a second signal ends it now"
+                );
+                told = Some(Instant::now());
             }
         }
     }
