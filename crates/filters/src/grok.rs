@@ -18,7 +18,7 @@ mod sets;
 use crate::on_success::add_tags;
 use crate::{BuildError, Names, Outcome, one_or_many, path};
 use event::{Event, New, Path, Span, Value};
-use expand::{Capture, Cast, Definitions};
+use expand::{Capture, Cast, Definitions, Expanded};
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 use scan::{Found, Scanner, Verdict};
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,8 @@ const TRIES_MAX: u32 = 1_000_000;
 const STACK_BYTES_MAX: usize = 1 << 20;
 const GAVE_UP: &str = "the pattern takes too long on this text";
 const NOT_UTF8: &str = "the pattern is about characters, and the text is not UTF-8";
+/// PCRE2's error of a regex that is too large when it is compiled (`PCRE2_ERROR_PATTERN_TOO_LARGE`).
+const TOO_LARGE: i32 = 120;
 /// The errors of PCRE2 about text that is not UTF-8.
 const UTF8_ERRORS: std::ops::RangeInclusive<i32> = -23..=-3;
 
@@ -159,9 +161,9 @@ impl Config {
         for (name, regex) in &self.definitions {
             let in_definitions =
                 |message| BuildError { option: "definitions", message: format!("{name}: {message}") };
-            let expanded = expand::expand(&format!("%{{{name}}}"), &definitions).map_err(in_definitions)?;
-            Engine::new(&expanded.regex, true)
-                .map_err(|error| in_definitions(format!("{error}: {regex}")))?;
+            let (_, engine) =
+                compiled(&format!("%{{{name}}}"), &definitions, true).map_err(in_definitions)?;
+            engine.map_err(|error| in_definitions(format!("{error}: {regex}")))?;
         }
         let named_only = self.named_captures_only;
         let compile = |patterns: &[String]| -> Result<Vec<Pattern>, BuildError> {
@@ -195,12 +197,7 @@ impl Pattern {
             option: "patterns",
             message: format!("{message} (in the pattern {pattern:?})"),
         };
-        let expanded = if named_only {
-            expand::expand(pattern, definitions)
-        } else {
-            expand::expand_all(pattern, definitions)
-        };
-        let expanded = expanded.map_err(wrong)?;
+        let (expanded, utf) = compiled(pattern, definitions, named_only).map_err(wrong)?;
         let place = |capture: &Capture| {
             let field = Path::parse(&capture.field)
                 .map_err(|error| wrong(format!("field {:?}: {error}", capture.field)))?;
@@ -212,7 +209,7 @@ impl Pattern {
         };
         Ok(Self {
             scanner: Scanner::new(pattern, definitions, expanded.captures.len()),
-            utf: Engine::new(&expanded.regex, true).map_err(|error| wrong(error.to_string()))?,
+            utf: utf.map_err(|error| wrong(error.to_string()))?,
             bytes: Engine::new(&expanded.regex, false).ok(),
             captures: expanded.captures.iter().map(place).collect::<Result<_, _>>()?,
         })
@@ -228,6 +225,24 @@ impl Pattern {
         let in_characters = self.bytes.is_none() || !text.is_ascii() && std::str::from_utf8(text).is_ok();
         let engine = self.bytes.as_mut().filter(|_| !in_characters).unwrap_or(&mut self.utf);
         engine.read(text, self.captures.len(), found)
+    }
+}
+
+/// A pattern as a regex, and what runs it on characters.
+fn compiled(
+    pattern: &str,
+    definitions: &Definitions,
+    named_only: bool,
+) -> Result<(Expanded, Result<Engine, pcre2::Error>), String> {
+    let expanded = expand::expand_as(pattern, definitions, named_only, false)?;
+    match Engine::new(&expanded.regex, true) {
+        // PCRE2 counts within a compiled regex with two bytes; what stands in it often is shared then.
+        Err(error) if error.code() == TOO_LARGE => {
+            let expanded = expand::expand_as(pattern, definitions, named_only, true)?;
+            let engine = Engine::new(&expanded.regex, true);
+            Ok((expanded, engine))
+        }
+        engine => Ok((expanded, engine)),
     }
 }
 
@@ -745,7 +760,7 @@ mod tests {
             "SYSLOG5424LINE",
             "<13>1 2026-11-21T02:45:04Z web app 7 ID1 - hello",
             json!({
-                "log": {"syslog": {"facility": {"code": 13}}}, "system": {"syslog": {"version": "1"}},
+                "log": {"syslog": {"priority": 13}}, "system": {"syslog": {"version": "1"}},
                 "timestamp": "2026-11-21T02:45:04Z", "host": {"hostname": "web"},
                 "process": {"name": "app", "pid": 7}, "event": {"code": "ID1"}, "message": "hello"
             }),

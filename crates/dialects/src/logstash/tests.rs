@@ -172,7 +172,7 @@ fn filters_become_steps() {
     filters(
         r#"json { source => "message" skip_on_invalid_json => true } json { source => "message" tag_on_failure => ["a", "b"] }"#,
         json!([
-            {"json": {"source": "message", "remove_source": false}, "when": "exists(.\"message\")"},
+            {"json": {"source": "message", "remove_source": false}, "when": "exists(.\"message\")", "tag_on_failure": ["_jsonparsefailure"]},
             {"json": {"source": "message", "remove_source": false}, "when": "exists(.\"message\")", "tag_on_failure": ["a", "b"]}
         ]),
     );

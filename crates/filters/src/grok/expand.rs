@@ -7,6 +7,7 @@
 
 use super::patterns;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// Own patterns by their names.
 pub(super) type Definitions = BTreeMap<String, String>;
@@ -42,13 +43,22 @@ pub(super) struct Reference<'p> {
     pub(super) capture: Option<Capture>,
 }
 
+#[cfg(test)]
 pub(super) fn expand(pattern: &str, definitions: &Definitions) -> Result<Expanded, String> {
-    Expander::new(definitions, true).expanded(pattern)
+    expand_as(pattern, definitions, true, false)
 }
 
-/// The same, where what a pattern matches is a capture of its name if it has no other.
-pub(super) fn expand_all(pattern: &str, definitions: &Definitions) -> Result<Expanded, String> {
-    Expander::new(definitions, false).expanded(pattern)
+/// The regex of a pattern. Where not only named captures count, what a pattern matches is a capture of
+/// its name if it has no other. With `shares`, a long regex without captures stands once, at the end, however
+/// often it is referred to: such a regex is slower, and smaller.
+pub(super) fn expand_as(
+    pattern: &str,
+    definitions: &Definitions,
+    named_only: bool,
+    shares: bool,
+) -> Result<Expanded, String> {
+    let shared = shares.then(BTreeMap::new);
+    Expander { shared, ..Expander::new(definitions, named_only) }.expanded(pattern)
 }
 
 /// The regex that a name stands for.
@@ -84,16 +94,28 @@ struct Expander<'d> {
     named_only: bool,
     out: Expanded,
     within: Vec<String>,
+    /// The regexes that stand at the end, by the names of their patterns; none: nothing is shared.
+    shared: Option<BTreeMap<String, String>>,
 }
+
+/// A regex of so many bytes is worth being shared.
+const SHARED_BYTES_MIN: usize = 200;
 
 impl<'d> Expander<'d> {
     fn new(definitions: &'d Definitions, named_only: bool) -> Self {
         let out = Expanded { regex: String::new(), captures: Vec::new() };
-        Self { definitions, named_only, out, within: Vec::new() }
+        Self { definitions, named_only, out, within: Vec::new(), shared: None }
     }
 
     fn expanded(mut self, pattern: &str) -> Result<Expanded, String> {
         self.pattern(pattern)?;
+        let shared = self.shared.unwrap_or_default();
+        if !shared.is_empty() {
+            self.out.regex = format!("(?:{})", self.out.regex);
+        }
+        for (name, regex) in shared {
+            let _ = write!(self.out.regex, "(?(DEFINE)(?<{}>{regex}))", shared_name(&name));
+        }
         Ok(self.out)
     }
 
@@ -158,10 +180,28 @@ impl<'d> Expander<'d> {
             None => self.out.regex.push_str("(?:"),
         }
         self.within.push(name.to_owned());
-        self.pattern(inner)?;
+        if !self.share(name, inner)? {
+            self.pattern(inner)?;
+        }
         self.within.pop();
         self.out.regex.push(')');
         Ok(())
+    }
+
+    /// Refers to a regex that stands at the end, if this one may.
+    fn share(&mut self, name: &str, inner: &str) -> Result<bool, String> {
+        let Some(shared) = &mut self.shared else { return Ok(false) };
+        if !shared.contains_key(name) {
+            let within = self.within.clone();
+            let mut alone = Expander { within, ..Expander::new(self.definitions, self.named_only) };
+            alone.pattern(inner)?;
+            if !alone.out.captures.is_empty() || alone.out.regex.len() < SHARED_BYTES_MIN {
+                return Ok(false);
+            }
+            shared.insert(name.to_owned(), alone.out.regex);
+        }
+        let _ = write!(self.out.regex, "(?&{})", shared_name(name));
+        Ok(true)
     }
 
     /// Opens a capture. Groups have names only because plain ones are told to capture nothing.
@@ -203,6 +243,13 @@ impl<'d> Expander<'d> {
         }
         self.keep("(?")
     }
+}
+
+/// The name of the group of a shared regex. PCRE2 takes names of 32 bytes, so it is no longer than
+/// that; those of captures begin with `g`.
+fn shared_name(name: &str) -> String {
+    let hash = name.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    format!("s{}_{hash:08x}", &name[..name.len().min(20)])
 }
 
 /// The name of a group that begins here, and the length of what opens it.
@@ -269,6 +316,22 @@ mod tests {
         check("(?m)(?i-m:x)(?<=a)(?<!b)(?:c)", "(?s)(?i-s:x)(?<=a)(?<!b)(?:c)");
         check("\\h[\\h-][]a][^]b][[:alpha:](]", "[0-9a-fA-F][0-9a-fA-F-][]a][^]b][[:alpha:](]");
         check("\\%{2}", "\\%{2}");
+    }
+
+    #[test]
+    fn what_is_long_is_shared() {
+        let long = "x".repeat(SHARED_BYTES_MIN);
+        let definitions: Definitions = [("L", long.as_str()), ("S", "y"), ("C", "%{S:c}%{L}")]
+            .map(|(name, regex)| (name.to_owned(), regex.to_owned()))
+            .into();
+        let regex = |pattern| expand_as(pattern, &definitions, true, true).unwrap().regex;
+        let own = shared_name("L");
+        assert_eq!(
+            regex("%{L:a}|%{S} %{L}"),
+            format!("(?:(?<g1>(?&{own}))|(?:y) (?:(?&{own})))(?(DEFINE)(?<{own}>{long}))")
+        );
+        assert_eq!(regex("%{C}"), format!("(?:(?:(?<g1>y)(?:(?&{own}))))(?(DEFINE)(?<{own}>{long}))"));
+        assert_eq!(regex("%{S}"), "(?:y)");
     }
 
     #[test]

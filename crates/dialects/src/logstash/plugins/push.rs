@@ -429,12 +429,14 @@ fn codecs(t: &mut Translator<'_>, options: &Options, ecs: Ecs) -> Map<String, Js
 
 /// The options of TLS towards those who connect.
 pub(crate) fn server_tls(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
-    let is_on = options.bool(t, "ssl_enabled").or(options.bool(t, "ssl")).unwrap_or(false);
+    let is_on = options.bool(t, "ssl_enabled").or(options.bool(t, "ssl")).or(options.bool(t, "ssl_enable"));
+    let is_on = is_on.unwrap_or(false);
     if !is_on {
         return None;
     }
     let mut tls = Map::new();
-    for (name, own) in [("ssl_certificate", "cert"), ("ssl_key", "key")] {
+    let certificate = if options.has("ssl_cert") { "ssl_cert" } else { "ssl_certificate" };
+    for (name, own) in [(certificate, "cert"), ("ssl_key", "key")] {
         if let Some(file) = options.needed(t, name) {
             tls.insert(own.into(), file.into());
         }

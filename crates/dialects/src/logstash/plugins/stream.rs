@@ -1,7 +1,7 @@
 //! Outputs `lumberjack`, `tcp` and `udp`: defaults of `logstash-output-lumberjack` 3.1, `-tcp` 7.0,
 //! `-udp` 3.2.
 
-use super::super::known::{PluginTable, honoured, no_effect, refused, stronger};
+use super::super::known::{PluginTable, honoured, near, no_effect, refused, stronger};
 use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::Translator;
@@ -46,7 +46,7 @@ pub(crate) const TCP: PluginTable = PluginTable {
         honoured("ssl_client_authentication", "none"),
         honoured("ssl_verification_mode", "full"),
         honoured("ssl_verify", "false"),
-        honoured("ssl_supported_protocols", ""),
+        near("ssl_supported_protocols", "", "it is for mode => server; a client speaks TLS 1.2 and 1.3"),
         no_effect("ssl_cipher_suites", "", "the safe suites of TLS 1.2 and 1.3"),
         refused("ssl_keystore_path", "", PEM),
         refused("ssl_keystore_password", "", PEM),
@@ -89,7 +89,9 @@ fn port(t: &mut Translator<'_>, options: &Options) -> Option<String> {
 }
 
 pub(crate) fn lumberjack(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
-    options.needed(t, "hosts");
+    if !options.has("hosts") {
+        t.wrong(options.place, format!("{} needs the option \"hosts\"", options.what));
+    }
     let port = port(t, options)?;
     let hosts: Vec<String> = options.list(t, "hosts")?.iter().map(|host| address(host, &port)).collect();
     let events = options.number(t, "window_size").or(options.number(t, "flush_size")).unwrap_or(1024);
@@ -255,6 +257,10 @@ mod tests {
         assert_eq!(server["listen"], json!(["0.0.0.0:1"]));
         assert_eq!((&server["nobody"], &server["delimiter"]), (&json!("forget"), &json!("\0")));
         assert_eq!(server["listen_tls"]["cert"], "/c");
+        let older = own(
+            "tcp { host => 'a' port => 1 mode => server ssl_enable => true ssl_cert => '/c' ssl_key => '/k' }",
+        );
+        assert_eq!((&older["listen_tls"]["cert"], &older["listen_tls"]["key"]), (&json!("/c"), &json!("/k")));
         wrong("tcp { host => 'a' port => 1 mode => both }", "\"mode\"");
         wrong("tcp { host => 'a' port => 70000 }", "is no port");
     }
