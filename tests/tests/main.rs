@@ -3,6 +3,7 @@
 mod beats;
 mod crash;
 mod elasticsearch;
+mod es_api;
 mod faults;
 mod fickle;
 mod front;
