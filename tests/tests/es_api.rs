@@ -109,8 +109,10 @@ impl<'s> Step<'s> {
         let answer = self.ask(address, kept);
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let mut wrong = Vec::new();
-        let status = self.checks.get("status").and_then(Value::as_u64).unwrap_or(200);
-        if u64::from(answer.status) != status {
+        let status = self.checks.get("status").cloned().unwrap_or(json!(200));
+        if status != answer.status
+            && !status.as_array().is_some_and(|any| any.contains(&json!(answer.status)))
+        {
             wrong.push(format!("status {} in place of {status}", answer.status));
         }
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);

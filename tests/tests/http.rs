@@ -49,7 +49,8 @@ pub(crate) fn exchange(
         let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
         answer = head.replace("content-length:", "x-length:").into_bytes();
     }
-    parse(&answer).ok_or_else(|| io::Error::other("not an HTTP answer"))
+    let shown = || io::Error::other(format!("not an HTTP answer: {:?}", String::from_utf8_lossy(&answer)));
+    parse(&answer).ok_or_else(shown)
 }
 
 /// `None` for what is not a whole answer, as when the server ended meanwhile.

@@ -1,6 +1,7 @@
 //! Whole-program tests, in one binary.
 
 mod beats;
+mod clients;
 mod crash;
 mod elasticsearch;
 mod es_api;

@@ -14,6 +14,8 @@ pub struct Context {
     pub now: i64,
     /// The fields of the indices that are asked.
     pub fields: Mapping,
+    /// Between which times the events are that can be found, in nanoseconds UTC.
+    pub bounds: Option<(i64, i64)>,
     /// The fields that were declared and may not have been seen.
     declared: Vec<Arc<Mapping>>,
 }
@@ -21,7 +23,7 @@ pub struct Context {
 impl Context {
     /// A context without fields.
     pub fn at(now: i64) -> Self {
-        Self { now, fields: Mapping::default(), declared: Vec::new() }
+        Self { now, fields: Mapping::default(), bounds: None, declared: Vec::new() }
     }
 
     /// Adds the fields that were declared for an index.

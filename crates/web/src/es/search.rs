@@ -145,6 +145,10 @@ pub(crate) fn context_of(store: &Store, indices: &str) -> Context {
     let mut context = Context::at(dates::now());
     for info in store.list(indices) {
         context.declare(info.declared);
+        context.bounds = match (context.bounds, info.times) {
+            (Some((from, to)), Some((own_from, own_to))) => Some((from.min(own_from), to.max(own_to))),
+            (known, own) => known.or(own),
+        };
         for (name, kind) in info.mapping.0 {
             context.fields.0.entry(name).or_insert(kind);
         }
@@ -504,7 +508,10 @@ fn read(
             .about(name));
         }
     }
-    let context = context_of(store, &indices);
+    let mut context = context_of(store, &indices);
+    let query = question(arguments, body, &context)?;
+    let (from, to) = query.time_range();
+    context.bounds = context.bounds.map(|(least, most)| (least.max(from), most.min(to)));
     let number = |name: &str, default: usize| -> Result<usize, EsError> {
         if let Some(number) = arguments.number(name)? {
             return Ok(number);
@@ -547,7 +554,6 @@ fn read(
         .or_else(|| body.get("aggregations"))
         .map(|json| aggs::read(json, &context))
         .transpose()?;
-    let query = question(arguments, body, &context)?;
     let post_filter = body.get("post_filter").map(|filter| dsl::query(filter, &context)).transpose()?;
     let highlight = Highlight::read(&body["highlight"], &query)?;
     let mut fields = source::read_fields(&body["docvalue_fields"])?;
