@@ -25,7 +25,8 @@ fn cache(name: &str) -> PathBuf {
 #[track_caller]
 fn done(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {said}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -33,7 +34,9 @@ fn done(command: &mut Command) -> String {
 /// A pond and its address as clients want it.
 fn pond() -> (Pond, String) {
     let mut pond = Pond::new();
-    pond.up(&[]);
+    // A file of its own: without one it follows those of the machine.
+    pond.append("none.log", "");
+    pond.up(&["none.log"]);
     let url = format!("http://{}", pond.address());
     (pond, url)
 }
@@ -45,7 +48,12 @@ fn clients_in_python() {
         let folder = cache(&format!("python-{major}"));
         if !folder.join("elasticsearch").exists() {
             let wanted = format!("elasticsearch>={major},<{}", major + 1);
-            done(Command::new("python3").args(["-m", "pip", "install", "-q", "--target"]).arg(&folder).arg(wanted));
+            done(
+                Command::new("python3")
+                    .args(["-m", "pip", "install", "-q", "--target"])
+                    .arg(&folder)
+                    .arg(wanted),
+            );
         }
         let program = sources().join("client.py");
         // Points in time are asked for where there is a second word: real servers without x-pack have none.
@@ -81,4 +89,50 @@ fn clients_in_go() {
     done(Command::new("go").args(["build", "-o", "client", "."]).current_dir(&folder));
     let said = done(Command::new(folder.join("client")).arg(&url));
     assert_eq!(said.trim(), "ok");
+}
+
+/// Where Debian has rsyslog's output to Elasticsearch (the package rsyslog-elasticsearch).
+const OMELASTICSEARCH: &str = "/usr/lib/x86_64-linux-gnu/rsyslog/omelasticsearch.so";
+
+#[test]
+fn rsyslog_writes_to_the_store() {
+    const LINES: usize = 300;
+    if !Path::new(OMELASTICSEARCH).exists() {
+        println!("passed over: no {OMELASTICSEARCH}");
+        return;
+    }
+    let (mut pond, _) = pond();
+    let lines: String = (0..LINES).map(|n| format!("line {n} of \"a log\"\n")).collect();
+    pond.append("in.log", &lines);
+    let folder = pond.folder.path().display().to_string();
+    let (host, port) = pond.address().split_once(':').expect("HOST:PORT");
+    let config = format!(
+        r#"global(workDirectory="{folder}")
+module(load="imfile" mode="polling" pollingInterval="1")
+module(load="omelasticsearch")
+template(name="event" type="list" option.jsonf="on") {{
+  property(outname="@timestamp" name="timereported" dateFormat="rfc3339" format="jsonf")
+  property(outname="message" name="msg" format="jsonf")
+  property(outname="tag" name="syslogtag" format="jsonf")
+}}
+input(type="imfile" file="{folder}/in.log" tag="test" addMetadata="off")
+action(type="omelasticsearch" server="{host}" serverport="{port}" searchIndex="rsyslog" searchType="_doc"
+       template="event" bulkmode="on" errorFile="{folder}/refused.log")
+"#
+    );
+    fs::write(pond.path("rsyslog.conf"), config).expect("room");
+    let mut rsyslog = Command::new("rsyslogd")
+        .args(["-n", "-i", "NONE", "-f"])
+        .arg(pond.path("rsyslog.conf"))
+        .spawn()
+        .expect("rsyslogd starts");
+    pond.wait_for("all lines", |pond| {
+        let path = "/rsyslog/_count?q=tag:test&ignore_unavailable=true";
+        let found = crate::http::request(pond.address(), "GET", path, "", "", crate::pond::PATIENCE).ok()?;
+        let found: serde_json::Value = serde_json::from_slice(&found.body).ok()?;
+        (found["count"] == LINES).then_some(())
+    });
+    rsyslog.kill().expect("it runs");
+    rsyslog.wait().expect("its end");
+    assert!(!pond.path("refused.log").exists());
 }

@@ -6,7 +6,7 @@ use super::{EsError, query_string, simple_query};
 use crate::kql;
 use serde_json::{Map, Value as Json};
 use std::ops::Bound;
-use store::{Query, Template, Value};
+use store::{FieldType, Query, Template, Value};
 
 /// No question is nested deeper.
 pub const DEPTH_MAX: usize = 32;
@@ -384,6 +384,15 @@ fn read_range(field: String, body: &Json, context: &Context) -> Result<Query, Es
     };
     let lower = side("gte", "gt", "from", "include_lower", true)?;
     let upper = side("lte", "lt", "to", "include_upper", false)?;
+    let is_number = matches!(context.kind(&field), Some(FieldType::Long | FieldType::Double));
+    for bound in [&lower, &upper] {
+        if let (true, Bound::Included(value) | Bound::Excluded(value)) = (is_number, bound)
+            && value.number().is_none()
+        {
+            let reason = format!("For input string: \"{}\" of the number [{field}]", value.text());
+            return Err(EsError::new(400, "number_format_exception", reason).about(&value.text()));
+        }
+    }
     Ok(Query::Range { field, lower, upper })
 }
 

@@ -207,6 +207,10 @@ const ROUTES: [&str; 27] = [
 ];
 
 pub(crate) async fn wrong_method(method: Method, uri: Uri) -> EsError {
+    // Where an index may stand, a route that is refused looks like one.
+    if let Some(error) = refused::reason(uri.path()) {
+        return error;
+    }
     EsError::new(
         405,
         "illegal_argument_exception",

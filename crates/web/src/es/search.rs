@@ -692,7 +692,8 @@ fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
 }
 
 fn found_hit(hit: Hit, keys: &[SortKey], wanted: &Wanted) -> FoundHit {
-    let fields = (!wanted.fields.is_empty()).then(|| source::fields(&hit.source, &wanted.fields));
+    let fields = (!wanted.fields.is_empty())
+        .then(|| source::fields(&hit.source, &wanted.fields, Some(&wanted.context)));
     let sort = (wanted.keys_shown > 0).then(|| {
         hit.sort
             .iter()

@@ -342,6 +342,15 @@ fn read_store(kind: &str, options: &Json, context: &Context) -> Result<Form, EsE
     ] {
         request.remove(name);
     }
+    // Grafana writes numbers as text.
+    for name in ["size", "shard_size", "min_doc_count", "sigma", "percents"] {
+        if let Some(value) = request.get_mut(name) {
+            as_numbers(value);
+        }
+    }
+    if let Some(interval) = request.get_mut("interval").filter(|_| kind == "histogram") {
+        as_numbers(interval);
+    }
     if let Some(format) = options.get("format").and_then(Json::as_str) {
         // Patterns of numbers are not followed.
         shape.format = Format::parse_list(format).ok().map(|mut list| list.remove(0));
@@ -369,6 +378,20 @@ fn read_store(kind: &str, options: &Json, context: &Context) -> Result<Form, EsE
     }
     let name = if kind == "date_range" || shape.calendar.is_some() { "range" } else { kind };
     Ok(Form::Store { request: json!({ name: request }), shape })
+}
+
+/// Text that is a number becomes one, also in a list.
+fn as_numbers(value: &mut Json) {
+    match value {
+        Json::String(text) => {
+            let whole = text.parse::<i64>().ok().map(Json::from);
+            if let Some(number) = whole.or_else(|| text.parse::<f64>().ok().map(Json::from)) {
+                *value = number;
+            }
+        }
+        Json::Array(list) => list.iter_mut().for_each(as_numbers),
+        _ => {}
+    }
 }
 
 /// One order only; Elasticsearch's second one is for equal values, where the key decides.
