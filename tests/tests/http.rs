@@ -8,6 +8,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The status line and the headers, in lower case.
+    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -20,16 +22,35 @@ pub(crate) fn request(
     body: &str,
     patience: Duration,
 ) -> io::Result<Answer> {
+    exchange(address, method, path, &[("content-type", content_type)], body, patience)
+}
+
+/// As [`request`], with any headers.
+pub(crate) fn exchange(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    patience: Duration,
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(patience))?;
     let length = body.len();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}",
     )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    parse(&answer).ok_or_else(|| io::Error::other("not an HTTP answer"))
+    if method == "HEAD" {
+        // Its length is that of a body which is not sent.
+        let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        answer = head.replace("content-length:", "x-length:").into_bytes();
+    }
+    let shown = || io::Error::other(format!("not an HTTP answer: {:?}", String::from_utf8_lossy(&answer)));
+    parse(&answer).ok_or_else(shown)
 }
 
 /// `None` for what is not a whole answer, as when the server ended meanwhile.
@@ -44,7 +65,7 @@ fn parse(answer: &[u8]) -> Option<Answer> {
         Some(length) => body.get(..length)?.to_vec(),
         None => body.to_vec(),
     };
-    Some(Answer { status, body })
+    Some(Answer { status, head, body })
 }
 
 /// RFC 9112, section 7.1, without extensions and trailers.

@@ -1,8 +1,10 @@
 //! Whole-program tests, in one binary.
 
 mod beats;
+mod clients;
 mod crash;
 mod elasticsearch;
+mod es_api;
 mod faults;
 mod fickle;
 mod front;

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use std::fmt;
 use std::fmt::Write;
 use std::ops::Range;
+use std::sync::Arc;
 use tantivy::schema::Field;
 use tantivy::schema::document::{ReferenceValue, ReferenceValueLeaf, Value};
 use tantivy::{DateTime, TantivyDocument};
@@ -65,6 +66,8 @@ pub(crate) struct SourceReader {
     /// The message where it is not one text of the source.
     joined: String,
     time: Option<i64>,
+    /// The types of fields that were said before any value was seen.
+    pub(crate) declared: Arc<Mapping>,
 }
 
 struct Leaf {
@@ -344,7 +347,9 @@ impl Walk<'_> {
             }
             _ => {}
         }
-        let Some(known) = mapping.learn(&reader.arena[name.clone()], value.own_type()) else { return };
+        let own = &reader.arena[name.clone()];
+        let kind = reader.declared.0.get(own).copied().unwrap_or_else(|| value.own_type());
+        let Some(known) = mapping.learn(own, kind) else { return };
         let mut in_texts = false;
         let value = match value.fit(known) {
             Some(Fitted::Text(text)) => {
@@ -443,8 +448,8 @@ impl<'a> Scalar<'a> {
     /// The value as the type of its field, as Elasticsearch coerces; none when it does not fit.
     pub(crate) fn fit(&self, known: FieldType) -> Option<Fitted<'a>> {
         Some(match (known, *self) {
-            (FieldType::Text, Scalar::Text(text)) => Fitted::Text(text),
-            (FieldType::Text, _) => Fitted::Shown,
+            (FieldType::Text | FieldType::Keyword, Scalar::Text(text)) => Fitted::Text(text),
+            (FieldType::Text | FieldType::Keyword, _) => Fitted::Shown,
             (FieldType::Long, Scalar::Int(value)) => Fitted::Int(value),
             (FieldType::Long, Scalar::Float(value)) => Fitted::Float(value.trunc()),
             (FieldType::Long, Scalar::Text(text)) => Fitted::Int(text.trim().parse().ok()?),

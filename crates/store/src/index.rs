@@ -2,7 +2,7 @@
 
 use crate::directory::StoreDirectory;
 use crate::doc::SourceReader;
-use crate::mapping::Mapping;
+use crate::mapping::{FieldType, Mapping};
 use crate::{Doc, StoreError};
 use disk::Disk;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,7 @@ pub(crate) struct Index {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
     pub(crate) fields: Fields,
+    /// The types of the fields that were seen.
     pub(crate) mapping: Mapping,
     pub(crate) index: TantivyIndex,
     pub(crate) reader: IndexReader,
@@ -144,6 +145,20 @@ impl Index {
             used: Instant::now(),
             hardened: Instant::now(),
         })
+    }
+
+    /// The types of fields that were said when the index was made, or later.
+    pub(crate) fn declared(&self) -> &Arc<Mapping> {
+        &self.source.declared
+    }
+
+    pub(crate) fn declare(&mut self, mapping: Mapping) {
+        self.source.declared = Arc::new(mapping);
+    }
+
+    /// The type of a field, seen or declared.
+    pub(crate) fn kind(&self, field: &str) -> Option<FieldType> {
+        self.mapping.0.get(field).or_else(|| self.declared().0.get(field)).copied()
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -6,6 +6,7 @@
 //! fall on two days. Parsed fields are columns only; words are indexed for `message` alone.
 //! Events are seen after a soft commit, and survive after a hard one (`directory.rs`).
 
+mod catalog;
 mod checked;
 mod columns;
 mod directory;
@@ -18,12 +19,13 @@ mod search;
 mod store;
 mod template;
 
+pub use catalog::{Alias, Catalog, IndexTemplate};
 pub use doc::{Indexed, indexed};
 pub use mapping::{FieldType, Mapping};
 pub use patterns::{Pattern, Patterns};
 pub use query::{Query, SortKey, Value};
 pub use search::SortValue;
-pub use store::{Hit, Hits, IndexInfo, Options, Search, Store};
+pub use store::{Hit, Hits, IndexInfo, Options, Search, Snapshot, Store};
 pub use template::{Template, message};
 
 use std::borrow::Cow;
@@ -55,6 +57,16 @@ pub enum StoreError {
     /// The index refused.
     #[error("{0}")]
     Index(#[from] tantivy::TantivyError),
+    /// A field has another type already.
+    #[error("mapper [{field}] cannot be changed from type [{known}] to [{wanted}]")]
+    Conflict {
+        /// The field.
+        field: String,
+        /// The type that it has.
+        known: &'static str,
+        /// The type that it should have.
+        wanted: &'static str,
+    },
     /// There is no such index.
     #[error("no such index [{0}]")]
     NoIndex(String),

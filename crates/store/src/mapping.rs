@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub enum FieldType {
     /// Text, and a keyword beside it.
     Text,
+    /// Text that is one word.
+    Keyword,
     /// A whole number.
     Long,
     /// Another number.
@@ -47,6 +49,7 @@ impl FieldType {
     pub fn name(self) -> &'static str {
         match self {
             FieldType::Text => "text",
+            FieldType::Keyword => "keyword",
             FieldType::Long => "long",
             FieldType::Double => "float",
             FieldType::Boolean => "boolean",

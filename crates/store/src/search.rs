@@ -88,6 +88,10 @@ pub(crate) fn compile(query: &Query, index: &Index) -> Result<Boxed, StoreError>
         Query::Terms { field, values } if field == "_id" => {
             id_query(&values.iter().map(Value::text).collect::<Vec<_>>())
         }
+        Query::Terms { field, values } if field == "_index" => {
+            let is_own = values.iter().any(|value| value.text() == index.name);
+            if is_own { Box::new(AllQuery) } else { Box::new(EmptyQuery) }
+        }
         Query::Terms { field, values } if field == "message" => {
             any(values.iter().map(|value| term(&index.fields, &value.text())).collect())
         }
@@ -159,11 +163,9 @@ fn long_term(fields: &Fields, field: &str, word: &str) -> Term {
 
 fn compile_match(field: &str, text: &str, all: bool, index: &Index) -> Boxed {
     let words = words(index, text);
-    let kind = index.mapping.0.get(field.strip_suffix(".keyword").unwrap_or(field));
+    let kind = index.kind(field.strip_suffix(".keyword").unwrap_or(field));
     if field != "message"
-        && (kind.is_some_and(|kind| *kind != FieldType::Text)
-            || field.ends_with(".keyword")
-            || field == "_id")
+        && (kind.is_some_and(|kind| kind != FieldType::Text) || field.ends_with(".keyword") || field == "_id")
     {
         let value = Value::Str(text.to_owned());
         return if field == "_id" {

@@ -1,5 +1,6 @@
 //! The store: its indices, what is appended to them and what is asked of them.
 
+use crate::catalog::Catalog;
 use crate::doc::Scalar;
 use crate::index::Index;
 use crate::mapping::{FieldType, Mapping};
@@ -9,6 +10,7 @@ use crate::{Doc, StoreError};
 use disk::Disk;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -70,6 +72,7 @@ struct State {
     /// Writing failed, and nobody has begun again yet.
     lost: Option<String>,
     soft: Instant,
+    catalog: Arc<Catalog>,
     set_aside: Vec<String>,
 }
 
@@ -92,6 +95,18 @@ pub struct Search {
     pub aggregations: Option<Json>,
     /// Memory that the aggregations may take.
     pub memory_max: u64,
+    /// What could be found at a moment before; none: what can be found now.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+/// What could be found in some indices at a moment. It holds their files, also those that were
+/// merged or removed since, until it is dropped.
+pub struct Snapshot(BTreeMap<String, tantivy::Searcher>);
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Snapshot").field(&self.0.keys()).finish()
+    }
 }
 
 impl Default for Search {
@@ -105,6 +120,7 @@ impl Default for Search {
             after: None,
             aggregations: None,
             memory_max: 256 << 20,
+            snapshot: None,
         }
     }
 }
@@ -150,11 +166,17 @@ pub struct IndexInfo {
     pub bytes: u64,
     /// The times of its oldest and newest event, in nanoseconds UTC.
     pub times: Option<(i64, i64)>,
-    /// The types of its fields.
+    /// The types of its fields: those that were seen, and where they are not too many, those
+    /// that were declared.
     pub mapping: Mapping,
+    /// The types of the fields that were declared.
+    pub declared: Arc<Mapping>,
 }
 
 const FOLDER: &str = "store";
+const CATALOG: &str = "catalog.json";
+/// With more declared fields, as the templates of Beats have, a list does not repeat them.
+const DECLARED_MAX: usize = 500;
 
 impl Store {
     /// Opens the store in the data directory. An index that cannot be read is set aside.
@@ -168,7 +190,8 @@ impl Store {
             disk.list(&folder)?.into_iter().filter(|entry| entry.is_dir && !entry.name.contains(".damaged"))
         {
             match Index::open(disk.clone(), folder.join(&entry.name), &entry.name) {
-                Ok(index) => {
+                Ok(mut index) => {
+                    index.declare(read_json(&*disk, &declared_path(&folder, &entry.name)));
                     indices.insert(entry.name, index);
                 }
                 Err(error) => {
@@ -178,7 +201,9 @@ impl Store {
                 }
             }
         }
-        let state = State { indices, deleted, given: 0, lost: None, soft: Instant::now(), set_aside };
+        let catalog = Arc::new(read_json(&*disk, &folder.join(CATALOG)));
+        let soft = Instant::now();
+        let state = State { indices, deleted, given: 0, lost: None, soft, catalog, set_aside };
         Ok(Arc::new(Self { disk, folder, options, state: Mutex::new(state) }))
     }
 
@@ -271,6 +296,7 @@ impl Store {
             let index = Index::open(self.disk.clone(), self.folder.join(name), name)?;
             self.disk.sync_dir(&self.folder)?;
             state.indices.insert(name.to_owned(), index);
+            self.apply_templates(state, name)?;
         }
         state.indices.get_mut(name).ok_or_else(|| StoreError::NoIndex(name.to_owned()))
     }
@@ -393,7 +419,12 @@ impl Store {
             let given = state.given;
             self.make_room(state, name)?;
             let index = self.index(state, name)?;
-            index.mapping = mapping;
+            if !mapping.0.is_empty() {
+                let mut all = (**index.declared()).clone();
+                all.0.extend(mapping.0);
+                write_json(&*self.disk, &declared_path(&self.folder, name), &all)?;
+                index.declare(all);
+            }
             index.make_writer(memory)?;
             index.commit_hard(given)?;
             Ok(true)
@@ -415,9 +446,84 @@ impl Store {
             index.abandon();
             drop(index);
             self.disk.remove_dir_all(&folder)?;
+            let declared = declared_path(&self.folder, name);
+            if self.disk.exists(&declared) {
+                self.disk.remove(&declared)?;
+            }
             self.disk.sync_dir(&self.folder)?;
         }
+        let mut catalog = (*state.catalog).clone();
+        if catalog.forget(name) {
+            write_json(&*self.disk, &self.folder.join(CATALOG), &catalog)?;
+            state.catalog = Arc::new(catalog);
+        }
         Ok(true)
+    }
+
+    /// Says the types of more fields of an index. Refuses, and changes nothing, where a field has
+    /// another type already, or there is no such index.
+    pub fn declare(&self, name: &str, mapping: Mapping) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let index = state.indices.get_mut(name).ok_or_else(|| StoreError::NoIndex(name.to_owned()))?;
+        let mut all = (**index.declared()).clone();
+        for (field, kind) in mapping.0 {
+            if let Some(known) = index.kind(&field).filter(|known| *known != kind) {
+                return Err(StoreError::Conflict { field, known: known.name(), wanted: kind.name() });
+            }
+            all.0.insert(field, kind);
+        }
+        write_json(&*self.disk, &declared_path(&self.folder, name), &all)?;
+        index.declare(all);
+        Ok(())
+    }
+
+    /// What the templates say of an index that was just made.
+    fn apply_templates(&self, state: &mut State, name: &str) -> Result<(), StoreError> {
+        let mapping = state.catalog.mapping_of(name);
+        if !mapping.0.is_empty() {
+            write_json(&*self.disk, &declared_path(&self.folder, name), &mapping)?;
+            if let Some(index) = state.indices.get_mut(name) {
+                index.declare(mapping);
+            }
+        }
+        let aliases = state.catalog.aliases_of(name);
+        if !aliases.is_empty() {
+            let mut catalog = (*state.catalog).clone();
+            for alias in aliases {
+                catalog.aliases.entry(alias).or_default().entry(name.to_owned()).or_default();
+            }
+            write_json(&*self.disk, &self.folder.join(CATALOG), &catalog)?;
+            state.catalog = Arc::new(catalog);
+        }
+        Ok(())
+    }
+
+    /// Aliases, templates and data streams as they are now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.state().catalog.clone()
+    }
+
+    /// Changes aliases, templates and data streams; done when the disk has them. A change that
+    /// is refused leaves everything as it was.
+    pub fn change_catalog<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&mut Catalog) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut state = self.state();
+        let mut catalog = (*state.catalog).clone();
+        let done = change(&mut catalog)?;
+        if catalog != *state.catalog {
+            write_json(&*self.disk, &self.folder.join(CATALOG), &catalog)?;
+            state.catalog = Arc::new(catalog);
+        }
+        Ok(done)
+    }
+
+    /// What can be found now in the indices that a list of names and patterns means.
+    pub fn snapshot(&self, patterns: &str) -> Snapshot {
+        let state = self.state();
+        let own = state.indices.values().filter(|index| matches(patterns, &index.name));
+        Snapshot(own.map(|index| (index.name.clone(), index.reader.searcher())).collect())
     }
 
     /// What is known of the indices that a list of names and patterns means.
@@ -429,7 +535,8 @@ impl Store {
             docs: index.reader.searcher().num_docs(),
             bytes: index.bytes(),
             times: (index.time_min <= index.time_max).then_some((index.time_min, index.time_max)),
-            mapping: index.mapping.clone(),
+            mapping: known_fields(index),
+            declared: index.declared().clone(),
         })
         .collect()
     }
@@ -443,8 +550,11 @@ impl Store {
             return Err(StoreError::Mapping("failed to parse: the document is not an object".to_owned()));
         };
         let state = self.state();
-        let mapping = state.indices.get(name).map(|index| &index.mapping);
-        check_object("", &object, mapping, 0)
+        let Some(index) = state.indices.get(name) else {
+            let new = state.catalog.mapping_of(name);
+            return check_object("", &object, &|field| new.0.get(field).copied(), 0);
+        };
+        check_object("", &object, &|field| index.kind(field), 0)
     }
 
     /// The document of an id: its sequence and its source.
@@ -488,9 +598,16 @@ impl Store {
                 if index.time_max < from || index.time_min > to {
                     continue;
                 }
+                let searcher = match &search.snapshot {
+                    None => index.reader.searcher(),
+                    Some(snapshot) => match snapshot.0.get(&index.name) {
+                        Some(searcher) => searcher.clone(),
+                        None => continue,
+                    },
+                };
                 targets.push((
                     index.name.clone(),
-                    index.reader.searcher(),
+                    searcher,
                     compile(&search.query, index)?,
                     index.fields.stored,
                 ));
@@ -579,7 +696,7 @@ fn matches(patterns: &str, name: &str) -> bool {
     found
 }
 
-fn glob(pattern: &str, name: &str) -> bool {
+pub(crate) fn glob(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };
@@ -616,7 +733,7 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 fn check_object(
     prefix: &str,
     object: &serde_json::Map<String, Json>,
-    mapping: Option<&Mapping>,
+    kind_of: &dyn Fn(&str) -> Option<FieldType>,
     depth: usize,
 ) -> Result<(), StoreError> {
     if depth > event::DEPTH_MAX {
@@ -627,8 +744,7 @@ fn check_object(
     }
     for (name, value) in object {
         let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        let known = mapping.and_then(|mapping| mapping.0.get(&name)).copied();
-        check_value(&name, value, known, mapping, depth)?;
+        check_value(&name, value, kind_of(&name), kind_of, depth)?;
     }
     Ok(())
 }
@@ -637,7 +753,7 @@ fn check_value(
     name: &str,
     value: &Json,
     known: Option<FieldType>,
-    mapping: Option<&Mapping>,
+    kind_of: &dyn Fn(&str) -> Option<FieldType>,
     depth: usize,
 ) -> Result<(), StoreError> {
     let wrong = |known: FieldType| {
@@ -645,10 +761,10 @@ fn check_value(
     };
     match (value, known) {
         (Json::Array(values), _) => {
-            values.iter().try_for_each(|value| check_value(name, value, known, mapping, depth + 1))
+            values.iter().try_for_each(|value| check_value(name, value, known, kind_of, depth + 1))
         }
         (Json::Object(_), Some(known)) => wrong(known),
-        (Json::Object(inner), None) => check_object(name, inner, mapping, depth + 1),
+        (Json::Object(inner), None) => check_object(name, inner, kind_of, depth + 1),
         (Json::Null, _) | (_, None) => Ok(()),
         (value, Some(known)) if Scalar::of(value).is_some_and(|value| value.fit(known).is_none()) => {
             wrong(known)
@@ -670,6 +786,35 @@ fn set_index_aside(disk: &dyn Disk, folder: &Path, name: &str) -> Result<(), Sto
     disk.remove_dir_all(&own)?;
     disk.sync_dir(folder)?;
     Ok(())
+}
+
+/// Where the declared types of an index's fields are: beside its folder, in which tantivy sweeps.
+fn declared_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.declared.json"))
+}
+
+fn known_fields(index: &Index) -> Mapping {
+    let mut mapping = index.mapping.clone();
+    if index.declared().0.len() <= DECLARED_MAX {
+        for (name, kind) in &index.declared().0 {
+            mapping.0.entry(name.clone()).or_insert(*kind);
+        }
+    }
+    mapping
+}
+
+/// What a file says, or nothing where there is none. Damage is told and costs only what the file said.
+fn read_json<T: serde::de::DeserializeOwned + Default>(disk: &dyn Disk, path: &Path) -> T {
+    let Ok(bytes) = disk.read(path) else { return T::default() };
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        tracing::error!(path = %path.display(), %error, "the file is damaged; the store goes on without it");
+        T::default()
+    })
+}
+
+fn write_json(disk: &dyn Disk, path: &Path, value: &impl serde::Serialize) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(value).map_err(|error| StoreError::Query(error.to_string()))?;
+    Ok(disk.write_atomic(path, &bytes)?)
 }
 
 fn read_deleted(disk: &dyn Disk, folder: &Path) -> BTreeMap<String, u64> {

@@ -91,7 +91,14 @@ fn is_own_name(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
+/// What clients of Elasticsearch 8 ask for, and want to be told that they got.
+const COMPATIBLE: &str = "application/vnd.elasticsearch+json";
+
 pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let asked =
+        accept.and_then(|accept| accept.split(',').map(str::trim).find(|kind| kind.starts_with(COMPATIBLE)));
+    let asked = asked.and_then(|kind| HeaderValue::from_str(kind).ok());
     let mut response = match guard.admits(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => {
@@ -105,6 +112,10 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
         }
     };
     let headers = response.headers_mut();
+    let is_json = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/json");
+    if let Some(asked) = asked.filter(|_| headers.get(header::CONTENT_TYPE).is_some_and(is_json)) {
+        headers.insert(header::CONTENT_TYPE, asked);
+    }
     headers.insert("x-elastic-product", HeaderValue::from_static("Elasticsearch"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers

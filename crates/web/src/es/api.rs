@@ -3,6 +3,8 @@
 use super::EsError;
 pub(crate) use super::body::Body;
 use super::body::BodyRoom;
+use super::context::glob;
+use super::held::Holds;
 use super::source::filter_path;
 use crate::server::Ingest;
 use axum::extract::{FromRequestParts, Query};
@@ -27,13 +29,24 @@ pub(crate) struct Api {
     pub(crate) ingest: Option<Arc<dyn Ingest>>,
     searches: Arc<Semaphore>,
     pub(super) bodies: BodyRoom,
+    /// Scrolls and points in time.
+    pub(super) holds: Holds,
+    /// Who changes a document by what it was holds this, so that no other does meanwhile.
+    pub(super) updates: Arc<tokio::sync::Mutex<()>>,
 }
 
 pub(crate) type Answer = Result<Response, EsError>;
 
 impl Api {
     pub(crate) fn new(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>) -> Self {
-        Self { store, ingest, searches: Arc::new(Semaphore::new(SEARCHES_MAX)), bodies: BodyRoom::default() }
+        Self {
+            store,
+            ingest,
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            bodies: BodyRoom::default(),
+            holds: Holds::default(),
+            updates: Arc::default(),
+        }
     }
 
     /// Does something short with the store, on a thread where it may wait for the disk.
@@ -189,16 +202,25 @@ pub(crate) fn shards(count: usize) -> Value {
 /// left out with `ignore_unavailable`. The result is never empty, which would mean all.
 pub(crate) fn resolve(store: &Store, expression: &str, arguments: &Arguments) -> Result<String, EsError> {
     let patterns: Vec<&str> = expression.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let mut kept = Vec::new();
+    let catalog = store.catalog();
+    let mut kept: Vec<&str> = Vec::new();
     for name in &patterns {
         let is_pattern = name.contains('*') || *name == "_all" || name.starts_with('-');
+        let aliases = catalog.aliases.iter().filter(|(alias, _)| glob(name, alias));
+        let indices: Vec<&str> =
+            aliases.flat_map(|(_, indices)| indices.keys().map(String::as_str)).collect();
+        if !indices.is_empty() && !is_pattern {
+            kept.extend(indices);
+            continue;
+        }
         if !is_pattern && store.list(name).is_empty() {
             if arguments.flag("ignore_unavailable") {
                 continue;
             }
             return Err(EsError::no_index(name));
         }
-        kept.push(*name);
+        kept.push(name);
+        kept.extend(indices);
     }
     let none = !patterns.is_empty() && kept.iter().all(|name| name.starts_with('-'));
     let expression = if none { NO_INDEX.to_owned() } else { kept.join(",") };

@@ -24,6 +24,10 @@ const ARGUMENTS: [&str; 13] = [
     "allow_no_indices",
 ];
 
+/// Arguments of tables about nodes.
+const NODE_ARGUMENTS: [&str; 9] =
+    ["v", "h", "s", "help", "bytes", "time", "local", "master_timeout", "full_id"];
+
 /// A column: its name, what else it is called, and what it says.
 struct Column(&'static str, &'static [&'static str], &'static str);
 
@@ -74,7 +78,7 @@ fn human(bytes: u64) -> String {
 }
 
 pub(crate) async fn list() -> String {
-    "=^.^=\n/_cat/indices\n/_cat/indices/{index}\n/_cat/count\n/_cat/count/{index}\n/_cat/health\n".to_owned()
+    "=^.^=\n/_cat/indices\n/_cat/indices/{index}\n/_cat/count\n/_cat/count/{index}\n/_cat/health\n/_cat/nodes\n/_cat/master\n/_cat/aliases\n/_cat/aliases/{name}\n/_cat/templates\n/_cat/templates/{name}\n/_cat/shards\n/_cat/shards/{index}\n/_cat/plugins\n".to_owned()
 }
 
 pub(crate) async fn indices(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
@@ -170,6 +174,120 @@ pub(crate) async fn health(State(api): State<Api>, arguments: Arguments) -> Answ
         text("100.0%"),
     ];
     table(&columns, vec![row], &arguments)
+}
+
+pub(crate) async fn nodes(arguments: Arguments) -> Answer {
+    arguments.only(&NODE_ARGUMENTS)?;
+    let columns = [
+        Column("ip", &["i"], "ip address"),
+        Column("node.role", &["r", "role", "nodeRole"], "d:data node, i:ingest node, m:master eligible node"),
+        Column("master", &["m"], "*:current master"),
+        Column("name", &["n"], "node name"),
+        Column("version", &["v"], "es version"),
+        Column("id", &["nodeId"], "unique node id"),
+    ];
+    let row = ["127.0.0.1", "dim", "*", "logpond", super::cluster::VERSION, "logpond"];
+    table(&columns, vec![row.map(|text| Cell::Text(text.to_owned())).to_vec()], &arguments)
+}
+
+pub(crate) async fn master(arguments: Arguments) -> Answer {
+    arguments.only(&NODE_ARGUMENTS)?;
+    let columns = [
+        Column("id", &[], "node id"),
+        Column("host", &["h"], "host name"),
+        Column("ip", &[], "ip address"),
+        Column("node", &["n"], "node name"),
+    ];
+    let row = ["logpond", "127.0.0.1", "127.0.0.1", "logpond"];
+    table(&columns, vec![row.map(|text| Cell::Text(text.to_owned())).to_vec()], &arguments)
+}
+
+pub(crate) async fn plugins(arguments: Arguments) -> Answer {
+    arguments.only(&NODE_ARGUMENTS)?;
+    let columns = [
+        Column("name", &["n"], "node name"),
+        Column("component", &["c"], "component"),
+        Column("version", &["v"], "component version"),
+    ];
+    table(&columns, Vec::new(), &arguments)
+}
+
+/// Whether a list of names and patterns means a name; nothing means all.
+fn is_meant(patterns: &str, name: &str) -> bool {
+    patterns.is_empty() || patterns.split(',').any(|pattern| super::context::glob(pattern, name))
+}
+
+pub(crate) async fn aliases(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let columns = [
+        Column("alias", &["a"], "alias name"),
+        Column("index", &["i", "idx"], "index alias points to"),
+        Column("filter", &["f", "fi"], "filter"),
+        Column("routing.index", &["ri", "routingIndex"], "index routing"),
+        Column("routing.search", &["rs", "routingSearch"], "search routing"),
+        Column("is_write_index", &["w", "isWriteIndex"], "write index"),
+    ];
+    let (catalog, patterns) = (api.with_store(|store| Ok(store.catalog())).await?, part(&path, "name"));
+    let mut rows = Vec::new();
+    for (alias, indices) in catalog.aliases.iter().filter(|(alias, _)| is_meant(&patterns, alias)) {
+        for (index, rule) in indices {
+            let flag = rule.is_write_index.map_or_else(|| "-".to_owned(), |flag| flag.to_string());
+            let row = [alias.as_str(), index, "-", "-", "-", &flag];
+            rows.push(row.map(|text| Cell::Text(text.to_owned())).to_vec());
+        }
+    }
+    table(&columns, rows, &arguments)
+}
+
+pub(crate) async fn templates(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let columns = [
+        Column("name", &["n"], "template name"),
+        Column("index_patterns", &["t"], "template index patterns"),
+        Column("order", &["o", "p"], "template application order/priority number"),
+        Column("version", &["v"], "version"),
+        Column("composed_of", &["c"], "component templates comprising index template"),
+    ];
+    let (catalog, patterns) = (api.with_store(|store| Ok(store.catalog())).await?, part(&path, "name"));
+    let list = |names: &[String]| format!("[{}]", names.join(", "));
+    let own = catalog.legacy.iter().chain(&catalog.templates);
+    let rows = own.filter(|(name, _)| is_meant(&patterns, name)).map(|(name, template)| {
+        let version = template.body.get("version").map(super::dsl::plain).unwrap_or_default();
+        let order = template.priority.to_string();
+        let row = [name.clone(), list(&template.patterns), order, version, list(&template.composed_of)];
+        row.map(Cell::Text).to_vec()
+    });
+    table(&columns, rows.collect(), &arguments)
+}
+
+pub(crate) async fn shards(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let columns = [
+        Column("index", &["i", "idx"], "index name"),
+        Column("shard", &["s", "sh"], "shard name"),
+        Column("prirep", &["p", "pr", "primaryOrReplica"], "primary or replica"),
+        Column("state", &["st"], "shard state"),
+        Column("docs", &["d", "dc"], "number of docs in shard"),
+        Column("store", &["sto"], "store size of shard (how much disk it uses)"),
+        Column("ip", &[], "ip of node where it lives"),
+        Column("node", &["n"], "name of node where it lives"),
+    ];
+    let (index, asked) = (part(&path, "index"), arguments.clone());
+    let infos = api.with_store(move |store| Ok(store.list(&resolve(store, &index, &asked)?))).await?;
+    let text = |text: &str| Cell::Text(text.to_owned());
+    let rows = infos.into_iter().map(|info| {
+        vec![
+            Cell::Text(info.name),
+            Cell::Number(0),
+            text("p"),
+            text("STARTED"),
+            Cell::Number(info.docs),
+            Cell::Bytes(info.bytes),
+            text("127.0.0.1"),
+            text("logpond"),
+        ]
+    });
+    table(&columns, rows.collect(), &arguments)
 }
 
 fn seconds() -> u64 {

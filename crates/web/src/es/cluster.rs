@@ -1,13 +1,14 @@
 //! What a client asks about the cluster, which is this machine.
 
 use super::api::{Answer, Api, Arguments, answer};
+use super::{IndexPath, part};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
 
 /// The version of Elasticsearch whose API this is.
-const VERSION: &str = "7.10.2";
+pub(super) const VERSION: &str = "7.10.2";
 
 /// The banner; a browser gets the page.
 pub(crate) async fn root(headers: HeaderMap, arguments: Arguments) -> Response {
@@ -16,7 +17,7 @@ pub(crate) async fn root(headers: HeaderMap, arguments: Arguments) -> Response {
         return Redirect::to("/_ui/").into_response();
     }
     let version = json!({
-        "number": VERSION, "build_flavor": "oss", "build_type": "tar", "build_hash": "logpond",
+        "number": VERSION, "build_flavor": "default", "build_type": "tar", "build_hash": "logpond",
         "build_date": "2021-01-13T00:42:12.435326Z", "build_snapshot": false, "lucene_version": "8.7.0",
         "minimum_wire_compatibility_version": "6.8.0", "minimum_index_compatibility_version": "6.0.0-beta1",
     });
@@ -35,15 +36,28 @@ async fn totals(api: &Api) -> Result<(usize, u64, u64), super::EsError> {
     .await
 }
 
-pub(crate) async fn health(State(api): State<Api>, arguments: Arguments) -> Answer {
-    let (shards, _, _) = totals(&api).await?;
-    let body = json!({
+pub(crate) async fn health(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    let index = part(&path, "index");
+    let names = api.with_store(move |store| Ok(store.list(&index).into_iter().map(|info| info.name)));
+    let names: Vec<String> = names.await?.collect();
+    let shards = names.len();
+    let mut body = json!({
         "cluster_name": "logpond", "status": "green", "timed_out": false, "number_of_nodes": 1,
         "number_of_data_nodes": 1, "active_primary_shards": shards, "active_shards": shards, "relocating_shards": 0,
         "initializing_shards": 0, "unassigned_shards": 0, "delayed_unassigned_shards": 0,
         "number_of_pending_tasks": 0, "number_of_in_flight_fetch": 0, "task_max_waiting_in_queue_millis": 0,
         "active_shards_percent_as_number": 100.0,
     });
+    if matches!(arguments.get("level"), Some("indices" | "shards")) {
+        let own = names.into_iter().map(|name| {
+            let health = json!({
+                "status": "green", "number_of_shards": 1, "number_of_replicas": 0, "active_primary_shards": 1,
+                "active_shards": 1, "relocating_shards": 0, "initializing_shards": 0, "unassigned_shards": 0,
+            });
+            (name, health)
+        });
+        body["indices"] = Value::Object(own.collect());
+    }
     Ok(answer(body, &arguments))
 }
 

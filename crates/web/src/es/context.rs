@@ -1,6 +1,7 @@
 //! What a question is read against: the time, and the fields that there are.
 
 use super::dates::Reader;
+use std::sync::Arc;
 use store::{FieldType, Mapping, Query};
 
 /// More fields are never looked into for one word.
@@ -13,12 +14,23 @@ pub struct Context {
     pub now: i64,
     /// The fields of the indices that are asked.
     pub fields: Mapping,
+    /// Between which times the events are that can be found, in nanoseconds UTC.
+    pub bounds: Option<(i64, i64)>,
+    /// The fields that were declared and may not have been seen.
+    declared: Vec<Arc<Mapping>>,
 }
 
 impl Context {
     /// A context without fields.
     pub fn at(now: i64) -> Self {
-        Self { now, fields: Mapping::default() }
+        Self { now, fields: Mapping::default(), bounds: None, declared: Vec::new() }
+    }
+
+    /// Adds the fields that were declared for an index.
+    pub fn declare(&mut self, declared: Arc<Mapping>) {
+        if !declared.0.is_empty() {
+            self.declared.push(declared);
+        }
     }
 
     /// How times are read unless the question says otherwise.
@@ -31,7 +43,9 @@ impl Context {
         if field == "@timestamp" {
             return Some(FieldType::Date);
         }
-        self.fields.0.get(field.strip_suffix(".keyword").unwrap_or(field)).copied()
+        let bare = field.strip_suffix(".keyword").unwrap_or(field);
+        let of = |mapping: &Mapping| mapping.0.get(bare).copied();
+        of(&self.fields).or_else(|| self.declared.iter().find_map(|mapping| of(mapping)))
     }
 
     /// The fields that a name or pattern means. `*` is every field that can hold this text.
@@ -40,7 +54,7 @@ impl Context {
             return vec![pattern.to_owned()];
         }
         let takes = |kind: FieldType| match kind {
-            FieldType::Text => true,
+            FieldType::Text | FieldType::Keyword => true,
             FieldType::Long | FieldType::Double => text.parse::<f64>().is_ok(),
             FieldType::Boolean => text == "true" || text == "false",
             FieldType::Date => false,

@@ -189,6 +189,28 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Where the units of the calendar begin, in the zone: from the one that `from` is in to the
+    /// one behind `to`. `q` is a quarter. `None` where there are more than `most`.
+    pub fn beginnings(&self, from: i64, to: i64, unit: &str, most: usize) -> Option<Vec<i64>> {
+        let (unit, step) = if unit == "q" { ("M", 3) } else { (unit, 1) };
+        let mut at = self.round(from, unit, false)?;
+        if step == 3 {
+            at = self.add(at, -i64::from(self.zone.local(at).month0() % 3), "M")?;
+        }
+        let mut all = vec![at];
+        while at <= to {
+            let next = self.round(self.add(at, step, unit)?, unit, false)?;
+            if next <= at || all.len() >= most {
+                return None;
+            }
+            at = next;
+            all.push(at);
+        }
+        Some(all)
+    }
+}
+
 /// How a time is written.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Format {
@@ -511,6 +533,39 @@ mod tests {
         check("2026-13-01", false, "none");
         check("2026-1-1", false, "none");
         check("now-999999999999999999y", false, "none");
+    }
+
+    #[test]
+    fn where_units_begin() {
+        #[track_caller]
+        fn check(zone: &str, from: &str, to: &str, unit: &str, expected: &str) {
+            let mut reader = Reader::new(0);
+            let (from, to) = (reader.read(from, false).unwrap(), reader.read(to, false).unwrap());
+            reader.zone = Zone::parse(zone).unwrap();
+            let found = reader.beginnings(from, to, unit, 20).unwrap();
+            let found: Vec<String> = found.iter().map(|ns| iso(*ns)[..13].to_owned()).collect();
+            assert_eq!(found.join(" "), expected);
+        }
+        check("UTC", "2026-01-15", "2026-02-02", "M", "2026-01-01T00 2026-02-01T00 2026-03-01T00");
+        check("UTC", "2026-05-15", "2026-05-15", "q", "2026-04-01T00 2026-07-01T00");
+        check("UTC", "2025-12-31", "2026-01-01", "y", "2025-01-01T00 2026-01-01T00 2027-01-01T00");
+        // Days of 23 and of 25 hours.
+        check(
+            "Europe/Helsinki",
+            "2026-03-28",
+            "2026-03-29",
+            "d",
+            "2026-03-27T22 2026-03-28T22 2026-03-29T21",
+        );
+        check(
+            "Europe/Helsinki",
+            "2026-10-24",
+            "2026-10-25",
+            "d",
+            "2026-10-23T21 2026-10-24T21 2026-10-25T22",
+        );
+        let reader = Reader::new(0);
+        assert!(reader.beginnings(0, i64::MAX / 2, "d", 100).is_none());
     }
 
     #[test]

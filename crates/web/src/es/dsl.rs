@@ -6,7 +6,7 @@ use super::{EsError, query_string, simple_query};
 use crate::kql;
 use serde_json::{Map, Value as Json};
 use std::ops::Bound;
-use store::{Query, Template, Value};
+use store::{FieldType, Query, Template, Value};
 
 /// No question is nested deeper.
 pub const DEPTH_MAX: usize = 32;
@@ -14,7 +14,7 @@ pub const DEPTH_MAX: usize = 32;
 const PARTS_MAX: usize = 1024;
 /// No `terms` has more values.
 const TERMS_MAX: usize = 65_536;
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 22] = [
     "bool",
     "term",
     "terms",
@@ -34,6 +34,8 @@ const KINDS: [&str; 20] = [
     "kql",
     "constant_score",
     "dis_max",
+    "boosting",
+    "match_bool_prefix",
     "template",
 ];
 
@@ -84,6 +86,14 @@ fn read(json: &Json, context: &Context, depth: usize) -> Result<Query, EsError> 
             let body = options(kind, body, &["queries", "tie_breaker"])?;
             Ok(Query::or(list(body.get("queries"), context, depth)?))
         }
+        // What is less wanted stays wanted: only its score would be lower.
+        "boosting" => {
+            let body = options(kind, body, &["positive", "negative", "negative_boost"])?;
+            let positive = body.get("positive");
+            let positive = positive
+                .ok_or_else(|| EsError::parsing("[boosting] query requires 'positive' query to be set'"))?;
+            read(positive, context, depth + 1)
+        }
         "exists" => {
             let body = options(kind, body, &["field"])?;
             Ok(Query::Exists { field: text(body.get("field"), "exists.field")? })
@@ -107,7 +117,8 @@ fn read(json: &Json, context: &Context, depth: usize) -> Result<Query, EsError> 
             Ok(Query::Template(Template::parse(&text(body.get("message"), "template.message")?)))
         }
         "multi_match" => read_multi_match(body, context),
-        "term" | "match" | "match_phrase" | "prefix" | "wildcard" | "regexp" | "range" | "terms" => {
+        "term" | "match" | "match_phrase" | "match_bool_prefix" | "prefix" | "wildcard" | "regexp"
+        | "range" | "terms" => {
             let body = body.as_object().ok_or_else(|| {
                 EsError::parsing(format!("[{kind}] query malformed, no start_object after query name"))
                     .about(kind)
@@ -220,6 +231,7 @@ fn read_field(kind: &str, field: &str, body: &Json, context: &Context) -> Result
             "prefix_length",
         ],
         "match_phrase" => &["query", "slop", "zero_terms_query"],
+        "match_bool_prefix" => &["query", "operator"],
         "prefix" | "regexp" => &["value", "case_insensitive", "rewrite", "flags", "max_determinized_states"],
         "wildcard" => &["value", "wildcard", "case_insensitive", "rewrite"],
         _ => &[],
@@ -262,6 +274,18 @@ fn read_field(kind: &str, field: &str, body: &Json, context: &Context) -> Result
         "match" => {
             let all = is_and(own("operator"))?;
             words(owner, &plain(value_only(given, kind)?), all, own("minimum_should_match"))?
+        }
+        "match_bool_prefix" => {
+            let text = plain(value_only(given, kind)?);
+            let mut words: Vec<&str> =
+                text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+            let last = words.pop().unwrap_or_default().to_lowercase();
+            let mut parts: Vec<Query> = Vec::new();
+            for word in words {
+                parts.push(Query::Match { field: owner.clone(), text: word.to_owned(), all: true });
+            }
+            parts.push(Query::Wildcard { field: owner, pattern: format!("{last}*") });
+            if is_and(own("operator"))? { Query::and(parts) } else { Query::or(parts) }
         }
         "match_phrase" => {
             let slop = own("slop").and_then(Json::as_u64).unwrap_or(0).min(10_000) as u32;
@@ -360,6 +384,15 @@ fn read_range(field: String, body: &Json, context: &Context) -> Result<Query, Es
     };
     let lower = side("gte", "gt", "from", "include_lower", true)?;
     let upper = side("lte", "lt", "to", "include_upper", false)?;
+    let is_number = matches!(context.kind(&field), Some(FieldType::Long | FieldType::Double));
+    for bound in [&lower, &upper] {
+        if let (true, Bound::Included(value) | Bound::Excluded(value)) = (is_number, bound)
+            && value.number().is_none()
+        {
+            let reason = format!("For input string: \"{}\" of the number [{field}]", value.text());
+            return Err(EsError::new(400, "number_format_exception", reason).about(&value.text()));
+        }
+    }
     Ok(Query::Range { field, lower, upper })
 }
 

@@ -99,6 +99,7 @@ impl From<store::StoreError> for EsError {
         match &error {
             StoreError::NoIndex(name) => Self::no_index(name),
             StoreError::Name(..) => Self::new(400, "invalid_index_name_exception", reason),
+            StoreError::Conflict { .. } => Self::new(400, "illegal_argument_exception", reason),
             StoreError::Mapping(_) => Self::new(400, "mapper_parsing_exception", reason),
             StoreError::Query(_) | StoreError::Index(_) => {
                 Self::new(400, "search_phase_execution_exception", reason)

@@ -151,7 +151,7 @@ impl Shape {
             }
             return;
         }
-        let mut found = source::fields(&source, &self.wanted);
+        let mut found = source::fields(&source, &self.wanted, None);
         let texts = self.fields.iter().map(|name| match found.remove(name) {
             Some(Value::Array(values)) => values.iter().map(dsl::plain).collect::<Vec<_>>().join(" "),
             Some(value) => dsl::plain(&value),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use store::{FieldType, IndexInfo, Mapping};
 
-const ARGUMENTS: [&str; 10] = [
+pub(super) const ARGUMENTS: [&str; 11] = [
     "ignore_unavailable",
     "allow_no_indices",
     "expand_wildcards",
@@ -22,6 +22,7 @@ const ARGUMENTS: [&str; 10] = [
     "timeout",
     "master_timeout",
     "wait_for_active_shards",
+    "preserve_existing",
 ];
 
 /// `/_serch` is not an index but a route that there is not.
@@ -52,11 +53,119 @@ pub(crate) async fn exists(State(api): State<Api>, path: IndexPath, arguments: A
 pub(crate) async fn describe(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
     arguments.only(&ARGUMENTS)?;
     let infos = list(&api, index_name(&path)?, &arguments).await?;
+    let catalog = api.with_store(|store| Ok(store.catalog())).await?;
     let described = infos.iter().map(|info| {
-        let settings = json!({ "index": { "number_of_shards": "1", "number_of_replicas": "0", "provided_name": info.name, "uuid": info.name, "version": { "created": "7100299" } } });
-        (info.name.clone(), json!({ "aliases": {}, "mappings": properties(&info.mapping), "settings": settings }))
+        let aliases = super::catalog::aliases_of(&catalog, &info.name, "");
+        let settings = json!({ "index": settings_of(&info.name) });
+        let mappings = properties(&all_fields(info));
+        (info.name.clone(), json!({ "aliases": aliases, "mappings": mappings, "settings": settings }))
     });
     Ok(answer(Value::Object(described.collect()), &arguments))
+}
+
+fn settings_of(name: &str) -> Value {
+    json!({
+        "number_of_shards": "1", "number_of_replicas": "0", "provided_name": name, "uuid": name,
+        "version": { "created": "7100299" },
+    })
+}
+
+/// The types of all fields, those included that were declared and not seen.
+fn all_fields(info: &IndexInfo) -> Mapping {
+    let mut all = (*info.declared).clone();
+    all.0.extend(info.mapping.0.iter().map(|(name, kind)| (name.clone(), *kind)));
+    all
+}
+
+pub(crate) async fn settings(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let patterns = part(&path, "name");
+    let infos = list(&api, part(&path, "index"), &arguments).await?;
+    let is_flat = arguments.flag("flat_settings");
+    let shown = infos.into_iter().map(|info| {
+        let all = settings_of(&info.name);
+        let own = all.as_object().into_iter().flatten().filter(|(name, _)| {
+            let name = format!("index.{name}");
+            patterns.is_empty()
+                || patterns.split(',').any(|pattern| pattern == "_all" || glob(pattern, &name))
+        });
+        let settings: Value = if is_flat {
+            own.filter(|(_, value)| value.is_string())
+                .map(|(name, value)| (format!("index.{name}"), value.clone()))
+                .collect::<Map<_, _>>()
+                .into()
+        } else {
+            json!({ "index": own.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>() })
+        };
+        (info.name, json!({ "settings": settings }))
+    });
+    Ok(answer(Value::Object(shown.collect()), &arguments))
+}
+
+/// Settings that clients change and that mean nothing here; others are refused.
+const SETTINGS: [&str; 12] = [
+    "number_of_replicas",
+    "number_of_shards",
+    "refresh_interval",
+    "auto_expand_replicas",
+    "max_result_window",
+    "codec",
+    "query",
+    "mapping",
+    "translog",
+    "lifecycle",
+    "priority",
+    "routing",
+];
+
+pub(crate) async fn put_settings(
+    State(api): State<Api>,
+    path: IndexPath,
+    arguments: Arguments,
+    body: Body,
+) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let json = super::catalog::as_settings(&body.json()?);
+    for name in json["index"].as_object().into_iter().flat_map(Map::keys) {
+        if !SETTINGS.contains(&name.as_str()) {
+            return Err(EsError::argument(format!("unknown setting [index.{name}]")).locate(&body.0));
+        }
+    }
+    list(&api, part(&path, "index"), &arguments).await?;
+    Ok(answer(json!({ "acknowledged": true }), &arguments))
+}
+
+pub(crate) async fn put_mapping(
+    State(api): State<Api>,
+    path: IndexPath,
+    arguments: Arguments,
+    body: Body,
+) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let mapping = read_mapping(&body.json()?).map_err(|error| error.locate(&body.0))?;
+    let infos = list(&api, part(&path, "index"), &arguments).await?;
+    api.with_store(move |store| {
+        Ok(infos.iter().try_for_each(|info| store.declare(&info.name, mapping.clone()))?)
+    })
+    .await?;
+    Ok(answer(json!({ "acknowledged": true }), &arguments))
+}
+
+/// The types of some fields, each by its whole name.
+pub(crate) async fn field_mapping(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&ARGUMENTS)?;
+    let wanted = part(&path, "fields");
+    let infos = list(&api, part(&path, "index"), &arguments).await?;
+    let shown = infos.into_iter().map(|info| {
+        let all = all_fields(&info);
+        let own = all.0.iter().filter(|(name, _)| wanted.split(',').any(|pattern| glob(pattern, name)));
+        let own = own.map(|(name, kind)| {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            (name.clone(), json!({ "full_name": name, "mapping": { last: { "type": kind.name() } } }))
+        });
+        (info.name, json!({ "mappings": own.collect::<Map<_, _>>() }))
+    });
+    Ok(answer(Value::Object(shown.collect()), &arguments))
 }
 
 pub(crate) async fn create(
@@ -74,14 +183,20 @@ pub(crate) async fn create(
     {
         return Err(EsError::unknown("the part of an index", name, &known).locate(&body.0));
     }
-    if json["aliases"].as_object().is_some_and(|aliases| !aliases.is_empty()) {
-        return Err(EsError::argument(
-            "[aliases] are not supported; ask for several indices by a pattern such as logs-*",
-        ));
-    }
     let mapping = read_mapping(&json["mappings"]).map_err(|error| error.locate(&body.0))?;
     let name = index.clone();
-    let made = api.with_store(move |store| Ok(store.create_index(&name, mapping)?)).await?;
+    let made = api.with_store(move |store| {
+        if store.catalog().aliases.contains_key(&name) {
+            let reason = format!("Invalid index name [{name}], already exists as alias");
+            return Err(EsError::new(400, "invalid_index_name_exception", reason));
+        }
+        let made = store.create_index(&name, mapping)?;
+        if made {
+            super::catalog::add_aliases(store, &name, &json["aliases"])?;
+        }
+        Ok(made)
+    });
+    let made = made.await?;
     if !made {
         let error =
             EsError::new(400, "resource_already_exists_exception", format!("index [{index}] already exists"));
@@ -95,6 +210,19 @@ pub(crate) async fn delete(State(api): State<Api>, path: IndexPath, arguments: A
     let index = index_name(&path)?;
     let asked = arguments.clone();
     api.with_store(move |store| {
+        let catalog = store.catalog();
+        for name in index.split(',') {
+            let what = if catalog.aliases.contains_key(name) {
+                "an alias"
+            } else if catalog.streams.contains_key(name) {
+                "a data stream"
+            } else {
+                continue;
+            };
+            return Err(EsError::argument(format!(
+                "The provided expression [{name}] matches {what}, specify the corresponding concrete indices instead."
+            )));
+        }
         let names = store.list(&resolve(store, &index, &asked)?);
         for info in names {
             store.delete_index(&info.name)?;
@@ -106,7 +234,7 @@ pub(crate) async fn delete(State(api): State<Api>, path: IndexPath, arguments: A
 }
 
 /// The types of `properties`, as far as the store has them.
-fn read_mapping(mappings: &Value) -> Result<Mapping, EsError> {
+pub(super) fn read_mapping(mappings: &Value) -> Result<Mapping, EsError> {
     let known = [
         "properties",
         "dynamic",
@@ -145,12 +273,25 @@ fn read_properties(
             continue;
         }
         let kind = match rule["type"].as_str().unwrap_or("object") {
-            "text" | "keyword" | "wildcard" | "constant_keyword" | "ip" => FieldType::Text,
-            "long" | "integer" | "short" | "byte" => FieldType::Long,
+            "text" | "match_only_text" | "search_as_you_type" => FieldType::Text,
+            "keyword" | "wildcard" | "constant_keyword" | "ip" | "version" => FieldType::Keyword,
+            "long" | "integer" | "short" | "byte" | "unsigned_long" => FieldType::Long,
             "double" | "float" | "half_float" | "scaled_float" => FieldType::Double,
             "boolean" => FieldType::Boolean,
             "date" | "date_nanos" => FieldType::Date,
-            "object" => continue,
+            // What has no type here gets the one of its first value.
+            "object"
+            | "flattened"
+            | "nested"
+            | "alias"
+            | "geo_point"
+            | "geo_shape"
+            | "binary"
+            | "histogram"
+            | "dense_vector"
+            | "point"
+            | "shape"
+            | "aggregate_metric_double" => continue,
             other => {
                 return Err(wrong(format!(
                     "No handler for type [{other}] declared on field [{name}]; there are text, keyword, ip, long, double, boolean, date, object"
@@ -164,7 +305,7 @@ fn read_properties(
 }
 
 /// A mapping as Elasticsearch shows it.
-fn properties(mapping: &Mapping) -> Value {
+pub(super) fn properties(mapping: &Mapping) -> Value {
     let mut root = json!({});
     for (name, kind) in &mapping.0 {
         let mut at = &mut root;
@@ -183,15 +324,9 @@ pub(crate) async fn mapping(State(api): State<Api>, path: IndexPath, arguments: 
     arguments.only(&ARGUMENTS)?;
     let infos = list(&api, part(&path, "index"), &arguments).await?;
     let body = infos.into_iter().map(|info| {
-        let mappings = properties(&info.mapping);
+        let mappings = properties(&all_fields(&info));
         (info.name, json!({ "mappings": mappings }))
     });
-    Ok(answer(Value::Object(body.collect()), &arguments))
-}
-
-pub(crate) async fn aliases(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
-    let infos = list(&api, part(&path, "index"), &arguments).await?;
-    let body = infos.into_iter().map(|info| (info.name, json!({ "aliases": {} })));
     Ok(answer(Value::Object(body.collect()), &arguments))
 }
 

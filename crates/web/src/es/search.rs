@@ -6,20 +6,25 @@ use super::api::{
 };
 use super::context::Context;
 use super::dates::{self, Format};
+use super::held::{Held, read_keep};
+use super::highlight::Highlight;
 use super::source::{self, Rule};
 use super::{EsError, IndexPath, dsl, part, query_string, sort};
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{Hit, Mapping, Query, Search, SortKey, Store};
+use store::{Hit, Query, Search, Snapshot, SortKey, SortValue, Store};
 
 /// As Elasticsearch's `index.max_result_window`.
 pub(crate) const HITS_MAX: usize = 10_000;
 const MSEARCH_MAX: usize = 200;
 
-const BODY: [&str; 20] = [
+const BODY: [&str; 24] = [
     "query",
     "sort",
     "from",
@@ -40,9 +45,13 @@ const BODY: [&str; 20] = [
     "post_filter",
     "explain",
     "profile",
+    "highlight",
+    "pit",
+    "script_fields",
+    "runtime_mappings",
 ];
 
-const ARGUMENTS: [&str; 36] = [
+const ARGUMENTS: [&str; 37] = [
     "q",
     "df",
     "default_operator",
@@ -79,10 +88,15 @@ const ARGUMENTS: [&str; 36] = [
     "typed_keys",
     "version",
     "seq_no_primary_term",
+    "scroll",
 ];
 
 #[derive(Serialize)]
 pub(crate) struct Found {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _scroll_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pit_id: Option<String>,
     took: u64,
     timed_out: bool,
     _shards: Value,
@@ -117,14 +131,24 @@ pub(crate) struct FoundHit {
     fields: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sort: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highlight: Option<Value>,
+    /// The place of the hit, as the store has it.
+    #[serde(skip)]
+    place: Vec<SortValue>,
     #[serde(skip)]
     pub(crate) sequence: u64,
 }
 
 /// The fields that the indices have together.
 pub(crate) fn context_of(store: &Store, indices: &str) -> Context {
-    let mut context = Context { now: dates::now(), fields: Mapping::default() };
+    let mut context = Context::at(dates::now());
     for info in store.list(indices) {
+        context.declare(info.declared);
+        context.bounds = match (context.bounds, info.times) {
+            (Some((from, to)), Some((own_from, own_to))) => Some((from.min(own_from), to.max(own_to))),
+            (known, own) => known.or(own),
+        };
         for (name, kind) in info.mapping.0 {
             context.fields.0.entry(name).or_insert(kind);
         }
@@ -185,20 +209,26 @@ pub(crate) async fn search(
     arguments: Arguments,
     body: Body,
 ) -> Answer {
-    if arguments.get("scroll").is_some() {
-        return Err(EsError::argument(
-            "[scroll] is not supported; use search_after with a sort, such as @timestamp and _doc",
-        ));
-    }
     arguments.only(&ARGUMENTS)?;
     let json = body.json()?;
+    if let Some(keep) = arguments.get("scroll") {
+        let keep = read_keep(keep)?;
+        let found = begin_scroll(&api, part(&path, "index"), arguments.clone(), json, keep).await;
+        return answer_raw(&found.map_err(|error| error.locate(&body.0))?, &arguments);
+    }
     let found = run(&api, part(&path, "index"), arguments.clone(), json).await;
     answer_raw(&found.map_err(|error| error.locate(&body.0))?, &arguments)
 }
 
 /// A search with all that it wants, read from arguments and body.
-struct Wanted {
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
     search: Search,
+    /// What only the hits must match, not what the aggregations count.
+    post_filter: Option<Query>,
+    highlight: Option<Highlight>,
+    /// How many of the sort keys were asked for; what is behind them is our own.
+    keys_shown: usize,
     aggs: Option<Aggs>,
     rule: Rule,
     fields: Vec<(String, Option<Format>)>,
@@ -209,6 +239,7 @@ struct Wanted {
     typed: bool,
 }
 
+#[derive(Debug, Clone)]
 enum Total {
     Exact,
     UpTo(u64),
@@ -221,19 +252,216 @@ async fn run(api: &Api, index: String, arguments: Arguments, body: Value) -> Res
     let time =
         arguments.get("timeout").map(str::to_owned).or_else(|| body["timeout"].as_str().map(str::to_owned));
     let limit = time.map_or(Ok(SEARCH_TIME_MAX), |text| read_time(&text))?;
+    let pit = read_pit(&body, &index)?;
+    let holds = api.holds.clone();
+    holds.sweep();
     let mut found = api
         .search(limit, move |store| {
-            let indices = resolve(store, &index, &arguments)?;
-            let wanted = read(store, indices, &arguments, &body)?;
-            answer_search(store, wanted)
+            let Some((id, keep)) = pit else {
+                let indices = resolve(store, &index, &arguments)?;
+                return answer_search(store, read(store, indices, &arguments, &body, None)?);
+            };
+            let (snapshot, indices) =
+                holds.with(&id, keep, |held| (held.snapshot.clone(), held.indices.clone()))?;
+            let mut wanted = read(store, indices, &arguments, &body, Some(snapshot))?;
+            wanted.keys_shown = wanted.search.sort.len();
+            let found = answer_search(store, wanted)?;
+            Ok(Found { pit_id: Some(id), ..found })
         })
         .await?;
     found.took = begun.elapsed().as_millis() as u64;
     Ok(found)
 }
 
+/// The point in time that a search is of, and for how long it is kept on.
+fn read_pit(body: &Value, index: &str) -> Result<Option<(String, Option<Duration>)>, EsError> {
+    let Some(pit) = body.get("pit") else { return Ok(None) };
+    if !index.is_empty() {
+        return Err(EsError::argument(
+            "[indices] cannot be used with point in time. Do not specify any index with point in time.",
+        ));
+    }
+    let id = pit["id"].as_str().ok_or_else(|| EsError::parsing("[pit] needs an [id]").about("pit"))?;
+    let keep = pit["keep_alive"].as_str().map(read_keep).transpose()?;
+    Ok(Some((id.to_owned(), keep)))
+}
+
+/// The key that makes every place its own: the sequence.
+fn last_key() -> SortKey {
+    SortKey { field: "_doc".to_owned(), descending: false, missing_first: false }
+}
+
+async fn begin_scroll(
+    api: &Api,
+    index: String,
+    arguments: Arguments,
+    body: Value,
+    keep: Duration,
+) -> Result<Found, EsError> {
+    let begun = Instant::now();
+    let holds = api.holds.clone();
+    let id = super::write::fresh_id() + &super::write::fresh_id();
+    let held = api.search(SEARCH_TIME_MAX, move |store| {
+        let indices = resolve(store, &index, &arguments)?;
+        let snapshot = Arc::new(store.snapshot(&indices));
+        let mut wanted = read(store, indices.clone(), &arguments, &body, Some(snapshot.clone()))?;
+        for (is_wrong, reason) in [
+            (wanted.search.size == 0, "[size] cannot be [0] in a scroll context"),
+            (wanted.search.from > 0, "using [from] is not allowed in a scroll context"),
+            (wanted.search.after.is_some(), "`search_after` cannot be used in a scroll context."),
+        ] {
+            if is_wrong {
+                let reason = format!("Validation Failed: 1: {reason};");
+                return Err(EsError::new(400, "action_request_validation_exception", reason));
+            }
+        }
+        let keys = &mut wanted.search.sort;
+        if keys.is_empty() {
+            keys.push(SortKey { field: "_score".to_owned(), descending: true, missing_first: false });
+        }
+        if !matches!(keys.last(), Some(key) if key.field == "_doc") {
+            keys.push(last_key());
+        }
+        let found = answer_search(store, wanted.clone())?;
+        wanted.aggs = None;
+        wanted.search.aggregations = None;
+        wanted.search.after = found.hits.hits.last().map(|hit| hit.place.clone());
+        let mut held = Held::new(snapshot, indices, keep);
+        held.scroll = Some(Box::new(wanted));
+        holds.insert(&id, held)?;
+        Ok(Found { _scroll_id: Some(id), ..found })
+    });
+    Ok(held.await?.took(begun))
+}
+
+/// The next page of a scroll.
+pub(crate) async fn scroll(
+    State(api): State<Api>,
+    path: IndexPath,
+    arguments: Arguments,
+    body: Body,
+) -> Answer {
+    let begun = Instant::now();
+    arguments.only(&["scroll", "scroll_id", "rest_total_hits_as_int"])?;
+    let json = body.json()?;
+    let text = |name: &str| json[name].as_str().or_else(|| arguments.get(name)).map(str::to_owned);
+    let id = text("scroll_id").unwrap_or_else(|| part(&path, "id"));
+    if id.is_empty() {
+        let reason = "Validation Failed: 1: scrollId is missing;";
+        return Err(EsError::new(400, "action_request_validation_exception", reason));
+    }
+    let keep = text("scroll").map(|keep| read_keep(&keep)).transpose()?;
+    let as_number = arguments.flag("rest_total_hits_as_int");
+    let holds = api.holds.clone();
+    let found = api.search(SEARCH_TIME_MAX, move |store| {
+        let wanted = holds.with(&id, keep, |held| held.scroll.as_deref().cloned())?;
+        let mut wanted =
+            wanted.ok_or_else(|| EsError::argument("the id is that of a point in time, not of a scroll"))?;
+        if as_number {
+            wanted.total = Total::Number;
+        }
+        // Before the end of the first page nothing was found, so nothing is behind it.
+        if wanted.search.after.is_none() {
+            wanted.search.size = 0;
+        }
+        let found = answer_search(store, wanted)?;
+        if let Some(last) = found.hits.hits.last() {
+            let place = last.place.clone();
+            holds.with(&id, None, |held| {
+                if let Some(scroll) = &mut held.scroll {
+                    scroll.search.after = Some(place);
+                }
+            })?;
+        }
+        Ok(Found { _scroll_id: Some(id), ..found })
+    });
+    answer_raw(&found.await?.took(begun), &arguments)
+}
+
+/// The ids in a list or alone, in a body or in the path.
+fn ids(json: &Value, path: &IndexPath, name: &str) -> Vec<String> {
+    match &json[name] {
+        Value::Array(list) => list.iter().map(dsl::plain).collect(),
+        Value::Null => part(path, "id").split(',').map(str::to_owned).filter(|id| !id.is_empty()).collect(),
+        one => vec![dsl::plain(one)],
+    }
+}
+
+/// Lets go of scrolls, or of points in time.
+fn clear(api: &Api, ids: &[String], is_scroll: bool, arguments: &Arguments) -> Answer {
+    if ids.is_empty() {
+        let reason = "Validation Failed: 1: no ids specified;";
+        return Err(EsError::new(400, "action_request_validation_exception", reason));
+    }
+    let freed = api.holds.remove(ids, is_scroll);
+    let is_all = ids.iter().any(|id| id == "_all");
+    let status = if freed == 0 && !is_all { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    Ok((status, answer(json!({ "succeeded": true, "num_freed": freed }), arguments)).into_response())
+}
+
+pub(crate) async fn clear_scroll(
+    State(api): State<Api>,
+    path: IndexPath,
+    arguments: Arguments,
+    body: Body,
+) -> Answer {
+    clear(&api, &ids(&body.json()?, &path, "scroll_id"), true, &arguments)
+}
+
+pub(crate) async fn close_pit(State(api): State<Api>, arguments: Arguments, body: Body) -> Answer {
+    clear(&api, &ids(&body.json()?, &None, "id"), false, &arguments)
+}
+
+pub(crate) async fn open_pit(State(api): State<Api>, path: IndexPath, arguments: Arguments) -> Answer {
+    arguments.only(&[
+        "keep_alive",
+        "preference",
+        "routing",
+        "ignore_unavailable",
+        "expand_wildcards",
+        "allow_no_indices",
+    ])?;
+    let keep = arguments.get("keep_alive").ok_or_else(|| EsError::argument("[keep_alive] is required"))?;
+    let keep = read_keep(keep)?;
+    let index = part(&path, "index");
+    let asked = arguments.clone();
+    let id = super::write::fresh_id() + &super::write::fresh_id();
+    let (snapshot, indices) = api
+        .with_store(move |store| {
+            let indices = resolve(store, &index, &asked)?;
+            Ok((Arc::new(store.snapshot(&indices)), indices))
+        })
+        .await?;
+    api.holds.insert(&id, Held::new(snapshot, indices, keep))?;
+    Ok(answer(json!({ "id": id }), &arguments))
+}
+
+/// Whether a question can be read.
+pub(crate) async fn validate(
+    State(api): State<Api>,
+    path: IndexPath,
+    arguments: Arguments,
+    body: Body,
+) -> Answer {
+    let mut known = ARGUMENTS.to_vec();
+    known.extend(["explain", "rewrite", "all_shards"]);
+    arguments.only(&known)?;
+    let index = part(&path, "index");
+    let (asked, json) = (arguments.clone(), body.json()?);
+    let read = api.with_store(move |store| {
+        let indices = resolve(store, &index, &asked)?;
+        Ok((question(&asked, &json, &context_of(store, &indices)).err(), store.list(&indices).len()))
+    });
+    let (wrong, count) = read.await?;
+    let mut found = json!({ "valid": wrong.is_none(), "_shards": shards(count) });
+    if let Some(wrong) = wrong.filter(|_| arguments.flag("explain")) {
+        found["error"] = wrong.reason.into();
+    }
+    Ok(answer(found, &arguments))
+}
+
 /// `500ms`, `10s`, `1m`; `-1` is no limit.
-fn read_time(text: &str) -> Result<Duration, EsError> {
+pub(crate) fn read_time(text: &str) -> Result<Duration, EsError> {
     if text == "-1" {
         return Ok(SEARCH_TIME_MAX);
     }
@@ -254,7 +482,13 @@ fn read_time(text: &str) -> Result<Duration, EsError> {
     })
 }
 
-fn read(store: &Store, indices: String, arguments: &Arguments, body: &Value) -> Result<Wanted, EsError> {
+fn read(
+    store: &Store,
+    indices: String,
+    arguments: &Arguments,
+    body: &Value,
+    snapshot: Option<Arc<Snapshot>>,
+) -> Result<Wanted, EsError> {
     let object =
         body.as_object().ok_or_else(|| EsError::parsing("the body of a search must be an object"))?;
     if let Some(name) = object.keys().find(|name| !BODY.contains(&name.as_str())) {
@@ -265,7 +499,19 @@ fn read(store: &Store, indices: String, arguments: &Arguments, body: &Value) -> 
             return Err(EsError::argument(format!("[{flag}] is not supported")));
         }
     }
-    let context = context_of(store, &indices);
+    for name in ["script_fields", "runtime_mappings"] {
+        // Grafana sends an empty one.
+        if body[name].as_object().is_some_and(|object| !object.is_empty()) {
+            return Err(EsError::argument(format!(
+                "[{name}] are not supported: there are no scripts; a filter of the plan can make such a field"
+            ))
+            .about(name));
+        }
+    }
+    let mut context = context_of(store, &indices);
+    let query = question(arguments, body, &context)?;
+    let (from, to) = query.time_range();
+    context.bounds = context.bounds.map(|(least, most)| (least.max(from), most.min(to)));
     let number = |name: &str, default: usize| -> Result<usize, EsError> {
         if let Some(number) = arguments.number(name)? {
             return Ok(number);
@@ -289,11 +535,16 @@ fn read(store: &Store, indices: String, arguments: &Arguments, body: &Value) -> 
             from.saturating_add(size)
         )));
     }
-    let keys = match arguments.get("sort") {
+    let mut keys = match arguments.get("sort") {
         Some(text) => sort::read_words(text)?,
         None => sort::read(&body["sort"])?,
     };
     sort::check(&keys, &body["sort"], &context)?;
+    let keys_shown = keys.len();
+    // Pages of a point in time have a last key of their own, unless there is one.
+    if body.get("pit").is_some() && !matches!(keys.last(), Some(key) if key.field == "_doc") {
+        keys.push(last_key());
+    }
     let after = sort::read_after(&body["search_after"], &keys, &context)?;
     if after.is_some() && from > 0 {
         return Err(EsError::argument("`from` parameter must be set to 0 when `search_after` is used."));
@@ -303,15 +554,8 @@ fn read(store: &Store, indices: String, arguments: &Arguments, body: &Value) -> 
         .or_else(|| body.get("aggregations"))
         .map(|json| aggs::read(json, &context))
         .transpose()?;
-    let mut query = question(arguments, body, &context)?;
-    if let Some(filter) = body.get("post_filter") {
-        if aggs.is_some() {
-            return Err(EsError::argument(
-                "[post_filter] beside aggregations is not supported; use the aggregation [filter]",
-            ));
-        }
-        query = Query::and(vec![query, dsl::query(filter, &context)?]);
-    }
+    let post_filter = body.get("post_filter").map(|filter| dsl::query(filter, &context)).transpose()?;
+    let highlight = Highlight::read(&body["highlight"], &query)?;
     let mut fields = source::read_fields(&body["docvalue_fields"])?;
     fields.extend(source::read_fields(&body["fields"])?);
     if let Some(names) = arguments.get("docvalue_fields") {
@@ -327,8 +571,12 @@ fn read(store: &Store, indices: String, arguments: &Arguments, body: &Value) -> 
             size,
             after,
             aggregations: aggs.as_ref().and_then(Aggs::request),
+            snapshot,
             ..Search::default()
         },
+        post_filter,
+        highlight,
+        keys_shown,
         aggs,
         rule: source_rule(arguments, body)?,
         fields,
@@ -385,7 +633,16 @@ pub(crate) fn source_rule(arguments: &Arguments, body: &Value) -> Result<Rule, E
 }
 
 fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
-    let hits = store.search(&wanted.search)?;
+    let mut hits = match &wanted.post_filter {
+        None => store.search(&wanted.search)?,
+        Some(filter) => {
+            let query = Query::and(vec![wanted.search.query.clone(), filter.clone()]);
+            store.search(&Search { query, aggregations: None, ..wanted.search.clone() })?
+        }
+    };
+    if wanted.post_filter.is_some() && wanted.search.aggregations.is_some() {
+        hits.aggregations = store.search(&Search { size: 0, from: 0, ..wanted.search.clone() })?.aggregations;
+    }
     let aggregations = match &wanted.aggs {
         None => None,
         Some(aggs) => {
@@ -402,6 +659,7 @@ fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
                     indices: wanted.search.indices.clone(),
                     query: if within { own } else { query },
                     size: 0,
+                    snapshot: wanted.search.snapshot.clone(),
                     aggregations: request,
                     ..Search::default()
                 };
@@ -423,6 +681,8 @@ fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
     let keys = &wanted.search.sort;
     let list = hits.hits.into_iter().map(|hit| found_hit(hit, keys, &wanted)).collect();
     Ok(Found {
+        _scroll_id: None,
+        pit_id: None,
         took: 0,
         timed_out: false,
         _shards: shards(hits.indices),
@@ -432,9 +692,15 @@ fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
 }
 
 fn found_hit(hit: Hit, keys: &[SortKey], wanted: &Wanted) -> FoundHit {
-    let fields = (!wanted.fields.is_empty()).then(|| source::fields(&hit.source, &wanted.fields));
-    let sort = (!keys.is_empty()).then(|| {
-        hit.sort.iter().zip(keys).map(|(value, key)| sort::write(value, key, &wanted.context)).collect()
+    let fields = (!wanted.fields.is_empty())
+        .then(|| source::fields(&hit.source, &wanted.fields, Some(&wanted.context)));
+    let sort = (wanted.keys_shown > 0).then(|| {
+        hit.sort
+            .iter()
+            .zip(keys)
+            .take(wanted.keys_shown)
+            .map(|(value, key)| sort::write(value, key, &wanted.context))
+            .collect()
     });
     FoundHit {
         _index: hit.index,
@@ -444,6 +710,8 @@ fn found_hit(hit: Hit, keys: &[SortKey], wanted: &Wanted) -> FoundHit {
         _seq_no: wanted.with_sequence.then_some(hit.sequence),
         _primary_term: wanted.with_sequence.then_some(1),
         _score: hit.score,
+        highlight: wanted.highlight.as_ref().and_then(|highlight| highlight.show(&hit.source)),
+        place: hit.sort,
         _source: wanted.rule.apply(hit.source),
         fields,
         sort,
@@ -459,6 +727,7 @@ pub(crate) fn answer_own(
     context: Context,
 ) -> Result<Found, EsError> {
     let request = aggs.as_ref().and_then(Aggs::request);
+    let keys_shown = search.sort.len();
     let search = Search { aggregations: request, ..search };
     answer_search(
         store,
@@ -472,6 +741,9 @@ pub(crate) fn answer_own(
             with_version: false,
             with_sequence: false,
             typed: false,
+            post_filter: None,
+            highlight: None,
+            keys_shown,
         },
     )
 }

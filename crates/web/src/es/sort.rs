@@ -74,6 +74,8 @@ fn key(field: &str, order: Option<&str>) -> Result<SortKey, EsError> {
             );
         }
     };
+    // Points in time name the order of their documents so.
+    let field = if field == "_shard_doc" { "_doc" } else { field };
     Ok(SortKey { field: field.to_owned(), descending, missing_first: false })
 }
 

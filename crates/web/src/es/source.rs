@@ -2,11 +2,12 @@
 //! answers.
 
 use super::EsError;
-use super::context::glob;
+use super::context::{Context, glob};
 use super::dates::{Format, Reader, Zone};
 use super::dsl::plain;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
+use store::FieldType;
 
 /// Which members of the source are given back.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,23 +130,36 @@ fn covers(pattern: &str, path: &str) -> bool {
 }
 
 /// Values of a document by patterns of field names, as `fields` and `docvalue_fields` want
-/// them: lists, by dotted names.
-pub fn fields(source: &[u8], wanted: &[(String, Option<Format>)]) -> Map<String, Json> {
+/// them: lists, by dotted names. With a context, times have Elasticsearch's form where no other is
+/// wanted.
+pub fn fields(
+    source: &[u8],
+    wanted: &[(String, Option<Format>)],
+    context: Option<&Context>,
+) -> Map<String, Json> {
     let mut found = Map::new();
     if let Ok(Json::Object(object)) = serde_json::from_slice(source) {
         for (name, value) in &object {
-            collect(name, value, wanted, &mut found);
+            collect(name, value, wanted, context, &mut found);
         }
     }
     found
 }
 
-fn collect(path: &str, value: &Json, wanted: &[(String, Option<Format>)], found: &mut Map<String, Json>) {
+fn collect(
+    path: &str,
+    value: &Json,
+    wanted: &[(String, Option<Format>)],
+    context: Option<&Context>,
+    found: &mut Map<String, Json>,
+) {
     match value {
         Json::Object(inner) => {
-            inner.iter().for_each(|(name, value)| collect(&format!("{path}.{name}"), value, wanted, found));
+            inner
+                .iter()
+                .for_each(|(name, value)| collect(&format!("{path}.{name}"), value, wanted, context, found));
         }
-        Json::Array(list) => list.iter().for_each(|value| collect(path, value, wanted, found)),
+        Json::Array(list) => list.iter().for_each(|value| collect(path, value, wanted, context, found)),
         Json::Null => {}
         leaf => {
             for (pattern, format) in wanted {
@@ -154,7 +168,11 @@ fn collect(path: &str, value: &Json, wanted: &[(String, Option<Format>)], found:
                     continue;
                 }
                 let name = if bare.contains('*') { path } else { pattern };
-                let value = match (format, leaf) {
+                // Times have one form, however the source writes them.
+                let own = context
+                    .filter(|context| context.kind(path) == Some(FieldType::Date))
+                    .map(|_| &Format::Iso);
+                let value = match (format.as_ref().or(own), leaf) {
                     (Some(format), Json::String(text)) => Reader::new(0)
                         .read(text, false)
                         .map_or_else(|| leaf.clone(), |ns| format.write(ns, Zone::UTC).into()),
@@ -300,7 +318,7 @@ mod tests {
         check(json!({"includes": "b", "excludes": "*.d"}), r#"{"b":{"c":2}}"#);
         assert!(Rule::read(&json!({"inclodes": "b"})).is_err());
         assert!(Rule::read(&json!(5)).is_err());
-        let found = fields(source, &[("b.*".into(), None), ("l.d.keyword".into(), None)]);
+        let found = fields(source, &[("b.*".into(), None), ("l.d.keyword".into(), None)], None);
         assert_eq!(Json::Object(found), json!({"b.c": [2], "b.d": [3], "l.d.keyword": [2, 3]}));
     }
 

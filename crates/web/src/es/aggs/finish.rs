@@ -1,6 +1,6 @@
 //! From the store's results to the shape that Elasticsearch gives them.
 
-use super::{Aggs, Form, Node, Shape};
+use super::{Aggs, Calendar, Form, Node, Order, Shape};
 use crate::es::context::Context;
 use crate::es::dates::{Format, Zone};
 use serde_json::{Map, Value as Json, json};
@@ -24,6 +24,8 @@ impl Aggs {
         for node in &self.0 {
             let result = results.get_mut(&node.name).map(Json::take).unwrap_or(Json::Null);
             let mut finished = match &node.form {
+                // The parent counts it, once all of its buckets are there.
+                Form::Pipeline(_) => continue,
                 Form::Store { shape, .. } => node.finish_store(result, shape, typed, context),
                 Form::Searches(searches, _) => {
                     let buckets = searches.iter().map(|(name, _)| {
@@ -72,6 +74,7 @@ impl Node {
                 _ => "sterms",
             },
             "percentiles" => "tdigest_percentiles",
+            "cumulative_sum" | "serial_diff" => "simple_value",
             kind => kind,
         }
     }
@@ -117,12 +120,18 @@ impl Node {
                 else {
                     continue;
                 };
-                out.insert("key".to_owned(), range.key.as_str().into());
-                for (side, value) in [("from", range.from), ("to", range.to)] {
-                    let Some(value) = value else { continue };
-                    out.insert(side.to_owned(), json!(value));
-                    if self.kind == "date_range" {
-                        out.insert(format!("{side}_as_string"), time(shape, value).into());
+                if shape.calendar.is_some() {
+                    let ms = range.from.unwrap_or(0.0);
+                    out.insert("key_as_string".to_owned(), time(shape, ms).into());
+                    out.insert("key".to_owned(), json!(ms as i64));
+                } else {
+                    out.insert("key".to_owned(), range.key.as_str().into());
+                    for (side, value) in [("from", range.from), ("to", range.to)] {
+                        let Some(value) = value else { continue };
+                        out.insert(side.to_owned(), json!(value));
+                        if self.kind == "date_range" {
+                            out.insert(format!("{side}_as_string"), time(shape, value).into());
+                        }
                     }
                 }
                 range.key.clone()
@@ -142,6 +151,17 @@ impl Node {
             let from = |n: Option<usize>| n.and_then(|n| shape.ranges[n].from).unwrap_or(f64::NEG_INFINITY);
             finished.sort_by(|(a, _), (b, _)| from(place(a)).total_cmp(&from(place(b))));
         }
+        if let Some(calendar) = &shape.calendar {
+            finished = shown_units(finished, calendar);
+        }
+        self.add_pipelines(&mut finished, typed);
+        let count = |bucket: &Json| bucket["doc_count"].as_u64();
+        match shape.order {
+            Order::Rising => {}
+            Order::Falling => finished.reverse(),
+            Order::FewFirst => finished.sort_by_key(|(_, bucket)| count(bucket)),
+            Order::ManyFirst => finished.sort_by_key(|(_, bucket)| std::cmp::Reverse(count(bucket))),
+        }
         let mut out = Map::new();
         if self.kind == "terms" {
             out.insert(
@@ -159,6 +179,9 @@ impl Node {
         }
         let buckets: Json = if shape.keyed {
             let bare = finished.into_iter().map(|(name, mut bucket)| {
+                if shape.calendar.is_some() {
+                    return (bucket["key_as_string"].as_str().unwrap_or(&name).to_owned(), bucket);
+                }
                 if let (true, Json::Object(bucket)) = (is_range, &mut bucket) {
                     bucket.shift_remove("key");
                 }
@@ -170,6 +193,34 @@ impl Node {
         };
         out.insert("buckets".to_owned(), buckets);
         Json::Object(out)
+    }
+
+    /// What is counted from bucket to bucket.
+    fn add_pipelines(&self, buckets: &mut [(String, Json)], typed: bool) {
+        for sub in &self.subs.0 {
+            let Form::Pipeline(pipeline) = &sub.form else { continue };
+            let name = if typed {
+                format!("{}#{}", sub.typed_kind(&Json::Null), sub.name)
+            } else {
+                sub.name.clone()
+            };
+            let values: Vec<Option<f64>> =
+                buckets.iter().map(|(_, bucket)| value_at(bucket, &pipeline.path)).collect();
+            let mut sum = 0.0;
+            for (n, (_, bucket)) in buckets.iter_mut().enumerate() {
+                let before = n.checked_sub(pipeline.lag).and_then(|before| values[before]);
+                let value = match sub.kind {
+                    "cumulative_sum" => {
+                        sum += values[n].unwrap_or(0.0);
+                        Some(sum)
+                    }
+                    _ => values[n].zip(before).map(|(own, before)| own - before),
+                };
+                if let Some(value) = value {
+                    bucket[&name] = json!({ "value": value });
+                }
+            }
+        }
     }
 
     /// Writes the key of a bucket, and returns it as text.
@@ -222,6 +273,41 @@ impl Node {
             }
         }
     }
+}
+
+/// The units of a calendar that are shown: none with too few events, and no empty ones at the ends.
+fn shown_units(mut buckets: Vec<(String, Json)>, calendar: &Calendar) -> Vec<(String, Json)> {
+    let count = |bucket: &Json| bucket["doc_count"].as_u64().unwrap_or(0);
+    if calendar.min_doc_count > 0 {
+        buckets.retain(|(_, bucket)| count(bucket) >= calendar.min_doc_count);
+        return buckets;
+    }
+    let starts: Vec<f64> = buckets.iter().map(|(_, bucket)| bucket["key"].as_f64().unwrap_or(0.0)).collect();
+    let is_meant = |n: usize| {
+        let next = starts.get(n + 1).copied().unwrap_or(f64::INFINITY);
+        calendar.extended.is_some_and(|(from, to)| starts[n] <= to && from < next)
+    };
+    let keeps = |n: usize| count(&buckets[n].1) > 0 || is_meant(n);
+    let Some(first) = (0..buckets.len()).find(|n| keeps(*n)) else { return Vec::new() };
+    let last = (first..buckets.len()).rfind(|n| keeps(*n)).unwrap_or(first);
+    buckets.truncate(last + 1);
+    buckets.drain(..first);
+    buckets
+}
+
+/// The number at a path of a bucket: `_count`, `name`, `name.part`.
+fn value_at(bucket: &Json, path: &str) -> Option<f64> {
+    if path == "_count" {
+        return bucket["doc_count"].as_f64();
+    }
+    let (name, part) = path.split_once(['.', '>']).unwrap_or((path, "value"));
+    let typed = |key: &str| key.split_once('#').is_some_and(|(_, own)| own == name);
+    let (_, own) = bucket.as_object()?.iter().find(|(key, _)| *key == name || typed(key))?;
+    let part = part.strip_suffix(".value").unwrap_or(part);
+    own[part]
+        .as_f64()
+        .or_else(|| own["values"][part].as_f64())
+        .or_else(|| own["doc_count"].as_f64().filter(|_| part == "_count"))
 }
 
 /// Milliseconds as the format of the aggregation says.

@@ -17,7 +17,7 @@ use store::Query;
 
 const DEPTH_MAX: usize = 8;
 const COUNT_MAX: usize = 100;
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 21] = [
     "terms",
     "date_histogram",
     "histogram",
@@ -36,6 +36,9 @@ const KINDS: [&str; 18] = [
     "percentiles",
     "cardinality",
     "value_count",
+    "derivative",
+    "cumulative_sum",
+    "serial_diff",
 ];
 
 /// The aggregations of a search, or of a bucket.
@@ -57,6 +60,8 @@ enum Form {
     Store { request: Json, shape: Shape },
     /// Searches of their own, by name; one without a name is the bucket itself.
     Searches(Vec<(Option<String>, Query)>, bool),
+    /// What is counted from the buckets around it.
+    Pipeline(Pipeline),
 }
 
 /// What the answer of the store lacks.
@@ -68,6 +73,37 @@ struct Shape {
     keyed: bool,
     /// The buckets of a range by the keys they have in the store.
     ranges: Vec<RangeBucket>,
+    /// Set where the ranges are units of a calendar.
+    calendar: Option<Calendar>,
+    /// The order of a histogram's buckets.
+    order: Order,
+}
+
+/// Which units of a calendar are shown though they are empty.
+#[derive(Debug, Clone, Default)]
+struct Calendar {
+    min_doc_count: u64,
+    /// Also beyond the first and the last that hold something, in milliseconds.
+    extended: Option<(f64, f64)>,
+}
+
+/// The order of a histogram's buckets.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Order {
+    #[default]
+    Rising,
+    Falling,
+    FewFirst,
+    ManyFirst,
+}
+
+/// An aggregation over the buckets of the histogram that it stands in.
+#[derive(Debug, Clone)]
+struct Pipeline {
+    /// The value of a bucket that it is about: `_count`, `name` or `name.part`.
+    path: String,
+    /// For `serial_diff`: with which bucket before each is compared.
+    lag: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -151,9 +187,32 @@ fn read_node(
             }
             read_searches(kind, options, context)?
         }
+        "derivative" | "cumulative_sum" | "serial_diff" => read_pipeline(kind, options)?,
         _ => read_store(kind, options, context)?,
     };
+    let has_pipelines = subs.0.iter().any(|sub| matches!(sub.form, Form::Pipeline(_)));
+    let is_pipeline = matches!(form, Form::Pipeline(_));
+    if (is_pipeline && depth == 0) || (has_pipelines && !kind.ends_with("histogram")) {
+        let reason = format!(
+            "[{name}]: derivative, cumulative_sum and serial_diff must have a histogram or date_histogram as parent"
+        );
+        return Err(EsError::new(400, "action_request_validation_exception", reason));
+    }
     Ok(Node { name: name.to_owned(), kind, meta, subs, form })
+}
+
+fn read_pipeline(kind: &str, options: &Json) -> Result<Form, EsError> {
+    let options = known(kind, options, &["buckets_path", "format", "gap_policy", "lag"])?;
+    if options.get("gap_policy").is_some_and(|policy| policy != "skip") {
+        return Err(EsError::argument(format!("[gap_policy] of [{kind}] must be [skip]")));
+    }
+    let path = options.get("buckets_path").and_then(Json::as_str);
+    let path =
+        path.ok_or_else(|| EsError::parsing(format!("[{kind}] needs a [buckets_path]")).about(kind))?;
+    let lag = options.get("lag").map_or(Some(1), Json::as_u64).and_then(|lag| usize::try_from(lag).ok());
+    let lag =
+        lag.filter(|lag| *lag > 0).ok_or_else(|| EsError::argument("[lag] must be a positive number"))?;
+    Ok(Form::Pipeline(Pipeline { path: path.to_owned(), lag }))
 }
 
 fn read_searches(kind: &str, options: &Json, context: &Context) -> Result<Form, EsError> {
@@ -283,6 +342,15 @@ fn read_store(kind: &str, options: &Json, context: &Context) -> Result<Form, EsE
     ] {
         request.remove(name);
     }
+    // Grafana writes numbers as text.
+    for name in ["size", "shard_size", "min_doc_count", "sigma", "percents"] {
+        if let Some(value) = request.get_mut(name) {
+            as_numbers(value);
+        }
+    }
+    if let Some(interval) = request.get_mut("interval").filter(|_| kind == "histogram") {
+        as_numbers(interval);
+    }
     if let Some(format) = options.get("format").and_then(Json::as_str) {
         // Patterns of numbers are not followed.
         shape.format = Format::parse_list(format).ok().map(|mut list| list.remove(0));
@@ -297,14 +365,8 @@ fn read_store(kind: &str, options: &Json, context: &Context) -> Result<Form, EsE
     match kind {
         "terms" => read_order(&mut request)?,
         "date_histogram" | "histogram" => {
-            if let Some(order) = request.remove("order")
-                && order != json!({"_key": "asc"})
-            {
-                return Err(EsError::argument(format!(
-                    "the order of [{kind}] must be {{\"_key\": \"asc\"}}"
-                )));
-            }
-            if kind == "date_histogram" {
+            shape.order = read_histogram_order(kind, request.remove("order"))?;
+            if kind == "date_histogram" && !read_calendar(&mut request, &mut shape, context)? {
                 read_intervals(&mut request, &shape, context)?;
             }
             if request.get("min_doc_count").and_then(Json::as_u64).unwrap_or(0) > 0 {
@@ -314,8 +376,22 @@ fn read_store(kind: &str, options: &Json, context: &Context) -> Result<Form, EsE
         "range" | "date_range" => read_ranges(kind, &mut request, &mut shape, context)?,
         _ => {}
     }
-    let name = if kind == "date_range" { "range" } else { kind };
+    let name = if kind == "date_range" || shape.calendar.is_some() { "range" } else { kind };
     Ok(Form::Store { request: json!({ name: request }), shape })
+}
+
+/// Text that is a number becomes one, also in a list.
+fn as_numbers(value: &mut Json) {
+    match value {
+        Json::String(text) => {
+            let whole = text.parse::<i64>().ok().map(Json::from);
+            if let Some(number) = whole.or_else(|| text.parse::<f64>().ok().map(Json::from)) {
+                *value = number;
+            }
+        }
+        Json::Array(list) => list.iter_mut().for_each(as_numbers),
+        _ => {}
+    }
 }
 
 /// One order only; Elasticsearch's second one is for equal values, where the key decides.
@@ -344,6 +420,108 @@ fn read_order(request: &mut Map<String, Json>) -> Result<(), EsError> {
         request.insert("order".to_owned(), Json::Object(order));
     }
     Ok(())
+}
+
+fn read_histogram_order(kind: &str, order: Option<Json>) -> Result<Order, EsError> {
+    let order = match order {
+        None => return Ok(Order::Rising),
+        Some(Json::Array(list)) => list.into_iter().next().unwrap_or_default(),
+        Some(one) => one,
+    };
+    let first = order.as_object().and_then(|order| order.iter().next());
+    let (by, way) = first.map_or(("", ""), |(by, way)| (by.as_str(), way.as_str().unwrap_or_default()));
+    Ok(match (by, way) {
+        ("_key" | "_time", "asc") => Order::Rising,
+        ("_key" | "_time", "desc") => Order::Falling,
+        ("_count", "asc") => Order::FewFirst,
+        ("_count", "desc") => Order::ManyFirst,
+        _ => {
+            return Err(EsError::argument(format!(
+                "the order of [{kind}] must be by [_key] or [_count], [asc] or [desc]"
+            )));
+        }
+    })
+}
+
+/// As Elasticsearch's `search.max_buckets`, for units of a calendar, whose ranges are made here.
+const CALENDAR_MAX: usize = 10_000;
+
+/// Units of a calendar that differ in length become ranges: months, quarters and years, and days
+/// and weeks in a zone whose clocks change. Says whether it was that. The ranges are between the
+/// times of what can be found, so it works for `@timestamp` alone.
+fn read_calendar(
+    request: &mut Map<String, Json>,
+    shape: &mut Shape,
+    context: &Context,
+) -> Result<bool, EsError> {
+    let interval = request.get("calendar_interval").or_else(|| request.get("interval")).map(plain);
+    let zone = shape.zone.unwrap_or(Zone::UTC);
+    let (from, to) = context.bounds.unwrap_or((0, 0));
+    let changes =
+        zone.offset_at(from) != zone.offset_at(to) || zone.offset_at(to) != zone.offset_at(context.now);
+    let unit = match interval.as_deref() {
+        Some("month" | "1M") => "M",
+        Some("quarter" | "1q") => "q",
+        Some("year" | "1y") => "y",
+        Some("day" | "1d") if changes => "d",
+        Some("week" | "1w") if changes => "w",
+        _ => return Ok(false),
+    };
+    if request.contains_key("offset")
+        || request.contains_key("hard_bounds")
+        || request.contains_key("fixed_interval")
+    {
+        return Err(EsError::argument(
+            "[offset] and [hard_bounds] are not supported with units of a calendar",
+        ));
+    }
+    if shape.field != "@timestamp" {
+        return Err(EsError::argument(format!(
+            "the interval [{unit}] of [date_histogram] is supported for [@timestamp] alone, not for [{}]; there are fixed ones such as 1h, 1d",
+            shape.field
+        )));
+    }
+    let mut reader = context.times();
+    reader.zone = zone;
+    reader.formats.push(Format::EpochMillis);
+    let mut extended = None;
+    if let Some(bounds) = request.remove("extended_bounds") {
+        let side = |name: &str| {
+            let text = plain(&bounds[name]);
+            let ns = reader.read(&text, false);
+            ns.ok_or_else(|| {
+                EsError::parsing(format!("failed to parse [{text}] in [extended_bounds]")).about(&text)
+            })
+        };
+        extended = Some((side("min")?, side("max")?));
+    }
+    let (from, to) = match (context.bounds, extended) {
+        (None, None) => (0, 0),
+        (Some((from, to)), Some((least, most))) => (from.min(least), to.max(most)),
+        (own, other) => own.or(other).unwrap_or_default(),
+    };
+    let begins = reader.beginnings(from, to.max(from), unit, CALENDAR_MAX).ok_or_else(|| {
+        EsError::new(
+            400,
+            "too_many_buckets_exception",
+            format!("Trying to create too many buckets. Must be less than or equal to: [{CALENDAR_MAX}]"),
+        )
+    })?;
+    let mut ranges = Vec::new();
+    for (n, sides) in begins.windows(2).enumerate() {
+        ranges.push(json!({ "key": n.to_string(), "from": sides[0] as f64, "to": sides[1] as f64 }));
+        let ms = |ns: i64| Some((ns / 1_000_000) as f64);
+        shape.ranges.push(RangeBucket { key: n.to_string(), from: ms(sides[0]), to: ms(sides[1]) });
+    }
+    let min_doc_count = request.get("min_doc_count").and_then(Json::as_u64).unwrap_or(0);
+    let ms = |ns: i64| (ns / 1_000_000) as f64;
+    let extended = extended.filter(|_| min_doc_count == 0).map(|(least, most)| (ms(least), ms(most)));
+    shape.calendar = Some(Calendar { min_doc_count, extended });
+    *request = Map::from_iter([
+        ("field".to_owned(), shape.field.as_str().into()),
+        ("ranges".to_owned(), ranges.into()),
+    ]);
+    Ok(true)
 }
 
 /// Intervals of the calendar that always have the same length become fixed ones, and time
