@@ -66,7 +66,7 @@ fn run_all(who: &str, address: &str) {
             if step.is_for(who) {
                 asked += 1;
                 if let Err(why) = step.run(address, &mut kept) {
-                    let request = with_kept(&step.request, &kept);
+                    let request = with_kept(step.request, &kept);
                     writeln!(wrong, "{name}, step {}: {request}: {why}", n + 1).expect("room");
                 }
             }

@@ -44,7 +44,9 @@ static STORE: LazyLock<Arc<Store>> = LazyLock::new(|| {
 });
 
 fn context() -> Context {
-    Context { fields: fields(), ..Context::at(NOW) }
+    let mut context = Context::at(NOW);
+    context.fields = fields();
+    context
 }
 
 /// Answers an error with a status of its own, and not that of a broken server.
@@ -182,7 +184,7 @@ pub fn dsl(data: &[u8]) {
         Err(error) => refused(&error),
     }
     if let Ok(fields) = source::read_fields(&json["fields"]) {
-        DOCS.iter().for_each(|doc| drop(source::fields(doc.as_bytes(), &fields)));
+        DOCS.iter().for_each(|doc| drop(source::fields(doc.as_bytes(), &fields, None)));
     }
 }
 
