@@ -32,10 +32,11 @@ fn configure(pond: &Pond, config: &str) {
     file.write_all(rest.as_bytes()).expect("room");
 }
 
-fn run(pond: &mut Pond, more: &[&str]) {
-    let mut command = pond.command(&["run", "-c", "pond.yml", "--data-dir", "data"]);
-    command.args(more);
+fn run(pond: &mut Pond) {
+    let command = pond.command(&["run", "-c", "pond.yml", "--data-dir", "data"]);
     pond.start(command);
+    // Then it can be asked.
+    pond.wait_for("the start", |pond| pond.said().contains("logpond: running").then_some(()));
 }
 
 /// What the pond says of a reload that it was asked for on its control socket.
@@ -277,7 +278,7 @@ fn reloads_under_load_lose_nothing() {
     let mut pond = Pond::new();
     let mut variant = BASE;
     configure(&pond, &variant.config(&ports, receiver.address()));
-    run(&mut pond, &[]);
+    run(&mut pond);
     pond.wait_for("the inputs", |_| TcpStream::connect(("127.0.0.1", ports.http)).ok());
     let mut senders = Senders::new();
     senders.file(pond.path("file.log"));
@@ -359,8 +360,7 @@ fn kill_minus_nine_in_mid_reload_loses_nothing() {
     while kills < KILLS || begun.elapsed() < soak() {
         kills += 1;
         configure(&pond, &variant.config(&ports, receiver.address()));
-        run(&mut pond, &[]);
-        pond.wait_for("the start", |pond| pond.said().contains("running").then_some(()));
+        run(&mut pond);
         std::thread::sleep(Duration::from_millis(random.u64(100..400)));
         for _ in 0..4 {
             variant.change(&mut random);
@@ -371,7 +371,7 @@ fn kill_minus_nine_in_mid_reload_loses_nothing() {
         pond.kill();
     }
     configure(&pond, &BASE.config(&ports, receiver.address()));
-    run(&mut pond, &[]);
+    run(&mut pond);
     pond.wait_for("the input", |_| TcpStream::connect(("127.0.0.1", ports.http)).ok());
     let sent = senders.end();
     let (main, other): (BTreeSet<String>, BTreeSet<String>) =
@@ -396,7 +396,7 @@ fn one_file(more: &str, output: &str) -> String {
 fn signals_and_looks_take_up_what_is_whole() {
     let mut pond = Pond::new();
     configure(&pond, &one_file("", "1.out"));
-    run(&mut pond, &[]);
+    run(&mut pond);
     pond.append("in.log", "one\n");
     pond.wait_for("the first line", |pond| (lines(&pond.path("1.out")) == ["one"]).then_some(()));
     configure(&pond, &one_file("", "2.out"));
@@ -454,7 +454,7 @@ fn a_changed_input_keeps_its_port_and_answers_soon() {
         )
     };
     configure(&pond, &config(50));
-    run(&mut pond, &[]);
+    run(&mut pond);
     pond.wait_for("the input", |_| TcpStream::connect(("127.0.0.1", port)).ok());
     let is_over = Arc::new(AtomicBool::new(false));
     // Whoever connects is never refused.
@@ -506,7 +506,7 @@ fn an_output_that_goes_delivers_its_part() {
         receiver.address()
     );
     configure(&pond, &config(&going));
-    run(&mut pond, &[]);
+    run(&mut pond);
     pond.append("in.log", &(50..150).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>());
     pond.wait_for("the lines for z", |pond| (lines(&pond.path("z.out")).len() == 50).then_some(()));
     configure(&pond, &config(""));

@@ -48,8 +48,8 @@ pub enum Next {
 /// back-pressure. Nothing that is unacknowledged may be lost when it is never called again.
 ///
 /// When a changed config is taken up, an input is built while the one whose place it takes still
-/// reads, and perhaps dropped again without a call: it must not read, accept, join or look at
-/// positions before the first `next`, which is called when the other one has ended.
+/// reads, and perhaps dropped again without a call: it must not read, join, look at positions
+/// or take from a socket that was offered before the first `next`, which is called when the other one has ended.
 pub trait Input: Send {
     /// Waits, until `stop`, for something to read and fills the empty `batch` with it, the
     /// acknowledgment included. The batch was reset with a clock reading from before the wait;

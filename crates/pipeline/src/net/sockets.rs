@@ -48,16 +48,16 @@ impl Sockets {
         self.offered().clear();
     }
 
-    /// A socket that takes connections at this address: a new one, or one that is offered. Each that
-    /// is offered is given once, so two new inputs never share an address.
-    pub(crate) fn tcp(&self, address: SocketAddr) -> io::Result<TcpListener> {
+    /// A socket that takes connections at this address, and whether it was offered. Each that is
+    /// offered is given once, so two new inputs never share an address.
+    pub(crate) fn tcp(&self, address: SocketAddr) -> io::Result<(TcpListener, bool)> {
         let taken = match TcpListener::bind(address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
-            other => return other,
+            other => return other.map(|socket| (socket, false)),
         };
         let is_it = |offered: &Offered| matches!(offered, Offered::Tcp(own) if own.local_addr().is_ok_and(|own| own == address));
         match self.take(is_it) {
-            Some(Offered::Tcp(socket)) => socket.try_clone(),
+            Some(Offered::Tcp(socket)) => socket.try_clone().map(|socket| (socket, true)),
             _ => Err(taken),
         }
     }
@@ -92,12 +92,15 @@ mod tests {
     #[test]
     fn who_waits_to_be_accepted_is_not_refused() {
         let sockets = Sockets::default();
-        let old = Arc::new(sockets.tcp("127.0.0.1:0".parse().unwrap()).unwrap());
+        let (old, was_offered) = sockets.tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(!was_offered);
+        let old = Arc::new(old);
         let address = old.local_addr().unwrap();
         assert_eq!(sockets.tcp(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         sockets.offer(&[Held::Tcp(Arc::downgrade(&old))]);
         let mut client = TcpStream::connect(address).unwrap();
-        let new = sockets.tcp(address).unwrap();
+        let (new, was_offered) = sockets.tcp(address).unwrap();
+        assert!(was_offered);
         drop(old);
         client.write_all(b"x").unwrap();
         drop(client);
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_not_taken_goes() {
         let sockets = Sockets::default();
-        let old = Arc::new(sockets.tcp("127.0.0.1:0".parse().unwrap()).unwrap());
+        let old = Arc::new(sockets.tcp("127.0.0.1:0".parse().unwrap()).unwrap().0);
         let address = old.local_addr().unwrap();
         sockets.offer(&[Held::Tcp(Arc::downgrade(&old))]);
         sockets.clear();

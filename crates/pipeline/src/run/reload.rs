@@ -15,7 +15,7 @@ use super::pipeline::{Built, Remains, RunningPipeline, Threads};
 use super::{Running, StartError, bus};
 use crate::inputs::InputConfig;
 use crate::outputs::OutputConfig;
-use crate::plan::{Pipeline, Plan};
+use crate::plan::{Pipeline, Plan, QueuePart};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,6 +70,7 @@ impl Running {
     /// Compares, builds, and takes the threads of what is to end.
     fn turn_to(&mut self, plan: &Plan) -> Result<Turn, StartError> {
         self.check_fixed(plan)?;
+        let plan = &self.with_queues(plan);
         let order = super::check_order(plan)?;
         let changed = self.changed(plan);
         let is_running = |name: &String| self.pipelines.iter().any(|own| own.name() == name);
@@ -212,6 +213,18 @@ impl Running {
         Ok(())
     }
 
+    /// The plan, with the queues that run where it says nothing of them: a queue that was there because
+    /// of the outputs does not go when one of these does.
+    fn with_queues(&self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        for own in &self.pipelines {
+            if let Some(new) = plan.pipelines.get_mut(own.name()) {
+                keep_queue(&own.plan, new);
+            }
+        }
+        plan
+    }
+
     /// The pipelines that are not what the plan says, and those that are tied to them.
     fn changed(&self, plan: &Plan) -> BTreeSet<String> {
         let running: BTreeMap<&str, &RunningPipeline> =
@@ -266,6 +279,21 @@ fn tie(plans: &[(&str, &Pipeline)], changed: &mut BTreeSet<String>) {
     }
 }
 
+/// Writes the queue as it runs, where it means the same or nothing is said of it.
+fn keep_queue(own: &Pipeline, new: &mut Pipeline) {
+    let Some(options) = own.queue_options() else { return };
+    match new.queue_options() {
+        None if new.queue.is_none() => new.queue = Some(QueuePart::With(options)),
+        Some(wanted) if wanted == options => {
+            let written = std::mem::replace(&mut new.queue, own.queue.clone());
+            if new.queue_options().is_none() {
+                new.queue = written.or(Some(QueuePart::With(options)));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A queue that holds events is not taken away: nobody would deliver them.
 fn check_queue_stays(before: &RunningPipeline, next: &Pipeline) -> Result<(), StartError> {
     let waiting = before
@@ -291,7 +319,7 @@ fn store_of<'p>(name: &'p str, plan: &'p Pipeline) -> Option<(&'p str, &'p Strin
 fn without_inputs(plan: &Pipeline) -> Option<Pipeline> {
     let queue = plan.queue_options()?;
     let mut rest = Pipeline {
-        queue: Some(crate::plan::QueuePart::With(queue)),
+        queue: Some(QueuePart::With(queue)),
         workers: Some(1),
         outputs: plan.outputs.clone(),
         ..Pipeline::default()
@@ -352,6 +380,39 @@ mod tests {
             tie(&plans, &mut changed);
             assert_eq!(changed.into_iter().collect::<Vec<_>>().join(" "), expected);
         }
+    }
+
+    #[test]
+    fn queues_that_mean_the_same_are_the_same() {
+        #[track_caller]
+        fn check(own: &str, new: &str, expected: &str) {
+            let pipeline = |text: &str| -> Pipeline {
+                let (outputs, queue) = text.split_once(' ').unwrap();
+                let outputs: serde_json::Value = outputs
+                    .split('+')
+                    .map(|name| (name.to_owned(), json!({"blackhole": {}})))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into();
+                let queue: serde_json::Value = serde_json::from_str(queue).unwrap();
+                serde_json::from_value(
+                    json!({"inputs": {"i": {"stdin": {}}}, "outputs": outputs, "queue": queue}),
+                )
+                .unwrap()
+            };
+            let (own, mut new) = (pipeline(own), pipeline(new));
+            keep_queue(&own, &mut new);
+            assert_eq!(new, pipeline(expected));
+        }
+        let explicit = serde_json::to_string(&QueuePart::With(crate::plan::QueueOptions::default())).unwrap();
+        check("a+b null", "a+b null", "a+b null");
+        check("a+b null", "a null", &format!("a {explicit}"));
+        check(&format!("a {explicit}"), "a null", &format!("a {explicit}"));
+        check(&format!("a {explicit}"), "a+b null", &format!("a+b {explicit}"));
+        check("a+b null", "a {}", &format!("a {explicit}"));
+        check("a+b null", "a \"none\"", "a \"none\"");
+        check("a+b null", "a+b {\"events_max\":5}", "a+b {\"events_max\":5}");
+        check("a null", "a null", "a null");
+        check("a null", "a+b null", "a+b null");
     }
 
     #[test]

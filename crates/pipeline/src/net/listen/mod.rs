@@ -97,7 +97,8 @@ impl Listen {
     }
 
     /// Binds all addresses, or goes on with those that are offered, and reads the files of `tls`. It
-    /// accepts from the first [`Listening::next`] on. An error names the option.
+    /// accepts at once, or from the first [`Listening::next`] on where it goes on with a socket. An
+    /// error names the option.
     pub(crate) fn start<S: Serve>(
         &self,
         input: &str,
@@ -125,7 +126,7 @@ impl Listen {
         });
         let room = Arc::new(Semaphore::new(self.connections_max));
         let mut addresses = Vec::new();
-        for listener in listeners {
+        for (listener, was_offered) in listeners {
             let _inside = runtime.enter();
             let local = listener.local_addr().map_err(|error| ("listen", error.to_string()))?;
             let listener = Arc::new(listener);
@@ -138,7 +139,7 @@ impl Listen {
                 door: door.clone(),
                 room: room.clone(),
                 intake: intake.clone(),
-                opened: opened.clone(),
+                opened: was_offered.then(|| opened.clone()),
                 closing: Closing(closing.clone()),
                 serve: serve.clone(),
                 connections_max: self.connections_max,
@@ -185,9 +186,9 @@ pub(crate) fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     if is_good { Ok((bare.unwrap_or(host), port)) } else { Err(wrong()) }
 }
 
-/// Listens on every address of the name. An address of it that this machine does not have
+/// Listens on every address of the name; says whether each socket was offered. An address of it that this machine does not have
 /// (`localhost` without IPv6) is passed over if there is another.
-pub(crate) fn bind(text: &str, sockets: &Sockets) -> Result<Vec<StdListener>, String> {
+pub(crate) fn bind(text: &str, sockets: &Sockets) -> Result<Vec<(StdListener, bool)>, String> {
     let addresses: Vec<SocketAddr> = host_and_port(text)?
         .to_socket_addrs()
         .map_err(|error| format!("{text}: the name is unknown: {error}"))?
@@ -196,10 +197,10 @@ pub(crate) fn bind(text: &str, sockets: &Sockets) -> Result<Vec<StdListener>, St
     let mut lacks = None;
     for address in addresses {
         match sockets.tcp(address) {
-            Ok(listener) => {
+            Ok((listener, was_offered)) => {
                 let ready = listener.set_nonblocking(true);
                 ready.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-                listeners.push(listener);
+                listeners.push((listener, was_offered));
             }
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                 lacks = Some(format!("cannot listen on {address}: this machine has no such address"));
@@ -231,7 +232,8 @@ struct Accepting<S: Serve> {
     door: Arc<Door>,
     room: Arc<Semaphore>,
     intake: Intake<S::Load>,
-    opened: watch::Receiver<bool>,
+    /// Says when the input whose socket it is has ended.
+    opened: Option<watch::Receiver<bool>>,
     closing: Closing,
     serve: Arc<S>,
     connections_max: usize,
@@ -240,10 +242,11 @@ struct Accepting<S: Serve> {
 impl<S: Serve> Accepting<S> {
     /// `_held` says for how long the socket is ours to give to another input.
     async fn accept(mut self, listener: TcpListener, _held: Arc<StdListener>) {
-        // Until then an input whose place this one is to take may accept.
-        tokio::select! {
-            opened = self.opened.wait_for(|opened| *opened) => drop(opened),
-            () = self.closing.wait() => return,
+        if let Some(opened) = &mut self.opened {
+            tokio::select! {
+                opened = opened.wait_for(|opened| *opened) => drop(opened),
+                () = self.closing.wait() => return,
+            }
         }
         loop {
             let accepted = tokio::select! {

@@ -41,7 +41,8 @@ impl Peers {
         let none = Sockets::default();
         let mut listeners = Vec::new();
         for address in &config.listen {
-            listeners.extend(bind(address, &none).map_err(|why| format!("option \"listen\": {why}"))?);
+            let bound = bind(address, &none).map_err(|why| format!("option \"listen\": {why}"))?;
+            listeners.extend(bound.into_iter().map(|(listener, _)| listener));
         }
         Ok(Self {
             listeners,
