@@ -8,7 +8,8 @@
 //! lives, and is waited for; one that says nothing for `request_timeout` counts as lost.
 
 use super::encode::{Codec, Encoder};
-use super::{Delivery, Letter, Output, OutputError, Refused, WRITE_WAIT_MAX};
+use super::turns::{Standing, Turns};
+use super::{Delivery, Letter, Output, OutputError, Refused};
 use crate::net::dial::{Dial, Server};
 use crate::net::tls::TlsConfig;
 use crate::units::{Bytes, Time};
@@ -133,8 +134,7 @@ impl Config {
             held_bytes: 0,
             windows: Windows::default(),
             last_heard: Instant::now(),
-            trouble: None,
-            told: 0,
+            standing: Standing::default(),
         })
     }
 
@@ -163,19 +163,12 @@ pub struct Lumberjack {
     windows: Windows,
     /// When the receiver said something, or was sent something when nothing was on its way.
     last_heard: Instant,
-    /// What keeps the receiver from taking events, while it does.
-    trouble: Option<String>,
-    /// What was said to be settled last.
-    told: u64,
+    standing: Standing,
 }
 
 impl Output for Lumberjack {
     fn write(&mut self, delivery: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError> {
-        let until = Instant::now() + WRITE_WAIT_MAX;
-        self.drive(until, Lumberjack::has_room);
-        if !self.has_room() {
-            return Err(OutputError::Full);
-        }
+        self.make_room()?;
         let bytes_max = usize::try_from(self.config.event_bytes_max.0).unwrap_or(usize::MAX);
         let mut body = Vec::new();
         for (sequence, event) in delivery.events() {
@@ -196,22 +189,24 @@ impl Output for Lumberjack {
     }
 
     fn settled(&mut self, idle: bool, _refused: &mut Vec<Letter>) -> Result<u64, OutputError> {
-        let before = self.oldest();
-        let until = Instant::now() + if idle { WRITE_WAIT_MAX } else { Duration::ZERO };
-        self.drive(until, |own| own.oldest() != before || own.held.is_empty());
-        let settled = self.oldest().unwrap_or(u64::MAX);
-        match &self.trouble {
-            // What is settled all the same is said first.
-            Some(trouble) if settled == self.told => Err(OutputError::Server(trouble.clone())),
-            _ => {
-                self.told = settled;
-                Ok(settled)
-            }
-        }
+        self.settle(idle)
     }
 }
 
-impl Lumberjack {
+impl Turns for Lumberjack {
+    fn turn(&mut self, now: Instant) {
+        if let Err(error) = self.pass(now) {
+            let words = self.dial.lose(now, &error);
+            // What was on its way is on its way no more.
+            self.windows = Windows::default();
+            self.standing.trouble = Some(format!("{words}; it is tried again"));
+        }
+    }
+
+    fn wait(&mut self, until: Instant) {
+        self.dial.wait(until);
+    }
+
     fn oldest(&self) -> Option<u64> {
         self.held.front().map(|held| held.sequence)
     }
@@ -220,28 +215,12 @@ impl Lumberjack {
         self.held_bytes <= usize::try_from(self.config.memory_bytes_max.0).unwrap_or(usize::MAX)
     }
 
-    /// Sends and takes acknowledgments until it is enough or the time is up.
-    fn drive(&mut self, until: Instant, enough: impl Fn(&Self) -> bool) {
-        loop {
-            let now = Instant::now();
-            self.turn(now);
-            if enough(self) || now >= until {
-                return;
-            }
-            self.dial.wait(until);
-        }
+    fn standing(&mut self) -> &mut Standing {
+        &mut self.standing
     }
+}
 
-    /// Does what can be done without waiting.
-    fn turn(&mut self, now: Instant) {
-        if let Err(error) = self.pass(now) {
-            let words = self.dial.lose(now, &error);
-            // What was on its way is on its way no more.
-            self.windows = Windows::default();
-            self.trouble = Some(format!("{words}; it is tried again"));
-        }
-    }
-
+impl Lumberjack {
     fn pass(&mut self, now: Instant) -> Result<(), String> {
         self.dial.turn(now)?;
         self.take(now)?;
@@ -265,7 +244,7 @@ impl Lumberjack {
             self.last_heard = now;
             self.held_bytes -= self.held.drain(..safe).map(|held| held.body.len()).sum::<usize>();
             if safe > 0 {
-                self.trouble = None;
+                self.standing.trouble = None;
                 self.dial.works();
             }
         }

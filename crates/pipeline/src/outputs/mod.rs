@@ -14,6 +14,7 @@ pub mod post;
 pub mod redis;
 pub mod store;
 pub mod tcp;
+mod turns;
 pub mod udp;
 
 use event::Batch;

@@ -7,7 +7,8 @@
 //! to the dead letters.
 
 use super::encode::{Codec, Encoder};
-use super::{Delivery, Letter, Output, OutputError, Refused, WRITE_WAIT_MAX};
+use super::turns::{Standing, Turns};
+use super::{Delivery, Letter, Output, OutputError, Refused};
 use crate::net::redis::{Client, Protocol, Servers};
 use crate::net::tls::TlsConfig;
 use crate::plan::Secret;
@@ -211,8 +212,7 @@ impl Config {
             attempts: 0,
             lengths: HashMap::new(),
             letters: Vec::new(),
-            trouble: None,
-            told: 0,
+            standing: Standing::default(),
             unheard: Unheard::default(),
         })
     }
@@ -283,20 +283,13 @@ pub struct Redis {
     /// How long lists are, as far as it matters, and as of when.
     lengths: HashMap<Vec<u8>, (u64, Instant)>,
     letters: Vec<Letter>,
-    /// What keeps the server from taking events, while it does.
-    trouble: Option<String>,
-    /// What was said to be settled last.
-    told: u64,
+    standing: Standing,
     unheard: Unheard,
 }
 
 impl Output for Redis {
     fn write(&mut self, delivery: &Delivery<'_>, refused: &mut Vec<Refused>) -> Result<(), OutputError> {
-        let until = Instant::now() + WRITE_WAIT_MAX;
-        self.drive(until, Redis::has_room);
-        if !self.has_room() {
-            return Err(OutputError::Full);
-        }
+        self.make_room()?;
         for (sequence, event) in delivery.events() {
             if let Err(reason) = self.shape.put(sequence, &event, delivery.batch.now(), &mut self.waiting) {
                 refused.push(Refused { sequence, reason });
@@ -307,52 +300,13 @@ impl Output for Redis {
     }
 
     fn settled(&mut self, idle: bool, refused: &mut Vec<Letter>) -> Result<u64, OutputError> {
-        let before = self.oldest();
-        let until = Instant::now() + if idle { WRITE_WAIT_MAX } else { Duration::ZERO };
-        self.drive(until, |own| own.oldest() != before);
+        let settled = self.settle(idle);
         refused.append(&mut self.letters);
-        let settled = self.oldest().unwrap_or(u64::MAX);
-        match &self.trouble {
-            // What is settled all the same is said first.
-            Some(trouble) if settled == self.told => Err(OutputError::Server(trouble.clone())),
-            _ => {
-                self.told = settled;
-                Ok(settled)
-            }
-        }
+        settled
     }
 }
 
-impl Redis {
-    fn oldest(&self) -> Option<u64> {
-        let asked = self.asked.iter().filter_map(|asked| match asked {
-            Asked::Command(command) => Some(command),
-            Asked::Length(_) => None,
-        });
-        let all = asked.chain(&self.failed).chain(&self.waiting);
-        all.filter_map(|command| command.events.first()).map(|event| event.sequence).min()
-    }
-
-    fn has_room(&self) -> bool {
-        let waiting: usize = self.waiting.iter().chain(&self.failed).map(Command::bytes).sum();
-        waiting + self.unanswered_bytes
-            <= usize::try_from(self.shape.config.memory_bytes_max.0).unwrap_or(usize::MAX)
-    }
-
-    /// Sends and takes answers until it is enough or the time is up.
-    fn drive(&mut self, until: Instant, enough: impl Fn(&Self) -> bool) {
-        loop {
-            let now = Instant::now();
-            self.turn(now);
-            if enough(self) || now >= until {
-                return;
-            }
-            let wake = self.hold_until.filter(|hold| *hold > now).map_or(until, |hold| hold.min(until));
-            self.client.wait(wake, &[]);
-        }
-    }
-
-    /// Does what can be done without waiting.
+impl Turns for Redis {
     fn turn(&mut self, now: Instant) {
         if let Err(error) = self.client.turn(now).and_then(|()| self.answers(now)) {
             self.lost(now, &error);
@@ -371,6 +325,33 @@ impl Redis {
         }
     }
 
+    fn wait(&mut self, until: Instant) {
+        let now = Instant::now();
+        let wake = self.hold_until.filter(|hold| *hold > now).map_or(until, |hold| hold.min(until));
+        self.client.wait(wake, &[]);
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        let asked = self.asked.iter().filter_map(|asked| match asked {
+            Asked::Command(command) => Some(command),
+            Asked::Length(_) => None,
+        });
+        let all = asked.chain(&self.failed).chain(&self.waiting);
+        all.filter_map(|command| command.events.first()).map(|event| event.sequence).min()
+    }
+
+    fn has_room(&self) -> bool {
+        let waiting: usize = self.waiting.iter().chain(&self.failed).map(Command::bytes).sum();
+        waiting + self.unanswered_bytes
+            <= usize::try_from(self.shape.config.memory_bytes_max.0).unwrap_or(usize::MAX)
+    }
+
+    fn standing(&mut self) -> &mut Standing {
+        &mut self.standing
+    }
+}
+
+impl Redis {
     /// The connection is gone: what was not answered is sent again.
     fn lost(&mut self, now: Instant, why: &str) {
         let words = self.client.lose(now, why);
@@ -381,7 +362,7 @@ impl Redis {
         self.unanswered_bytes = 0;
         self.leave = None;
         self.give_back();
-        self.trouble = Some(format!("{words}; it is tried again"));
+        self.standing.trouble = Some(format!("{words}; it is tried again"));
     }
 
     /// What failed is to be sent before what was not sent yet.
@@ -411,7 +392,7 @@ impl Redis {
                 (Asked::Length(_), Err((fault, words))) => self.failed_by(fault, words),
                 (Asked::Command(command), Ok(())) => {
                     self.unanswered_bytes -= command.bytes();
-                    (self.trouble, self.attempts) = (None, 0);
+                    (self.standing.trouble, self.attempts) = (None, 0);
                     match self.shape.config.kind {
                         Kind::Channel if answer == Some(0) => self.unheard.count += 1,
                         Kind::List => self.remember(command.key, answer, now),
@@ -432,7 +413,7 @@ impl Redis {
     }
 
     fn failed_by(&mut self, fault: Fault, words: String) {
-        self.trouble = Some(format!("{} answers {words:?}; {}", self.client.name(), fault.advice()));
+        self.standing.trouble = Some(format!("{} answers {words:?}; {}", self.client.name(), fault.advice()));
         self.leave.get_or_insert((fault, words));
     }
 
@@ -486,7 +467,7 @@ impl Redis {
                     Some((length, at)) if now < *at + interval => {
                         if *length >= threshold {
                             let key = String::from_utf8_lossy(&command.key);
-                            self.trouble = Some(format!(
+                            self.standing.trouble = Some(format!(
                                 "the list {key:?} holds {length}, and \"congestion_threshold\" is {threshold}; it is looked at again"
                             ));
                             self.hold_until = Some(*at + interval);

@@ -9,7 +9,8 @@
 mod peers;
 
 use super::encode::{Codec, Encoder};
-use super::{Delivery, Letter, Output, OutputError, Refused, WRITE_WAIT_MAX};
+use super::turns::{Standing, Turns};
+use super::{Delivery, Letter, Output, OutputError, Refused};
 use crate::net::dial::{Dial, Server};
 use crate::net::listen::ServerTls;
 use crate::net::tls::TlsConfig;
@@ -167,8 +168,7 @@ impl Config {
             held: VecDeque::new(),
             held_bytes: 0,
             sending: 0,
-            trouble: None,
-            told: 0,
+            standing: Standing::default(),
         })
     }
 }
@@ -259,19 +259,12 @@ pub struct Tcp {
     held: VecDeque<Held>,
     held_bytes: usize,
     sending: usize,
-    /// What keeps events from being sent, while it does.
-    trouble: Option<String>,
-    /// What was said to be settled last.
-    told: u64,
+    standing: Standing,
 }
 
 impl Output for Tcp {
     fn write(&mut self, delivery: &Delivery<'_>, _refused: &mut Vec<Refused>) -> Result<(), OutputError> {
-        let until = Instant::now() + WRITE_WAIT_MAX;
-        self.drive(until, Tcp::has_room);
-        if !self.has_room() {
-            return Err(OutputError::Full);
-        }
+        self.make_room()?;
         let (mut value, mut bytes) = (Vec::new(), Vec::new());
         for (sequence, event) in delivery.events() {
             bytes.clear();
@@ -295,48 +288,16 @@ impl Output for Tcp {
     }
 
     fn settled(&mut self, idle: bool, _refused: &mut Vec<Letter>) -> Result<u64, OutputError> {
-        let before = self.oldest();
-        let until = Instant::now() + if idle { WRITE_WAIT_MAX } else { Duration::ZERO };
-        self.drive(until, |own| own.oldest() != before || own.held.is_empty());
-        let settled = self.oldest().unwrap_or(u64::MAX);
-        match &self.trouble {
-            // What is settled all the same is said first.
-            Some(trouble) if settled == self.told => Err(OutputError::Server(trouble.clone())),
-            _ => {
-                self.told = settled;
-                Ok(settled)
-            }
-        }
+        self.settle(idle)
     }
 }
 
-impl Tcp {
-    fn oldest(&self) -> Option<u64> {
-        self.held.front().map(|held| held.sequence)
-    }
-
-    fn has_room(&self) -> bool {
-        self.held_bytes <= usize::try_from(self.config.memory_bytes_max.0).unwrap_or(usize::MAX)
-    }
-
-    /// Sends until it is enough or the time is up.
-    fn drive(&mut self, until: Instant, enough: impl Fn(&Self) -> bool) {
-        loop {
-            let now = Instant::now();
-            self.turn(now);
-            if enough(self) || now >= until {
-                return;
-            }
-            self.way.wait(until);
-        }
-    }
-
-    /// Does what can be done without waiting.
+impl Turns for Tcp {
     fn turn(&mut self, now: Instant) {
         loop {
             if let Err(error) = self.way.turn(now) {
                 self.sending = 0;
-                self.trouble = Some(format!("{error}; it is tried again"));
+                self.standing.trouble = Some(format!("{error}; it is tried again"));
                 return;
             }
             match self.way.load(self.sending > 0) {
@@ -348,7 +309,7 @@ impl Tcp {
                 Load::Sent => {
                     let sent = self.held.drain(..self.sending).map(|held| held.bytes.len());
                     self.held_bytes -= sent.sum::<usize>();
-                    (self.sending, self.trouble) = (0, None);
+                    (self.sending, self.standing.trouble) = (0, None);
                 }
                 Load::None if self.held.is_empty() => return,
                 Load::None => self.give(now),
@@ -356,13 +317,31 @@ impl Tcp {
         }
     }
 
+    fn wait(&mut self, until: Instant) {
+        self.way.wait(until);
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.held.front().map(|held| held.sequence)
+    }
+
+    fn has_room(&self) -> bool {
+        self.held_bytes <= usize::try_from(self.config.memory_bytes_max.0).unwrap_or(usize::MAX)
+    }
+
+    fn standing(&mut self) -> &mut Standing {
+        &mut self.standing
+    }
+}
+
+impl Tcp {
     fn nobody(&mut self) {
         self.sending = 0;
         if self.config.listen.is_empty() || self.held.is_empty() {
             return;
         }
         match self.config.nobody {
-            Nobody::Wait => self.trouble = Some("nobody is connected; events wait".to_owned()),
+            Nobody::Wait => self.standing.trouble = Some("nobody is connected; events wait".to_owned()),
             Nobody::Forget => {
                 self.held.clear();
                 self.held_bytes = 0;

@@ -99,7 +99,7 @@ fn it_connects_again_when_the_peer_closes() {
     assert_eq!(lines.take(1), ["a"]);
     drop(lines);
     // It knows before the next event that nobody is there.
-    while output.trouble.is_none() {
+    while output.standing.trouble.is_none() {
         output.drive(Instant::now() + Duration::from_millis(20), |_| false);
     }
     give(&mut output, 1, &["b", "c"]);
