@@ -15,7 +15,7 @@ die() { say "$*"; exit 1; }
 # Prints the Debian packages of the commands that are not there.
 missing() {
   local pair
-  for pair in java:openjdk-17-jdk-headless javac:openjdk-17-jdk-headless mvn:maven go:golang-go cc:gcc redis-server:redis-server \
+  for pair in java:openjdk-17-jdk-headless javac:openjdk-17-jdk-headless mvn:maven go:golang-go cc:gcc pip3:python3-pip npm:npm redis-server:redis-server \
     kcat:kcat openssl:openssl curl:curl flock:util-linux sha256sum:coreutils; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair#*:}"
   done | sort -u

@@ -58,17 +58,23 @@ shared! {
     redis: Server = Server::start("redis", &[])
 }
 
+/// A program that the scripts fetch, if it is not there.
+fn program(name: &str) -> PathBuf {
+    let output = script().args(["program", name]).output().expect("the script");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim())
+}
+
+/// A Go that is new enough for what the tests build.
+pub(crate) fn go() -> PathBuf {
+    program("go")
+}
+
 /// The real Filebeat, in a folder of its own for what it keeps; its own log goes to `filebeat.log`
 /// there.
 pub(crate) fn filebeat(folder: &Path, config: &Path) -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let output = script().args(["program", "filebeat"]).output().expect("the script");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim())
-    });
     let log = File::create(folder.join("filebeat.log")).expect("room");
-    let mut command = Command::new(program);
+    let mut command = Command::new(program("filebeat"));
     command.args(["-e", "--strict.perms=false", "-c"]).arg(config);
     command.arg("--path.home").arg(folder).arg("--path.data").arg(folder.join("data"));
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
