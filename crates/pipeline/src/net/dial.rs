@@ -7,20 +7,17 @@
 
 use super::endpoint::Endpoint;
 use super::hosts::{Hosts, Pick};
-use super::stream::{Secured, Socket};
+use super::line::{self, CONNECT_LOOK};
+use super::stream::Socket;
 use super::tls::TlsConfig;
-use rustix::event::{PollFd, Timespec, poll};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustix::event::PollFd;
+use rustls::ClientConfig;
 use std::io::{self, ErrorKind};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
-
-/// How often it is looked whether a connection came about.
-const CONNECT_LOOK: Duration = Duration::from_millis(5);
 
 /// A server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,24 +143,15 @@ impl Dial {
     }
 
     fn dial(&mut self, host: usize) -> Result<(), String> {
-        let (sender, receiver) = channel();
-        let (server, limit) = (self.servers[host].clone(), self.connect_timeout);
-        std::thread::Builder::new()
-            .name("net:connect".to_owned())
-            .spawn(move || drop(sender.send(connect(&server, limit))))
-            .map_err(|error| format!("no thread to connect with: {error}"))?;
+        let Server { host: name, port } = &self.servers[host];
+        let receiver = line::connect("net:connect", name, *port, self.connect_timeout)?;
         self.state = State::Connecting { host, receiver };
         Ok(())
     }
 
     fn open(&mut self, stream: TcpStream, now: Instant) -> Result<(), String> {
         let State::Connecting { host, .. } = self.state else { return Ok(()) };
-        let secured = self.tls.as_ref().map(|config| {
-            let name = ServerName::try_from(self.servers[host].host.clone());
-            let name = name.map_err(|error| error.to_string())?;
-            let client = ClientConnection::new(config.clone(), name).map_err(|error| error.to_string())?;
-            Ok::<_, String>(Secured::from(client))
-        });
+        let secured = self.tls.as_ref().map(|config| line::secure(config, &self.servers[host].host));
         match secured.transpose() {
             Ok(secured) => {
                 let socket = Box::new(Socket::new(stream, secured));
@@ -223,26 +211,8 @@ impl Dial {
                 }
             }
         }
-        let left = wake.saturating_duration_since(now);
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
-        // Interrupted or not, the sockets say what there is.
-        let _ = poll(&mut fds, Some(&timeout));
+        line::wait(&mut fds, wake);
     }
-}
-
-fn connect(server: &Server, limit: Duration) -> io::Result<TcpStream> {
-    let mut failed = None;
-    for address in server.addresses()? {
-        match TcpStream::connect_timeout(&address, limit) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                return Ok(stream);
-            }
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(failed.unwrap_or_else(|| ErrorKind::NotFound.into()))
 }
 
 #[cfg(test)]

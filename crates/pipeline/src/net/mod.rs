@@ -6,6 +6,7 @@ pub mod endpoint;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub mod kafka;
+pub(crate) mod line;
 pub mod listen;
 pub mod redis;
 pub(crate) mod secret_file;

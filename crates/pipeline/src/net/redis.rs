@@ -7,18 +7,18 @@
 
 use super::endpoint::Endpoint;
 use super::hosts::{Hosts, Pick};
-use super::tls::{self, TlsConfig};
+use super::line::{self, CONNECT_LOOK, Line, Pending};
+use super::tls::TlsConfig;
 use crate::plan::Secret;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustix::event::{PollFd, PollFlags};
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 use wire::redis::connection::{ConnectionError, Incoming};
 use wire::redis::{Connection, Login};
@@ -28,8 +28,6 @@ const PORT: u16 = 6379;
 const READ_BYTES: usize = 64 << 10;
 /// Not much more than this waits to be taken; a value that is larger is read bit by bit.
 const READ_AHEAD_BYTES: usize = 1 << 20;
-/// How often it is looked whether a connection came about.
-const CONNECT_LOOK: Duration = Duration::from_millis(5);
 
 /// The version of the protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,11 +178,8 @@ enum State {
 struct Link {
     host: usize,
     server: Server,
-    stream: TcpStream,
-    tls: Option<ClientConnection>,
+    line: Line,
     connection: Connection,
-    /// As much is written as the system takes for now.
-    is_full: bool,
     /// Until when the server must have let us in.
     enter_until: Instant,
 }
@@ -220,12 +215,8 @@ impl Client {
 
     fn dial(&mut self, host: usize) -> Result<(), String> {
         let server = self.moved.take().unwrap_or_else(|| self.servers[host].clone());
-        let (sender, receiver) = channel();
-        let (to, limit) = (server.clone(), self.options.connect_timeout);
-        std::thread::Builder::new()
-            .name("redis:connect".to_owned())
-            .spawn(move || drop(sender.send(connect(&to, limit))))
-            .map_err(|error| format!("no thread to connect with: {error}"))?;
+        let receiver =
+            line::connect("redis:connect", &server.host, server.port, self.options.connect_timeout)?;
         self.state = State::Connecting { host, server, receiver };
         Ok(())
     }
@@ -233,15 +224,8 @@ impl Client {
     fn open(&mut self, stream: TcpStream, now: Instant) -> Result<(), String> {
         let State::Connecting { host, server, .. } = &self.state else { return Ok(()) };
         let (host, server) = (*host, server.clone());
-        let tls = match self.tls.as_ref().filter(|_| server.tls) {
-            None => Ok(None),
-            Some(config) => ServerName::try_from(server.host.clone())
-                .map_err(|error| error.to_string())
-                .and_then(|name| {
-                    ClientConnection::new(config.clone(), name).map_err(|error| error.to_string())
-                })
-                .map(Some),
-        };
+        let config = self.tls.as_ref().filter(|_| server.tls);
+        let tls = config.map(|config| line::secure(config, &server.host)).transpose();
         let made = tls.and_then(|tls| Ok((tls, self.options.login()?)));
         let (tls, login) = match made {
             Ok(made) => made,
@@ -250,10 +234,8 @@ impl Client {
         self.state = State::Up(Box::new(Link {
             host,
             server,
-            stream,
-            tls,
+            line: Line::new(stream, tls),
             connection: Connection::new(&login),
-            is_full: false,
             enter_until: now + self.options.connect_timeout,
         }));
         Ok(())
@@ -316,37 +298,35 @@ impl Client {
             State::Connecting { .. } => wake = wake.min(now + CONNECT_LOOK),
             State::Up(link) => {
                 let out = if link.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
-                fds.push(PollFd::from_borrowed_fd(link.stream.as_fd(), PollFlags::IN | out));
+                fds.push(PollFd::from_borrowed_fd(link.line.stream().as_fd(), PollFlags::IN | out));
                 if !link.connection.is_ready() {
                     wake = wake.min(link.enter_until);
                 }
             }
         }
-        let left = wake.saturating_duration_since(now);
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
-        // Interrupted or not, the sockets say what there is.
-        let _ = poll(&mut fds, Some(&timeout));
+        line::wait(&mut fds, wake);
     }
 }
 
 impl Link {
     fn wants_write(&self) -> bool {
-        self.is_full
-            || !self.connection.outgoing().is_empty()
-            || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+        self.line.is_full() || !self.connection.outgoing().is_empty() || self.line.holds_records()
     }
 
     /// Does what can be done without waiting.
     fn pass(&mut self, now: Instant) -> Result<(), String> {
         loop {
-            let mut progress = self.write().map_err(|error| self.io_words(&error))?;
-            progress |= self.read().map_err(|error| self.io_words(&error))?;
+            let written = self.line.write(&mut self.connection);
+            let mut progress = written.map_err(|error| self.io_words(&error))?;
+            let read = self.line.read_to(self.connection.inbox(), READ_BYTES);
+            progress |= read.map_err(|error| self.io_words(&error))?;
             if !self.connection.is_ready() {
                 let was_entering = self.connection.enter();
                 was_entering.map_err(|error| self.words(&error))?;
                 progress |= self.connection.is_ready();
                 if !self.connection.is_ready() && now >= self.enter_until {
-                    let advice = if self.tls.is_some() { ": does it speak TLS on this port?" } else { "" };
+                    let advice =
+                        if self.line.is_secured() { ": does it speak TLS on this port?" } else { "" };
                     return Err(format!("it does not answer{advice}"));
                 }
             }
@@ -362,7 +342,7 @@ impl Link {
             error.kind(),
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
         );
-        if is_cut && !self.connection.is_ready() && self.tls.is_none() {
+        if is_cut && !self.connection.is_ready() && !self.line.is_secured() {
             return format!("{error} before it answered: does it want TLS?");
         }
         error.to_string()
@@ -374,97 +354,22 @@ impl Link {
                 "it answers {reason:?} to {command}; {}",
                 wire::redis::Fault::of(reason.as_bytes()).advice()
             ),
-            error if self.tls.is_none() => format!("{error}: is it Redis, and does it want TLS?"),
+            error if !self.line.is_secured() => format!("{error}: is it Redis, and does it want TLS?"),
             error => error.to_string(),
         }
     }
-
-    /// Writes what the system takes; says whether it took something.
-    fn write(&mut self) -> io::Result<bool> {
-        self.is_full = false;
-        let mut progress = false;
-        loop {
-            let outgoing = self.connection.outgoing();
-            let written = match &mut self.tls {
-                None if outgoing.is_empty() => return Ok(progress),
-                None => self.stream.write(outgoing),
-                Some(tls) => {
-                    if !outgoing.is_empty() {
-                        // What it takes counts as on its way; its buffer is limited.
-                        let taken = tls.writer().write(outgoing)?;
-                        self.connection.written(taken);
-                        progress |= taken > 0;
-                    }
-                    if !tls.wants_write() {
-                        return Ok(progress);
-                    }
-                    tls.write_tls(&mut self.stream).map(|_| 0)
-                }
-            };
-            match written {
-                Ok(bytes) => {
-                    self.connection.written(bytes);
-                    progress = true;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.is_full = true;
-                    return Ok(progress);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Reads what there is, up to a limit; says whether there was something.
-    fn read(&mut self) -> io::Result<bool> {
-        let closed = || io::Error::new(ErrorKind::UnexpectedEof, "it closed the connection");
-        let mut progress = false;
-        if let Some(tls) = &mut self.tls {
-            match tls.read_tls(&mut self.stream) {
-                Ok(0) => return Err(closed()),
-                Ok(_) => {
-                    progress = true;
-                    tls.process_new_packets().map_err(|error| io::Error::other(tls::explain(&error)))?;
-                }
-                Err(error) if is_for_later(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let inbox = self.connection.inbox();
-        let begin = inbox.len();
-        inbox.resize(begin + READ_BYTES, 0);
-        let read = match &mut self.tls {
-            Some(tls) => tls.reader().read(&mut inbox[begin..]),
-            None => self.stream.read(&mut inbox[begin..]),
-        };
-        inbox.truncate(begin + read.as_ref().map_or(0, |bytes| *bytes));
-        match read {
-            Ok(0) => Err(closed()),
-            Ok(_) => Ok(true),
-            Err(error) if is_for_later(&error) => Ok(progress),
-            Err(error) => Err(error),
-        }
-    }
 }
 
-fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-fn connect(server: &Server, limit: Duration) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, limit) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                return Ok(stream);
-            }
-            Err(error) => failed = error,
-        }
+impl Pending for Connection {
+    fn is_empty(&self) -> bool {
+        self.outgoing().is_empty()
     }
-    Err(failed)
+
+    fn write_to(&mut self, to: &mut dyn Write) -> io::Result<usize> {
+        let bytes = to.write(self.outgoing())?;
+        self.written(bytes);
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]

@@ -3,26 +3,22 @@
 //! Only looking up names and connecting, which may block, have a thread of their own meanwhile.
 
 use super::options::Cluster;
-use crate::net::tls;
+use crate::net::line::{self, CLOSED, CONNECT_LOOK, Line, Pending};
 use crate::wake::Wake;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustls::ClientConnection;
-use rustls::pki_types::ServerName;
+use rustix::event::{PollFd, PollFlags};
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, IoSlice, Write};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 use wire::kafka::Backoff;
 use wire::kafka::connection::{self, Connection, ConnectionError, Event, RequestId, Response};
 use wire::kafka::metadata::Address;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often it is looked whether a connection came about.
-const CONNECT_LOOK: Duration = Duration::from_millis(5);
 /// Before a broker that failed is tried again.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(5) };
 /// As much is read at once, at least and at most.
@@ -30,8 +26,6 @@ const READ_BYTES_MIN: usize = 16 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// So many pieces are written at once.
 const PIECES_MAX: usize = 64;
-
-const CLOSED: &str = "it closed the connection";
 
 /// Sends a request when the connection is ready for it.
 pub(crate) type Send =
@@ -83,10 +77,7 @@ enum State {
 }
 
 struct Socket {
-    stream: TcpStream,
-    tls: Option<Box<ClientConnection>>,
-    /// As much is written as the system takes for now.
-    is_full: bool,
+    line: Line,
     /// So many bytes are read at once.
     read_bytes: usize,
 }
@@ -175,16 +166,13 @@ impl<T, K: Copy + Eq + Hash> Links<T, K> {
                 State::Resting(rest) => wake = wake.min(*rest),
                 State::Connecting(_) => wake = wake.min(now + CONNECT_LOOK),
                 State::Open(socket) => {
-                    let out = if socket.is_full { PollFlags::OUT } else { PollFlags::empty() };
-                    fds.push(PollFd::from_borrowed_fd(socket.stream.as_fd(), PollFlags::IN | out));
+                    let out = if socket.line.is_full() { PollFlags::OUT } else { PollFlags::empty() };
+                    fds.push(PollFd::from_borrowed_fd(socket.line.stream().as_fd(), PollFlags::IN | out));
                     wake = link.connection.deadline().map_or(wake, |deadline| wake.min(deadline));
                 }
             }
         }
-        let left = wake.saturating_duration_since(now);
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
-        // Interrupted or not, the sockets say what there is.
-        let _ = poll(&mut fds, Some(&timeout));
+        line::wait(&mut fds, wake);
         if let Some(wake) = &self.wake {
             wake.clear();
         }
@@ -211,7 +199,7 @@ impl<T> Link<T> {
             error => error.to_string(),
         };
         loop {
-            let mut progress = socket.write(connection).map_err(named)?;
+            let mut progress = socket.line.write(connection).map_err(named)?;
             progress |= socket.read(connection).map_err(named)?;
             let now = Instant::now();
             connection.process(now).map_err(wrong)?;
@@ -249,13 +237,7 @@ impl<T> Link<T> {
     fn connect(&mut self, cluster: &Cluster) -> Result<(), String> {
         let Address { host, port } = &self.address;
         if matches!(&self.state, State::Resting(until) if Instant::now() >= *until) {
-            let (sender, receiver) = mpsc::channel();
-            let (host, port) = (host.clone(), *port);
-            std::thread::Builder::new()
-                .name("kafka:connect".to_owned())
-                .spawn(move || drop(sender.send(connect(&host, port))))
-                .map_err(|error| format!("no thread to connect with: {error}"))?;
-            self.state = State::Connecting(receiver);
+            self.state = State::Connecting(line::connect("kafka:connect", host, *port, CONNECT_TIMEOUT)?);
         }
         let State::Connecting(receiver) = &self.state else { return Ok(()) };
         let stream = match receiver.try_recv() {
@@ -264,108 +246,41 @@ impl<T> Link<T> {
             Ok(Err(error)) => return Err(format!("cannot connect to the broker {host}:{port}: {error}")),
             Err(TryRecvError::Disconnected) => return Err("connecting was given up".to_owned()),
         };
-        let tls = cluster.tls.as_ref().map(|config| {
-            let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
-            let tls = ClientConnection::new(config.clone(), name).map_err(|error| error.to_string())?;
-            Ok::<_, String>(Box::new(tls))
-        });
+        let tls = cluster.tls.as_ref().map(|config| line::secure(config, host));
         let tls = tls.transpose().map_err(|error| format!("TLS with {host}:{port}: {error}"))?;
-        self.state = State::Open(Socket { stream, tls, is_full: false, read_bytes: READ_BYTES_MIN });
+        self.state = State::Open(Socket { line: Line::new(stream, tls), read_bytes: READ_BYTES_MIN });
         Ok(())
     }
 }
 
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                return Ok(stream);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
 impl Socket {
-    /// Writes what the system takes; says whether it took something.
-    fn write(&mut self, connection: &mut Connection) -> io::Result<bool> {
-        self.is_full = false;
-        let mut progress = false;
-        loop {
-            let pieces = connection.pending().take(PIECES_MAX).map(|piece| IoSlice::new(piece));
-            let pieces: Vec<IoSlice<'_>> = pieces.collect();
-            let written = match &mut self.tls {
-                None if pieces.is_empty() => return Ok(progress),
-                None => self.stream.write_vectored(&pieces),
-                Some(tls) => {
-                    if !pieces.is_empty() {
-                        // What it takes counts as on its way; its buffer is limited.
-                        let taken = tls.writer().write_vectored(&pieces)?;
-                        connection.written(taken);
-                        progress |= taken > 0;
-                    }
-                    if !tls.wants_write() {
-                        return Ok(progress);
-                    }
-                    tls.write_tls(&mut self.stream).map(|_| 0)
-                }
-            };
-            match written {
-                Ok(bytes) => {
-                    connection.written(bytes);
-                    progress = true;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.is_full = true;
-                    return Ok(progress);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Reads what there is, up to a limit; says whether there was something.
     fn read(&mut self, connection: &mut Connection) -> io::Result<bool> {
-        let mut progress = false;
-        if let Some(tls) = &mut self.tls {
-            match tls.read_tls(&mut self.stream) {
-                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, CLOSED)),
-                Ok(_) => {
-                    progress = true;
-                    tls.process_new_packets().map_err(|error| io::Error::other(tls::explain(&error)))?;
-                }
-                Err(error) if is_for_later(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
         let buffer = connection.buffer();
         let begin = buffer.len();
         let room = (buffer.capacity() - begin).clamp(READ_BYTES_MIN, self.read_bytes);
         buffer.resize(begin + room, 0);
-        let read = match &mut self.tls {
-            Some(tls) => tls.reader().read(&mut buffer[begin..]),
-            None => self.stream.read(&mut buffer[begin..]),
-        };
-        let bytes = read.as_ref().map_or(0, |bytes| *bytes);
+        let read = self.line.read(&mut buffer[begin..]);
+        let bytes = line::bytes_of(&read);
         buffer.truncate(begin + bytes);
         if bytes > 0 {
             // Twice as much as came: what is cleared for nothing costs more than to read it.
             self.read_bytes = (2 * bytes).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         }
-        match read {
-            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, CLOSED)),
-            Ok(_) => Ok(true),
-            Err(error) if is_for_later(&error) => Ok(progress),
-            Err(error) => Err(error),
-        }
+        Ok(read?.is_some())
     }
 }
 
-fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+impl Pending for Connection {
+    fn is_empty(&self) -> bool {
+        self.pending().next().is_none()
+    }
+
+    fn write_to(&mut self, to: &mut dyn Write) -> io::Result<usize> {
+        let pieces: Vec<IoSlice<'_>> =
+            self.pending().take(PIECES_MAX).map(|piece| IoSlice::new(piece)).collect();
+        let bytes = to.write_vectored(&pieces)?;
+        self.written(bytes);
+        Ok(bytes)
+    }
 }

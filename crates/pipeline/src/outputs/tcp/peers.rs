@@ -1,10 +1,11 @@
 //! Those who connect to get events.
 
 use super::{Config, Load};
+use crate::net::line;
 use crate::net::listen::{bind, keep_alive};
 use crate::net::sockets::Sockets;
 use crate::net::stream::Socket;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustls::{ServerConfig, ServerConnection};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -134,10 +135,7 @@ impl Peers {
         let peers = self.peers.iter().map(|peer| (peer.socket.stream().as_fd(), peer.socket.waits_for()));
         let mut fds: Vec<PollFd<'_>> =
             listeners.chain(peers).map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        // Interrupted or not, the sockets say what there is.
-        let _ = poll(&mut fds, Some(&timeout));
+        line::wait(&mut fds, until);
     }
 }
 
