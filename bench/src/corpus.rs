@@ -95,3 +95,23 @@ pub(crate) fn message(path: &Path, lines: u64) -> io::Result<()> {
     }
     out.flush()
 }
+
+/// Lines of containers as Fluent Bit writes them to a topic, about 250 bytes.
+pub(crate) fn agent(path: &Path, lines: u64) -> io::Result<()> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    for n in 0..lines {
+        writeln!(
+            out,
+            "{{\"@timestamp\":{}.{:06},\"time\":\"2026-11-21T12:00:00.{:09}Z\",\"stream\":\"stdout\",\"_p\":\"F\",\"log\":\"level=info msg=\\\"request {n} finished\\\" status={} took={}ms user=u{}\",\"kubernetes\":{{\"namespace\":\"shop\",\"pod\":\"cart-{}\"}},\"cluster\":\"edge-1\"}}",
+            1_795_262_400 + n / 1_000,
+            n % 1_000 * 1_000,
+            random.u32(..1_000_000_000),
+            STATUSES[random.usize(..8)],
+            random.u16(..900),
+            random.u16(..),
+            random.u8(..20),
+        )?;
+    }
+    out.flush()
+}

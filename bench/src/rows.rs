@@ -23,11 +23,12 @@ struct Row {
     name: &'static str,
     corpus: &'static str,
     lines: u64,
+    /// What follows the input: our own format, or, where it begins with `filter`, Logstash's.
     config: &'static str,
     budget: f64,
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 19] = [
     Row {
         name: "file → blackhole",
         corpus: "plain",
@@ -133,6 +134,34 @@ const ROWS: [Row; 15] = [
         config: "queue: {}\nfilters: [auto]\noutputs: {o: {store: {}}}",
         budget: 33.0,
     },
+    Row {
+        name: "Logstash: grok, date",
+        corpus: "access",
+        lines: 1_000_000,
+        config: "filter { grok { match => { 'message' => '%{COMBINEDAPACHELOG}' } } DATE }",
+        budget: 1.5,
+    },
+    Row {
+        name: "Logstash: grok, persisted",
+        corpus: "access",
+        lines: 1_000_000,
+        config: "filter { grok { match => { 'message' => '%{COMBINEDAPACHELOG}' } } DATE } # PERSISTED",
+        budget: 1.8,
+    },
+    Row {
+        name: "Logstash: 200 groks, date",
+        corpus: "access",
+        lines: 200_000,
+        config: "filter { grok { match => { 'message' => [PATTERNS, '%{COMBINEDAPACHELOG}'] } } DATE }",
+        budget: 30.0,
+    },
+    Row {
+        name: "Logstash: gsub, json, date",
+        corpus: "agent",
+        lines: 1_000_000,
+        config: "filter { mutate { gsub => ['message', '@timestamp', '_@timestamp'] } json { source => 'message' } date { match => ['_@timestamp', 'UNIX'] remove_field => '_@timestamp' remove_tag => '_timestampparsefailure' } mutate { remove_field => ['event', 'message'] } }",
+        budget: 2.0,
+    },
 ];
 
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
@@ -155,6 +184,7 @@ fn table(arguments: &[String]) -> io::Result<()> {
         ("json", corpus::json),
         ("access", corpus::access),
         ("message", corpus::message),
+        ("agent", corpus::agent),
     ] {
         let most =
             ROWS.iter().filter(|row| row.corpus == name && wanted(row.name)).map(|row| row.lines).max();
@@ -354,6 +384,11 @@ fn run_pipeline(
     let out = work.path().join("out");
     let config = work.path().join("logpond.yaml");
     let sink = if row.config.contains("SINK") { Some(Sink::start()?) } else { None };
+    if row.config.starts_with("filter") {
+        let lines = place.folder.join(corpus);
+        let cost = measure::run(logstash(row.config, workers, &lines, work.path(), counting)?)?;
+        return Ok((cost, Some(count_lines(&out)?)));
+    }
     let mut text = row.config.replace("OUT", &out.display().to_string());
     if let Some(sink) = &sink {
         text = text.replace("SINK", &format!("'{}'", sink.address()));
@@ -373,15 +408,8 @@ fn run_pipeline(
         }
     }
     fs::write(&config, format!("workers: {workers}\n{text}\n"))?;
-    let own = std::env::current_exe()?;
-    let mut command = if counting {
-        let mut command = Command::new(own);
-        command.arg("logpond");
-        command
-    } else {
-        Command::new(own.with_file_name("logpond"))
-    };
-    command.args(["--log-level", "error", "run", "-c"]).arg(&config);
+    let mut command = program(counting)?;
+    command.args(["run", "-c"]).arg(&config);
     command.arg("--data-dir").arg(work.path().join("data"));
     let cost = match &sink {
         // A topic has no end: it is enough when all lines came.
@@ -401,6 +429,41 @@ fn run_pipeline(
         None => None,
     };
     Ok((cost, arrived))
+}
+
+/// The program, or ourselves as it when allocations are counted.
+fn program(counting: bool) -> io::Result<Command> {
+    let own = std::env::current_exe()?;
+    let mut command = if counting {
+        let mut command = Command::new(own);
+        command.arg("logpond");
+        command
+    } else {
+        Command::new(own.with_file_name("logpond"))
+    };
+    command.args(["--log-level", "error"]);
+    Ok(command)
+}
+
+/// Runs filters of Logstash over the lines of a file, into the file `out` of a folder.
+fn logstash(filter: &str, workers: u32, lines: &Path, folder: &Path, counting: bool) -> io::Result<Command> {
+    // Patterns that read half a line and find it is another one.
+    let patterns: Vec<String> =
+        (1..200).map(|n| format!("'%{{IPORHOST:a}} %{{USER:b}} %{{USER:c}} number {n}'")).collect();
+    let date = "date { match => ['timestamp', 'dd/MMM/yyyy:HH:mm:ss Z'] remove_field => 'timestamp' } mutate { remove_field => 'message' }";
+    let filter = filter.replace("PATTERNS", &patterns.join(", ")).replace("DATE", date);
+    let text = format!(
+        "input {{ file {{ path => '{}' start_position => beginning }} }}\n{filter}\noutput {{ file {{ path => '{}' codec => json_lines }} }}\n",
+        lines.display(),
+        folder.join("out").display(),
+    );
+    fs::write(folder.join("bench.conf"), &text)?;
+    let kind = if text.contains("PERSISTED") { "persisted" } else { "memory" };
+    fs::write(folder.join("logstash.yml"), format!("queue.type: {kind}\n"))?;
+    let mut command = program(counting)?;
+    command.args(["run", "--until-idle", "-w", &workers.to_string(), "--path.settings"]).arg(folder);
+    command.arg("-f").arg(folder.join("bench.conf")).arg("--path.data").arg(folder.join("data"));
+    Ok(command)
 }
 
 pub(crate) fn count_lines(path: &Path) -> io::Result<u64> {
