@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
+fn run(folder: &Path, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut child = Command::new(binary())
         .args(arguments)
         .current_dir(folder)
@@ -24,7 +24,7 @@ fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
-    child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
+    child.stdin.take().expect("its input").write_all(input.as_ref()).expect("it reads");
     child.wait_with_output().expect("it ends")
 }
 
@@ -264,4 +264,121 @@ fn the_queue_is_kept_for_the_next_start_otherwise() {
     queued.start();
     queued.all_comes();
     assert_eq!(came(&queued.receiver), queued.accepted);
+}
+
+const TRACES: &str = r#"codec => multiline {
+  pattern => "^%{TIMESTAMP_ISO8601} " negate => true what => "previous" charset => "ISO-8859-15" auto_flush_interval => 1
+}"#;
+
+#[test]
+fn lines_are_joined_by_a_pattern_of_grok() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!("input {{ stdin {{ {TRACES} }} }} output {{ stdout {{ codec => json_lines }} }}");
+    let lines = b"2026-11-21T12:00:00Z M\xfcller owes 5 \xa4\n  at a\n  at b\n2026-11-21T12:00:01Z fine\n";
+    let found =
+        run(folder.path(), &["run", "-e", &config, "--path.data", "d", "--until-idle"], lines.as_slice());
+    let said = text(&found.stdout);
+    let events: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(events.len(), 2, "{said}{}", text(&found.stderr));
+    assert_eq!(events[0]["message"], "2026-11-21T12:00:00Z Müller owes 5 €\n  at a\n  at b");
+    assert_eq!(events[0]["tags"], serde_json::json!(["multiline"]));
+    assert_eq!(events[1]["message"], "2026-11-21T12:00:01Z fine");
+    assert!(events[1].get("tags").is_none(), "{said}");
+}
+
+#[test]
+fn each_connection_has_its_own_lines_to_join() {
+    let (mut pond, port) = (Pond::new(), free_port());
+    let out = pond.path("out");
+    let config = format!(
+        "input {{ tcp {{ host => '127.0.0.1' port => {port} {TRACES} }} }} output {{ file {{ path => '{}' codec => line {{ format => '%{{message}}|' }} }} }}",
+        out.display()
+    );
+    fs::write(pond.path("a.conf"), config).expect("a config");
+    let command = pond.command(&["run", "-f", "a.conf", "--path.data", "data"]);
+    pond.start(command);
+    let connect =
+        |pond: &mut Pond| pond.wait_for("the input", |_| TcpStream::connect(("127.0.0.1", port)).ok());
+    let (one, other) = (connect(&mut pond), connect(&mut pond));
+    let came = |pond: &mut Pond, count: usize| {
+        pond.wait_for("the events", |_| {
+            let text = fs::read_to_string(&out).unwrap_or_default();
+            let events: BTreeSet<String> =
+                text.split_terminator("|\n").map(|event| event.replace('\n', "/")).collect();
+            (events.len() == count).then_some(events)
+        })
+    };
+    for (mut connection, lines) in [
+        (&one, "2026-11-21T12:00:00Z one\n a"),
+        (&other, "2026-11-21T12:00:00Z other\r\n b\r\n"),
+        (&one, "a\n"),
+    ] {
+        connection.write_all(lines.as_bytes()).expect("it takes it");
+    }
+    // Nothing more comes, so both are whole after a second.
+    let found = came(&mut pond, 2);
+    let expected = ["2026-11-21T12:00:00Z one/ aa", "2026-11-21T12:00:00Z other/ b"];
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    // The end of a connection is the end of its lines.
+    (&one).write_all(b"2026-11-21T12:00:02Z last\n  x").expect("it takes it");
+    drop(one);
+    assert!(came(&mut pond, 3).contains("2026-11-21T12:00:02Z last/  x"));
+    assert!(pond.stop().success());
+}
+
+#[test]
+fn samples_are_tried_without_running() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let config = r#"
+input { udp { port => 5140 codec => json } kafka { topics => ["t"] } }
+filter {
+  if [health] { drop { } }
+  grok { match => { "message" => "%{WORD:verb} %{INT:status:int}" } }
+}
+output { if [status] >= 500 { elasticsearch { hosts => ["http://es:9200"] } } else { null { } } }
+"#;
+    fs::write(at.join("a.conf"), config).expect("a config");
+    let cases = r#"
+- name: an error goes to the store
+  input: udp
+  lines: ['{"message":"GET 503","took":1.5}']
+  expect:
+  - fields: {verb: GET, status: 503}
+    absent: [tags]
+    meets: ['.took > 1']
+    outputs: [elasticsearch]
+- name: checks are dropped
+  input: kafka
+  events: [{message: x, health: true}]
+  expect: []
+"#;
+    fs::write(at.join("cases.yaml"), cases).expect("cases");
+    let found = run(at, &["test", "-f", "a.conf", "--cases", "cases.yaml"], "");
+    assert!(found.status.success(), "{}{}", text(&found.stdout), text(&found.stderr));
+    assert!(text(&found.stdout).ends_with("2 cases, 0 failed\n"), "{}", text(&found.stdout));
+
+    fs::write(at.join("wrong.yaml"), cases.replace("status: 503", "status: 500")).expect("cases");
+    let found = run(at, &["test", "-f", "a.conf", "--cases", "wrong.yaml", "--json"], "");
+    assert_eq!(found.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&found.stdout).expect("JSON");
+    assert_eq!(told["failed"], 1);
+    assert_eq!(told["cases"][0]["place"], "wrong.yaml:2");
+    assert_eq!(told["cases"][0]["differences"][0], "document 1: status is 503, expected 500");
+
+    let lines = ["test", "-f", "a.conf", "--lines", "-", "--json"];
+    let found = run(at, &lines, "");
+    assert!(
+        text(&found.stderr).contains("say which input is meant; there are kafka, udp"),
+        "{}",
+        text(&found.stderr)
+    );
+    let found = run(at, &[&lines[..], &["--input", "kafka"]].concat(), "GET 200\nnothing\n");
+    let told = text(&found.stdout);
+    let told: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(told[0]["document"]["status"], 200);
+    assert_eq!(told[1]["document"]["tags"], serde_json::json!(["_grokparsefailure"]));
+    assert_eq!(told[0]["outputs"], serde_json::json!(["null"]));
 }

@@ -44,6 +44,8 @@ enum Command {
     Plan(commands::check::PlanArguments),
     /// Print a config of another product as one of our own
     Translate(commands::check::TranslateArguments),
+    /// Try a config on samples, and compare what comes out with what is expected
+    Test(commands::test::Arguments),
     /// Search the running pond
     Search(commands::search::Arguments),
     /// What became of every event, in the running pond
@@ -93,6 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Plan(arguments) => commands::check::plan(arguments),
         Command::Translate(arguments) => commands::check::translate(arguments),
+        Command::Test(arguments) => commands::test::run(arguments),
         Command::Search(arguments) => commands::search::run(arguments),
         Command::Ledger(arguments) => commands::ledger::run(arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),

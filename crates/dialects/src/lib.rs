@@ -5,6 +5,7 @@
 //! its place. After the translation nothing in the program knows which dialect it was. Our
 //! own format is the plan as YAML.
 
+mod cases;
 mod de;
 mod draw;
 mod expand;
@@ -16,6 +17,7 @@ mod recognise;
 mod tree;
 mod write;
 
+pub use cases::{Case, Expected, read_cases};
 pub use draw::draw;
 pub use explain::explain;
 pub use logstash::{Arguments as LogstashArguments, read_arguments as read_logstash};

@@ -99,8 +99,17 @@ impl Node {
     }
 }
 
-/// Reads a file of `files`. An empty one is an empty map.
+/// Reads a file of `files`, `${…}` filled in. An empty one is an empty map.
 pub(crate) fn read(files: &mut Files<'_>, file: u32, world: &dyn World) -> Result<Node, Problem> {
+    read_with(files, file, Some(world))
+}
+
+/// The same for a file in which `${…}` means nothing.
+pub(crate) fn read_literal(files: &mut Files<'_>, file: u32) -> Result<Node, Problem> {
+    read_with(files, file, None)
+}
+
+fn read_with(files: &mut Files<'_>, file: u32, world: Option<&dyn World>) -> Result<Node, Problem> {
     let source = &files.sources[file as usize];
     let start = Place { file, line: 1, column: 1 };
     if source.text.len() > BYTES_MAX {
@@ -143,7 +152,7 @@ struct Complaint {
 
 struct Reader<'s> {
     file: u32,
-    world: &'s dyn World,
+    world: Option<&'s dyn World>,
     parser: Parser<'s, saphyr_parser::StrInput<'s>>,
     anchors: HashMap<usize, Node>,
     aliased: usize,
@@ -301,7 +310,7 @@ impl<'s> Reader<'s> {
             }
         };
         let typed = |text: &str| if is_text { Kind::Str(text.to_owned()) } else { plain(text) };
-        match expand(text, self.world) {
+        match self.world.map_or(Ok(None), |world| expand(text, world)) {
             Ok(None) => {
                 // What stands below the name of a secret is text that is never shown.
                 let hidden = (self.secret_depth > 0).then(|| text.to_owned());

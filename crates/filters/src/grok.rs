@@ -10,6 +10,7 @@
 //! `float` read as much of a number as there is at the beginning, else zero.
 
 mod expand;
+mod matcher;
 mod patterns;
 mod pieces;
 mod scan;
@@ -18,7 +19,9 @@ mod sets;
 use crate::on_success::add_tags;
 use crate::{BuildError, Names, Outcome, one_or_many, path};
 use event::{Event, New, Path, Span, Value};
-use expand::{Capture, Cast, Definitions, Expanded};
+pub use expand::Definitions;
+use expand::{Capture, Cast, Expanded};
+pub use matcher::Matcher;
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 use scan::{Found, Scanner, Verdict};
 use serde::{Deserialize, Serialize};

@@ -2,6 +2,7 @@
 
 pub mod auto;
 pub mod bytes;
+pub mod charset;
 pub mod cidr;
 pub mod clone;
 pub mod convert;
@@ -106,6 +107,8 @@ pub enum FilterConfig {
     Auto(auto::Config),
     /// Reads sizes such as `5 MB`.
     Bytes(bytes::Config),
+    /// Makes UTF-8 of text.
+    Charset(charset::Config),
     /// Looks up networks of addresses.
     Cidr(cidr::Config),
     /// Makes copies of events.
@@ -172,6 +175,8 @@ pub enum Filter {
     Auto(Box<auto::Auto>),
     /// See [`bytes`].
     Bytes(bytes::Bytes),
+    /// See [`charset`].
+    Charset(charset::Convert),
     /// See [`cidr`].
     Cidr(cidr::Cidr),
     /// See [`clone`](mod@clone).
@@ -243,6 +248,7 @@ impl FilterConfig {
         Ok(match self {
             FilterConfig::Auto(config) => Filter::Auto(Box::new(config.build())),
             FilterConfig::Bytes(config) => Filter::Bytes(config.build()?),
+            FilterConfig::Charset(config) => Filter::Charset(config.build()?),
             FilterConfig::Cidr(config) => Filter::Cidr(config.build(provider)?),
             FilterConfig::Clone(config) => Filter::Clone(config.build()?),
             FilterConfig::Convert(config) => Filter::Convert(config.build()?),
@@ -292,6 +298,7 @@ impl Filter {
         match self {
             Filter::Auto(filter) => filter.apply(event, now),
             Filter::Bytes(filter) => filter.apply(event),
+            Filter::Charset(filter) => filter.apply(event),
             Filter::Cidr(filter) => filter.apply(event, now),
             Filter::Clone(filter) => filter.apply(event),
             Filter::Convert(filter) => filter.apply(event),

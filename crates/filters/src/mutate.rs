@@ -97,7 +97,7 @@ pub enum Type {
 pub struct Substitution {
     /// The field: text, or an array of texts.
     pub field: String,
-    /// The regular expression, as Ruby writes them.
+    /// The regular expression, as Ruby writes them; with a `%{` in it, a template of one.
     pub regex: String,
     /// What stands for it: a template in which `\1` is a group.
     pub with: String,
@@ -112,13 +112,21 @@ enum Change {
     Update(Place, Template),
     Replace(Place, Template),
     Convert(Path, Type),
-    Gsub(Path, Regex, Template, Groups),
+    Gsub(Path, Sought, Template, Groups),
     Case(Path, Case),
     Strip(Path),
     Split(Path, Template),
     Join(Path, Template),
     Merge(Path, Vec<Path>),
     Copy(Place, Place),
+}
+
+/// What is replaced.
+enum Sought {
+    Always(Regex),
+    /// What a template makes of the event, and the last such regex by its text; no such regex where
+    /// the text is none.
+    OfEvent(Template, Option<(Vec<u8>, Option<Regex>)>),
 }
 
 #[derive(Clone, Copy)]
@@ -156,10 +164,14 @@ impl Config {
             changes.push(Change::Convert(path("convert", field)?, *to));
         }
         for Substitution { field, regex, with } in &self.gsub {
-            let regex = Regex::new(regex)
-                .map_err(|error| BuildError { option: "gsub", message: format!("{error} (in {regex:?})") })?;
+            let sought = if regex.contains("%{") {
+                Sought::OfEvent(template("gsub", regex)?, None)
+            } else {
+                let wrong = |error| BuildError { option: "gsub", message: format!("{error} (in {regex:?})") };
+                Sought::Always(Regex::new(regex).map_err(wrong)?)
+            };
             let with = template("gsub", with)?;
-            changes.push(Change::Gsub(path("gsub", field)?, regex, with, Groups::default()));
+            changes.push(Change::Gsub(path("gsub", field)?, sought, with, Groups::default()));
         }
         let cases = [
             ("uppercase", &self.uppercase, Case::Upper),
@@ -210,6 +222,23 @@ impl Mutate {
     }
 }
 
+impl Sought {
+    /// The regex for this event; `None` where what the event makes of it is none.
+    fn regex(&mut self, event: &Event<'_>, now: i64) -> Option<&Regex> {
+        match self {
+            Sought::Always(regex) => Some(regex),
+            Sought::OfEvent(template, last) => {
+                let text = rendered(template, event, now);
+                if last.as_ref().is_none_or(|(of, _)| *of != text) {
+                    let regex = Regex::new(&String::from_utf8_lossy(&text)).ok();
+                    *last = Some((text, regex));
+                }
+                last.as_ref()?.1.as_ref()
+            }
+        }
+    }
+}
+
 impl Change {
     fn apply(&mut self, event: &mut Event<'_>, now: i64) -> bool {
         match self {
@@ -228,8 +257,9 @@ impl Change {
                 place.path(event, now).is_none_or(|path| set_text(event, &path, value, now))
             }
             Change::Convert(path, to) => each(event, path, &mut |value| convert(value, *to)),
-            Change::Gsub(path, regex, with, groups) => {
+            Change::Gsub(path, sought, with, groups) => {
                 let with = rendered(with, event, now);
+                let Some(regex) = sought.regex(event, now) else { return false };
                 each_text(event, path, &mut |text| gsub(text, regex, &with, groups))
             }
             Change::Case(path, case) => each_text(event, path, &mut |text| Some(cased(text, *case))),

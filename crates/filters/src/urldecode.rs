@@ -1,8 +1,9 @@
 //! Filter `urldecode`: `%41` becomes `A`. A plus stays a plus, and what is not `%` and two
 //! hexadecimal digits stays too (RFC 3986, section 2.1).
 
+use crate::charset::Charset;
 use crate::values::{Fields, each_text, set_tree, tree_of};
-use crate::{BuildError, Outcome, ruby};
+use crate::{BuildError, Outcome};
 use event::{Event, New, Path, Value};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -17,21 +18,6 @@ pub struct Config {
     pub all_fields: bool,
     /// What the bytes mean that `%` stands for.
     pub charset: Charset,
-}
-
-/// A set of characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Charset {
-    /// UTF-8. Where what comes out is not UTF-8, its bytes stand as `\xE9` in the text.
-    #[default]
-    #[serde(rename = "UTF-8")]
-    Utf8,
-    /// Latin 1: a character for each byte.
-    #[serde(rename = "ISO-8859-1")]
-    Latin1,
-    /// Latin 1 as Windows has it, with quotes and the euro sign.
-    #[serde(rename = "windows-1252")]
-    Windows1252,
 }
 
 impl Default for Config {
@@ -102,18 +88,10 @@ fn decoded(text: &[u8], charset: Charset) -> Cow<'_, [u8]> {
             }
         }
     }
-    let of_table =
-        |table: fn(u8) -> char| bytes.iter().map(|byte| table(*byte)).collect::<String>().into_bytes();
-    Cow::Owned(match charset {
-        Charset::Utf8 if std::str::from_utf8(&bytes).is_err() => {
-            let mut shown = String::new();
-            ruby::inspect_bytes(&bytes, &mut shown);
-            shown.into_bytes()
-        }
-        Charset::Utf8 => bytes,
-        Charset::Latin1 => of_table(char::from),
-        Charset::Windows1252 => of_table(windows_1252),
-    })
+    match charset.decode(&bytes) {
+        Cow::Borrowed(_) => Cow::Owned(bytes),
+        Cow::Owned(new) => Cow::Owned(new),
+    }
 }
 
 /// The byte that `%` and two hexadecimal digits at a place stand for.
@@ -121,18 +99,6 @@ fn escape(text: &[u8], at: usize) -> Option<u8> {
     let [b'%', high, low, ..] = text.get(at..)? else { return None };
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     Some((digit(high)? * 16 + digit(low)?) as u8)
-}
-
-/// <https://encoding.spec.whatwg.org/#windows-1252>
-fn windows_1252(byte: u8) -> char {
-    const FROM_0X80: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
-        '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-    ];
-    match byte {
-        0x80..=0x9f => FROM_0X80[usize::from(byte - 0x80)],
-        other => char::from(other),
-    }
 }
 
 #[cfg(test)]
@@ -187,7 +153,7 @@ mod tests {
 
         #[test]
         fn any_bytes(text: Vec<u8>) {
-            for charset in [Charset::Utf8, Charset::Latin1, Charset::Windows1252] {
+            for charset in [Charset::Utf8, Charset::Latin1, Charset::Other(encoding_rs::WINDOWS_1252)] {
                 match decoded(&text, charset) {
                     Cow::Borrowed(same) => prop_assert_eq!(same, &text[..]),
                     Cow::Owned(new) => prop_assert!(std::str::from_utf8(&new).is_ok()),

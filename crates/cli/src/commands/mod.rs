@@ -9,6 +9,7 @@ pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod tap;
+pub(crate) mod test;
 pub(crate) mod top;
 pub(crate) mod topics;
 pub(crate) mod up;

@@ -58,6 +58,18 @@ fn printed() -> String {
             let _ = writeln!(out, "| `{name}` | {} |", cell(way));
         }
     }
+    out.push_str("\n## Codecs\n\nOf inputs:\n");
+    for PluginTable { name, note, options } in plugins::codecs::TABLES {
+        let _ = writeln!(out, "\n### codec {name}\n");
+        if !note.is_empty() {
+            let _ = writeln!(out, "{note}\n");
+        }
+        table(&mut out, "option", options.iter().copied().flatten());
+    }
+    out.push_str(
+        "\nOf outputs, `plain`, `line`, `json`, `json_lines`, `rubydebug`, `dots`, `csv` and `msgpack`:\n\n",
+    );
+    table(&mut out, "option", plugins::outputs::CODEC.iter());
     out
 }
 

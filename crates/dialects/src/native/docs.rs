@@ -36,7 +36,10 @@ fn every_option_of_an_input_is_on_its_page() {
         ],
     );
     of("exec", &[de::names_of::<inputs::exec::Config>(), de::names_of::<inputs::decode::Codec>()]);
-    of("file", &[de::names_of::<inputs::file::Config>(), de::names_of::<inputs::file::MultilineConfig>()]);
+    of(
+        "file",
+        &[de::names_of::<inputs::file::Config>(), de::names_of::<inputs::multiline::MultilineConfig>()],
+    );
     of("generate", &[de::names_of::<inputs::generate::Config>()]);
     of(
         "heartbeat",
@@ -175,6 +178,7 @@ fn everything_else_is_on_the_first_page() {
         de::names_of::<filters::bytes::Config>(),
         de::names_of::<filters::bytes::Prefixes>(),
         de::names_of::<filters::cidr::Config>(),
+        de::names_of::<filters::charset::Config>(),
         de::names_of::<filters::clone::Config>(),
         de::names_of::<filters::convert::Config>(),
         de::names_of::<filters::csv::Config>(),
@@ -213,7 +217,6 @@ fn everything_else_is_on_the_first_page() {
         de::names_of::<filters::translate::Config>(),
         de::names_of::<filters::truncate::Config>(),
         de::names_of::<filters::urldecode::Config>(),
-        de::names_of::<filters::urldecode::Charset>(),
         de::names_of::<filters::useragent::Config>(),
         de::names_of::<filters::uuid::Config>(),
         de::names_of::<filters::xml::Config>(),
@@ -247,7 +250,12 @@ fn the_examples_are_configs() {
         for block in text.split("```yaml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default().to_owned();
             let source = Source { name: page.clone(), text };
-            if let Err(problems) = crate::read(&[source]) {
+            // A list is a file of cases.
+            let read = match source.text.starts_with("- ") {
+                true => crate::read_cases(&source).map(|_| ()),
+                false => crate::read(&[source]).map(|_| ()),
+            };
+            if let Err(problems) = read {
                 panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
             }
             found += 1;

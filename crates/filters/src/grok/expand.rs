@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Own patterns by their names.
-pub(super) type Definitions = BTreeMap<String, String>;
+pub type Definitions = BTreeMap<String, String>;
 
 /// The longest regex that patterns may expand to, so that definitions cannot fill the memory.
 const REGEX_BYTES_MAX: usize = 1 << 18;

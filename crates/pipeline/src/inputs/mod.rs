@@ -10,6 +10,7 @@ pub mod http;
 pub mod journal;
 pub mod kafka;
 pub mod kafka_lag;
+pub mod multiline;
 mod peers;
 pub mod pipeline;
 pub mod redis;

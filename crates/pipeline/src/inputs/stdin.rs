@@ -1,23 +1,35 @@
 //! Input `stdin`: the lines of standard input. They have no position to come back to.
 
+use super::file::lines::{End, Splitter};
+use super::multiline::MultilineConfig;
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::stop::Stop;
-use event::{Batch, Common, CommonValue, Span};
+use event::{Batch, Common, CommonValue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Options of the input `stdin`: none.
+/// Options of the input `stdin`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// How lines are joined to one event; none: each is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
+}
 
 /// The input.
 pub struct StdinInput {
     context: InputContext,
     common: Arc<Common>,
+    splitter: Splitter,
+    /// How long lines wait for others that may belong to them.
+    patience: Option<Duration>,
+    /// What was read and is no event yet, and when the last of it came.
     rest: Vec<u8>,
+    last_read: Instant,
     position: u64,
     ended: bool,
 }
@@ -29,7 +41,17 @@ impl Config {
         let common = Common::new(origin, [("host.name", CommonValue::Str(context.host.clone()))]);
         // It is not kept: the next start reads another stream.
         context.registry.remove(origin);
-        Ok(StdinInput { context, common, rest: Vec::new(), position: 0, ended: false })
+        let multiline = self.multiline.as_ref().map(MultilineConfig::build).transpose()?;
+        Ok(StdinInput {
+            context,
+            common,
+            splitter: Splitter { line_bytes_max: usize::MAX, multiline },
+            patience: self.multiline.as_ref().map(|multiline| multiline.timeout.0),
+            rest: Vec::new(),
+            last_read: Instant::now(),
+            position: 0,
+            ended: false,
+        })
     }
 }
 
@@ -42,20 +64,26 @@ impl Input for StdinInput {
             if stop.is_set() {
                 return Ok(Next::Stopped);
             }
-            if !self.ended && self.wait(stop) {
+            let has_more = !self.ended && self.wait(stop);
+            if has_more {
                 self.fill()?;
             }
-            let end = match memchr::memrchr(b'\n', &self.rest) {
+            let end = match self.patience {
+                _ if self.ended => End::Final,
+                Some(patience) if self.last_read.elapsed() >= patience => End::Quiet,
+                _ if !has_more => continue,
+                _ => End::Open,
+            };
+            let length = match memchr::memrchr(b'\n', &self.rest) {
+                _ if self.ended => self.rest.len(),
                 Some(end) => end + 1,
-                None if self.ended => self.rest.len(),
                 None => continue,
             };
-            if end == 0 {
-                continue;
-            }
             batch.reset(crate::run::now());
-            self.take(batch, end);
-            return Ok(Next::Filled);
+            self.take(batch, length, end);
+            if !batch.is_empty() {
+                return Ok(Next::Filled);
+            }
         }
     }
 }
@@ -73,7 +101,8 @@ impl StdinInput {
         let read = rustix::io::read(std::io::stdin().as_fd(), rustix::buffer::spare_capacity(&mut self.rest));
         match read {
             Ok(0) => self.ended = true,
-            Ok(_) | Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Ok(_) => self.last_read = Instant::now(),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(error) => {
                 return Err(InputError::Read { path: "standard input".into(), source: error.into() });
             }
@@ -81,14 +110,13 @@ impl StdinInput {
         Ok(())
     }
 
-    fn take(&mut self, batch: &mut Batch, end: usize) {
-        let bytes = batch.bytes_mut();
-        bytes.extend_from_slice(&self.rest[..end]);
-        self.rest.drain(..end);
+    /// Makes events of the whole lines at the beginning.
+    fn take(&mut self, batch: &mut Batch, length: usize, end: End) {
+        batch.bytes_mut().extend_from_slice(&self.rest[..length]);
         batch.begin_run(self.common.clone(), self.position);
-        super::file::lines::push_lines(batch, 0, end, self.position);
-        self.position += end as u64;
+        let used = self.splitter.split(batch, 0, length, self.position, end).used;
+        self.rest.drain(..used);
+        self.position += used as u64;
         batch.end_run(self.position, 0);
-        debug_assert!(Span::new(0, end).len() == end);
     }
 }

@@ -11,6 +11,7 @@ mod activity;
 pub mod budget;
 pub mod bus;
 pub mod chain;
+mod chains;
 pub mod dead_letters;
 mod deliver;
 mod filter_times;
@@ -26,6 +27,7 @@ pub mod replay;
 mod slots;
 pub mod stats;
 pub mod taps;
+pub mod trial;
 
 pub use activity::Spent;
 pub use pipeline::{Push, Pushed, RunningPipeline, queue_folder};

@@ -1,10 +1,10 @@
 //! Inputs: defaults of `logstash-input-file` 4.4, `-kafka` 11.6, `-stdin` 3.4, `-generator` 3.1.
 
-use super::super::known::{Known, PluginTable, honoured, near, no_effect, refused, stronger};
+use super::super::known::{PluginTable, honoured, near, no_effect, refused, stronger};
 use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator, literal, native_step, version_step};
-use super::super::tree::Plugin;
+use super::codecs::{Codec, decode};
 use super::kafka::{CLUSTER, cluster};
 use super::listen;
 use super::push;
@@ -182,8 +182,11 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
         _ => {
             let ecs = t.ecs_of(options);
             let mut filters = host(ecs);
-            decode(t, options, "line", ecs, &mut filters);
-            Some((json!({"stdin": {}}), filters))
+            let (codec, plugin) = options.codec(t, "line");
+            let mut config = Map::new();
+            let codec = Codec { what: &options.what, name: &codec, plugin: &plugin, ecs, has_lines: true };
+            filters.extend(codec.decode_lines(t, &mut config));
+            Some((json!({"stdin": config}), filters))
         }
     }
 }
@@ -215,121 +218,6 @@ pub(crate) fn host(ecs: Ecs) -> Vec<Step> {
         Ecs::Disabled => vec![plain_step(json!({"rename": {"fields": {"host.name": "host"}}}))],
         Ecs::Schema => Vec::new(),
     }
-}
-
-pub(crate) fn codec_options(t: &mut Translator<'_>, plugin: &Plugin, known: &[&'static Known]) -> Options {
-    Options::new(t, plugin, format!("codec {:?}", plugin.name), known)
-}
-
-const CHARSET: Known = refused(
-    "charset",
-    "UTF-8",
-    "bytes are taken as UTF-8, and others are kept as they are; convert them with iconv before",
-);
-const PLAIN: &[Known] =
-    &[CHARSET, honoured("format", ""), honoured("delimiter", "\\n"), honoured("ecs_compatibility", "")];
-pub(crate) const JSON: &[Known] = &[
-    CHARSET,
-    honoured("target", ""),
-    honoured("delimiter", "\\n"),
-    no_effect("decode_size_limit_bytes", "", "line_bytes_max of the input holds"),
-    honoured("ecs_compatibility", ""),
-];
-/// Of the codec `csv`: the filter of this name does the same.
-const CSV: &[Known] = &[
-    CHARSET,
-    honoured("columns", "[]"),
-    honoured("separator", ","),
-    honoured("quote_char", "\""),
-    honoured("autogenerate_column_names", "true"),
-    honoured("autodetect_column_names", "false"),
-    honoured("skip_empty_columns", "false"),
-    honoured("convert", "{}"),
-    honoured("target", ""),
-    no_effect("include_headers", "false", "it is about writing"),
-    honoured("ecs_compatibility", ""),
-];
-pub(crate) const MULTILINE: &[Known] = &[
-    honoured("pattern", ""),
-    honoured("what", ""),
-    honoured("negate", "false"),
-    honoured("max_lines", "500"),
-    honoured("max_bytes", "10 MiB"),
-    near("auto_flush_interval", "", "the last lines of a file wait so long for more; without it, 5 seconds"),
-    refused("multiline_tag", "multiline", "joined events get no tag"),
-    refused("patterns_dir", "[]", "write the regular expression out"),
-    CHARSET,
-    honoured("ecs_compatibility", ""),
-];
-
-/// Where the text of JSON is until it is read; what Filebeat writes has a "@metadata" of its own.
-const ORIGINAL: &str = "@event_original";
-
-/// Adds the filters that do what a codec does.
-pub(crate) fn decode(
-    t: &mut Translator<'_>,
-    options: &Options,
-    default: &str,
-    ecs: Ecs,
-    filters: &mut Vec<Step>,
-) {
-    let (name, plugin) = options.codec(t, default);
-    decode_as(t, &options.what, &name, &plugin, ecs, filters);
-}
-
-/// As [`decode`], for the codec of this name.
-pub(super) fn decode_as(
-    t: &mut Translator<'_>,
-    what: &str,
-    name: &str,
-    plugin: &Plugin,
-    ecs: Ecs,
-    filters: &mut Vec<Step>,
-) {
-    match name {
-        "plain" | "line" => {
-            codec_options(t, plugin, &PLAIN.iter().collect::<Vec<_>>());
-            if ecs == Ecs::Schema {
-                filters.push(plain_step(json!({"mutate": {"copy": {"message": "event.original"}}})));
-            }
-        }
-        "json" | "json_lines" => {
-            let own = codec_options(t, plugin, &JSON.iter().collect::<Vec<_>>());
-            let target = own.text(t, "target").map(|target| t.reference(&target, own.place("target")));
-            // The text is kept aside, since what it holds may have an "event" of its own.
-            let keeps = ecs == Ecs::Schema && name == "json";
-            if keeps {
-                filters.push(plain_step(json!({"mutate": {"copy": {"message": ORIGINAL}}})));
-            }
-            filters.push(json_line(target.as_deref()));
-            if keeps {
-                filters.push(plain_step(json!({"rename": {"fields": {ORIGINAL: "event.original"}}})));
-            }
-        }
-        "csv" => {
-            let own = codec_options(t, plugin, &CSV.iter().collect::<Vec<_>>());
-            if ecs == Ecs::Schema {
-                filters.push(plain_step(json!({"mutate": {"copy": {"message": "event.original"}}})));
-            }
-            filters.extend(super::filters::csv::decode(t, &own));
-        }
-        other => {
-            let message = format!(
-                "the codec {other:?} is not supported for {what}; there are plain, line, json, json_lines and csv (and multiline for files)"
-            );
-            t.wrong(plugin.place, message);
-        }
-    }
-}
-
-/// A line that is a JSON object; what is none stays, with the tag of Logstash's codec.
-fn json_line(target: Option<&str>) -> Step {
-    let mut config = json!({"json": {"source": "message", "remove_source": true}});
-    if let (Some(target), Some(options)) = (target, config["json"].as_object_mut()) {
-        options.insert("target".into(), target.into());
-    }
-    let step = native_step(config);
-    Step::Filter(Box::new(FilterStep { tag_on_failure: vec!["_jsonparsefailure".to_owned()], ..step }))
 }
 
 fn file(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> {
@@ -407,50 +295,9 @@ fn file(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> 
         Ecs::Schema => vec![plain_step(json!({"remove": {"fields": ["log.offset"]}}))],
     };
     let (codec, plugin) = options.codec(t, "plain");
-    if codec == "multiline" {
-        config.insert("multiline".into(), multiline(t, &plugin)?);
-    } else {
-        decode(t, options, "plain", ecs, &mut filters);
-    }
+    let codec = Codec { what: &options.what, name: &codec, plugin: &plugin, ecs, has_lines: true };
+    filters.extend(codec.decode_lines(t, &mut config));
     Some((json!({"file": config}), filters))
-}
-
-fn multiline(t: &mut Translator<'_>, plugin: &Plugin) -> Option<Json> {
-    let options = codec_options(t, plugin, &MULTILINE.iter().collect::<Vec<_>>());
-    let pattern = options.needed(t, "pattern")?;
-    let what = options.needed(t, "what")?;
-    if pattern.contains("%{") {
-        t.wrong(
-            options.place("pattern"),
-            "grok's patterns are not known here; write the regular expression out",
-        );
-    }
-    if let Err(error) = regex::bytes::Regex::new(&pattern) {
-        let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
-        t.wrong(options.place("pattern"), format!("not a regular expression: {reason}"));
-    }
-    let side = match what.as_str() {
-        "previous" => "after",
-        "next" => "before",
-        other => {
-            let message = unknown("value", other, " of \"what\"", &["previous", "next"]);
-            t.wrong(options.place("what"), message);
-            return None;
-        }
-    };
-    let mut config =
-        json!({"pattern": pattern, "match": side, "negate": options.bool(t, "negate").unwrap_or(false)});
-    let values = [
-        ("max_lines", options.number(t, "max_lines").map(Json::from)),
-        ("max_bytes", options.bytes(t, "max_bytes").map(Json::from)),
-        ("timeout", options.seconds(t, "auto_flush_interval").map(Json::from)),
-    ];
-    for (name, value) in values {
-        if let Some(value) = value {
-            config[name] = value;
-        }
-    }
-    Some(config)
 }
 
 fn generator(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> {
@@ -471,7 +318,7 @@ fn generator(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Ste
         filters.push(plain_step(json!({"rename": {"fields": {"log.offset": sequence}}})));
     }
     filters.push(plain_step(json!({"remove": {"fields": ["log"]}})));
-    decode(t, options, "plain", ecs, &mut filters);
+    filters.extend(decode(t, options, "plain", ecs));
     Some((json!({"generate": {"lines": lines, "count": count}}), filters))
 }
 
@@ -554,17 +401,15 @@ fn kafka(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
     config.insert("timestamp".into(), "read".into());
     let mut filters = decorate(t, options, &group, &mut config);
     let (codec, plugin) = options.codec(t, "plain");
-    let target = match codec.as_str() {
-        "json" => codec_options(t, &plugin, &JSON.iter().collect::<Vec<_>>()).text(t, "target"),
-        _ => None,
-    };
+    let is_plain_json =
+        codec == "json" && plugin.attributes.iter().all(|attribute| attribute.name == "ecs_compatibility");
     // Only these make a difference: the path and the host have no place in Kafka.
     let ecs =
         if t.ecs.is_some() || options.has("ecs_compatibility") { t.ecs_of(options) } else { Ecs::Disabled };
-    if codec == "json" && target.is_none() && ecs == Ecs::Disabled {
+    if is_plain_json && ecs == Ecs::Disabled {
         config.insert("codec".into(), "json".into());
     } else {
-        decode(t, options, "plain", ecs, &mut filters);
+        filters.extend(decode(t, options, "plain", ecs));
     }
     (json!({"kafka": config}), filters)
 }

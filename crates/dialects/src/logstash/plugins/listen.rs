@@ -5,7 +5,8 @@ use super::super::known::{Known, honoured, near, no_effect, refused, stronger};
 use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator, native_step};
-use super::inputs::{decode, decode_as, plain_step};
+use super::codecs::{Codec, decode};
+use super::inputs::plain_step;
 use super::stream::client_tls;
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
@@ -257,7 +258,7 @@ pub(super) fn beats(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Ste
         filters.push(tagged("!exists(.message)", "beats_input_raw_event"));
     }
     let begin = filters.len();
-    decode(t, options, "plain", ecs, &mut filters);
+    filters.extend(decode(t, options, "plain", ecs));
     for filter in &mut filters[begin..] {
         // What has no message has nothing for a codec that can fail.
         if let Step::Filter(filter) = filter
@@ -328,7 +329,8 @@ pub(super) fn tcp(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>
     }
     // A stream has lines, whichever of the two is written.
     let codec = if codec == "json" { "json_lines" } else { codec.as_str() };
-    decode_as(t, &options.what, codec, &plugin, ecs, &mut filters);
+    let codec = Codec { what: &options.what, name: codec, plugin: &plugin, ecs, has_lines: true };
+    filters.extend(codec.decode_lines(t, &mut config));
     (json!({"tcp": config}), filters)
 }
 
@@ -418,6 +420,6 @@ mod tests {
         assert_eq!(input["tcp"]["hosts_tls"]["ca"], "/ca");
         wrong("tcp { port => 1 mode => client }", "needs the option \"host\"");
         wrong("tcp { port => 1 mode => both }", "\"mode\"");
-        wrong("tcp { port => 1 codec => multiline { pattern => 'a' what => next } }", "is not supported for");
+        wrong("tcp { port => 1 codec => rot13 }", "is not supported for");
     }
 }

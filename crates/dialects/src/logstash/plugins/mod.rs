@@ -1,6 +1,7 @@
 //! The plugins that Logstash brings along: those that are translated, and for all others the way
 //! around.
 
+pub(crate) mod codecs;
 pub(crate) mod filters;
 pub(crate) mod inputs;
 mod kafka;

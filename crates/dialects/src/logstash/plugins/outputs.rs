@@ -208,7 +208,7 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
 /// What `plain` writes when it has no format: the time, the host and the message.
 const PLAIN_FORMAT: &str = "%{@timestamp} %{host} %{message}";
 
-const CODEC: &[Known] = &[
+pub(crate) const CODEC: &[Known] = &[
     honoured("format", ""),
     refused("charset", "UTF-8", "texts are written as UTF-8"),
     refused("metadata", "false", "@metadata is not written"),

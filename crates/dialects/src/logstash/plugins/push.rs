@@ -1,12 +1,13 @@
 //! Inputs that others push to, and the small ones: defaults of `logstash-input-udp` 3.5, `-syslog` 3.7,
 //! `-http` 4.1, `-heartbeat` 3.1, `-exec` 3.6, `-redis` 3.7.
 
-use super::super::known::{Known, PluginTable, honoured, near, no_effect, refused, stronger};
+use super::super::known::{PluginTable, honoured, near, no_effect, refused, stronger};
 use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator, native_step};
 use super::super::tree::{Plugin, ValueKind};
-use super::inputs::{codec_options, decode, host, plain_step};
+use super::codecs::{self, codec_options, decode};
+use super::inputs::{host, plain_step};
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
@@ -176,7 +177,7 @@ pub(crate) fn payload(
     match payload_of(t, &name, &plugin, &options.what, ecs, filters) {
         Some(codec) => codec,
         None => {
-            decode(t, options, default, ecs, filters);
+            filters.extend(decode(t, options, default, ecs));
             if name == "line" || name == "json_lines" { "lines" } else { "raw" }
         }
     }
@@ -193,29 +194,19 @@ fn payload_of(
 ) -> Option<&'static str> {
     match name {
         "json" | "json_lines" => {
-            let has_target = plugin.attributes.iter().any(|attribute| attribute.name == "target");
-            if has_target {
+            let needs_filter = |name: &str| ["target", "charset"].contains(&name);
+            if plugin.attributes.iter().any(|attribute| needs_filter(&attribute.name)) {
                 return None;
             }
-            codec_options(t, plugin, &super::inputs::JSON.iter().collect::<Vec<_>>());
+            codec_options(t, plugin, &codecs::JSON.iter().collect::<Vec<_>>());
             Some(if name == "json" { "json" } else { "ndjson" })
         }
         "msgpack" => {
-            const MSGPACK: &[Known] = &[
-                refused("format", "", "objects are taken as they are"),
-                refused("target", "", "objects are taken as they are"),
-                honoured("ecs_compatibility", ""),
-            ];
-            codec_options(t, plugin, &MSGPACK.iter().collect::<Vec<_>>());
+            codec_options(t, plugin, &codecs::MSGPACK.iter().collect::<Vec<_>>());
             Some("msgpack")
         }
         "es_bulk" => {
-            const BULK: &[Known] = &[
-                refused("target", "", "documents are taken as they are"),
-                refused("charset", "UTF-8", "bytes are taken as UTF-8"),
-                honoured("ecs_compatibility", ""),
-            ];
-            codec_options(t, plugin, &BULK.iter().collect::<Vec<_>>());
+            codec_options(t, plugin, &codecs::BULK.iter().collect::<Vec<_>>());
             if ecs == Ecs::Disabled {
                 let names = ["action", "_index", "_id", "_type", "routing"];
                 let moves = names.map(|name| {
@@ -619,7 +610,7 @@ fn redis(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)>
     config["codec"] = match codec.as_str() {
         "json" if plugin.attributes.is_empty() => "json".into(),
         _ => {
-            decode(t, options, "json", ecs, &mut filters);
+            filters.extend(decode(t, options, "json", ecs));
             "raw".into()
         }
     };

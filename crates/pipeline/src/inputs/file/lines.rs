@@ -1,36 +1,26 @@
 //! From bytes to events: lines, lines joined to one event, and lines that are too long.
 
+use crate::inputs::multiline::Multiline;
 use event::{Batch, New, Path, Span};
-use regex::bytes::Regex;
 
 /// How lines are told apart and joined.
-pub(super) struct Splitter {
-    pub(super) line_bytes_max: usize,
-    pub(super) multiline: Option<Multiline>,
-}
-
-/// Lines that belong together.
-pub(super) struct Multiline {
-    pub(super) pattern: Regex,
-    pub(super) negate: bool,
-    /// A matching line belongs to the one before it, or else to the one behind it.
-    pub(super) after: bool,
-    pub(super) lines_max: usize,
-    pub(super) bytes_max: usize,
+pub(in crate::inputs) struct Splitter {
+    pub(in crate::inputs) line_bytes_max: usize,
+    pub(in crate::inputs) multiline: Option<Multiline>,
 }
 
 /// What became of a stretch of bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Split {
+pub(in crate::inputs) struct Split {
     /// Bytes that became events, or were passed over: reading goes on behind them.
-    pub(super) used: usize,
+    pub(in crate::inputs) used: usize,
     /// The last line was too long: what follows up to its end is passed over.
-    pub(super) skipping: bool,
+    pub(in crate::inputs) skipping: bool,
 }
 
 /// How a stretch of bytes ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::inputs) enum End {
     /// More may come at any moment: the last line and the last group are held.
     Open,
     /// Nothing came for a while: whole lines go, half a line is held.
@@ -42,7 +32,14 @@ pub(super) enum End {
 impl Splitter {
     /// Pushes the events of the bytes `from..to` of the batch, of which the first stands at
     /// `position` of its origin.
-    pub(super) fn split(&self, batch: &mut Batch, from: usize, to: usize, position: u64, end: End) -> Split {
+    pub(in crate::inputs) fn split(
+        &self,
+        batch: &mut Batch,
+        from: usize,
+        to: usize,
+        position: u64,
+        end: End,
+    ) -> Split {
         match &self.multiline {
             None => self.split_lines(batch, from, to, position, end),
             Some(multiline) => self.split_groups(multiline, batch, from, to, position, end),
@@ -105,7 +102,7 @@ impl Splitter {
                 None => break,
             };
             let next = (line_end + 1).min(to);
-            let matches = rule.pattern.is_match(&batch.bytes()[at..line_end]) != rule.negate;
+            let matches = rule.takes(&batch.bytes()[at..line_end]);
             let joins_before = rule.after && matches;
             if lines > 0 && rule.after && !joins_before {
                 groups.push((Span::new(begin, group_end), false));
@@ -168,6 +165,7 @@ fn mark_truncated(batch: &mut Batch) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::multiline::Pattern;
     use event::{Common, CommonValue, Origin};
     use proptest::prelude::*;
 
@@ -202,8 +200,8 @@ mod tests {
     }
 
     fn joined(pattern: &str, negate: bool, after: bool) -> Splitter {
-        let multiline =
-            Multiline { pattern: Regex::new(pattern).unwrap(), negate, after, lines_max: 4, bytes_max: 100 };
+        let pattern = Pattern::Regex(regex::bytes::Regex::new(pattern).unwrap());
+        let multiline = Multiline { pattern, negate, after, lines_max: 4, bytes_max: 100 };
         Splitter { line_bytes_max: 100, multiline: Some(multiline) }
     }
 

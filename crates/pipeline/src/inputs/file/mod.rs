@@ -14,12 +14,13 @@ mod notify;
 mod siblings;
 mod watch;
 
+use super::multiline::MultilineConfig;
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
 use event::{Batch, EVENTS_MAX, Origin};
 use follow::Followed;
-use lines::{End, Multiline, Splitter};
+use lines::{End, Splitter};
 use queue::Positions;
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
@@ -65,49 +66,6 @@ pub enum StartAt {
     Beginning,
     /// With the next line that is written.
     End,
-}
-
-/// How lines are joined to one event, with the names that users of Filebeat know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MultilineConfig {
-    /// A regular expression.
-    pub pattern: String,
-    /// Take the lines that do not match.
-    #[serde(default)]
-    pub negate: bool,
-    /// Whether such a line goes `after` the one before it or `before` the one behind it.
-    #[serde(rename = "match")]
-    pub match_: Match,
-    /// Lines of an event at most.
-    #[serde(default = "lines_max")]
-    pub max_lines: usize,
-    /// Bytes of an event at most.
-    #[serde(default = "bytes_max")]
-    pub max_bytes: Bytes,
-    /// How long an event waits for another line.
-    #[serde(default = "timeout")]
-    pub timeout: Time,
-}
-
-/// Which line a matching line belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Match {
-    /// The one before it.
-    After,
-    /// The one behind it.
-    Before,
-}
-
-fn lines_max() -> usize {
-    500
-}
-fn bytes_max() -> Bytes {
-    Bytes(10 << 20)
-}
-fn timeout() -> Time {
-    Time(Duration::from_secs(5))
 }
 
 impl Default for Config {
@@ -159,20 +117,6 @@ impl Config {
             splitter: Splitter { line_bytes_max, multiline },
             group_wait,
             turn: 0,
-        })
-    }
-}
-
-impl MultilineConfig {
-    fn build(&self) -> Result<Multiline, ConfigError> {
-        let pattern = regex::bytes::Regex::new(&self.pattern)
-            .map_err(|error| ConfigError { option: "multiline.pattern", message: error.to_string() })?;
-        Ok(Multiline {
-            pattern,
-            negate: self.negate,
-            after: self.match_ == Match::After,
-            lines_max: self.max_lines.max(1),
-            bytes_max: (self.max_bytes.0 as usize).max(1),
         })
     }
 }

@@ -1180,14 +1180,8 @@ fn a_huge_line_is_passed_over_after_a_restart_within_it() {
 // Groups of lines.
 
 fn stack_traces(config: &mut Config) {
-    config.multiline = Some(MultilineConfig {
-        pattern: "^ ".to_owned(),
-        negate: false,
-        match_: Match::After,
-        max_lines: lines_max(),
-        max_bytes: bytes_max(),
-        timeout: Time(MINUTE / 2),
-    });
+    let multiline = r#"{"pattern":"^ ","match":"after","timeout":"30s"}"#;
+    config.multiline = Some(serde_json::from_str(multiline).unwrap());
 }
 
 #[test]

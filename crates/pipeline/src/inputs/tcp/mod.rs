@@ -8,6 +8,7 @@
 mod serve;
 
 use super::decode::NO_JSON;
+use super::multiline::MultilineConfig;
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::listen::{Listen, Listening, Reach, ServerTls};
 use crate::net::sockets::Held;
@@ -51,6 +52,9 @@ pub struct Config {
     pub delimiter: String,
     /// Bytes of a message that are kept; the rest is cut off.
     pub line_bytes_max: Bytes,
+    /// How messages are joined to one event; none: each is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
     /// What a message is.
     pub codec: Codec,
     /// How many bytes of what was received wait to be taken by the pipeline, before nobody reads.
@@ -95,6 +99,7 @@ impl Default for Config {
             framing: Framing::Delimiter,
             delimiter: "\n".to_owned(),
             line_bytes_max: Bytes(1 << 20),
+            multiline: None,
             codec: Codec::Raw,
             intake_bytes: Bytes(32 << 20),
         }
@@ -149,6 +154,7 @@ impl Config {
         if !(1..=LINE_BYTES_LIMIT).contains(&self.line_bytes_max.0) {
             return wrong("line_bytes_max", "between 1 and 1GiB");
         }
+        self.multiline.as_ref().map(MultilineConfig::build).transpose()?;
         Ok(())
     }
 
@@ -158,7 +164,7 @@ impl Config {
         // It is not kept: nobody sends again what was lost.
         let origin = context.registry.create(&context.name, String::new(), 0);
         context.registry.remove(origin);
-        let server = Arc::new(Server::new(self, origin));
+        let server = Arc::new(Server::new(self, origin)?);
         let failed = |(option, message)| ConfigError { option, message };
         let listening = if self.hosts.is_empty() {
             self.listener().start(&context.name, &context.sockets, server)

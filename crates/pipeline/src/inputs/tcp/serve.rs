@@ -1,12 +1,15 @@
 //! One connection: its bytes as messages.
 
 use super::{Config, Framing};
+use crate::inputs::ConfigError;
+use crate::inputs::multiline::{Joined, Joiner, Multiline, MultilineConfig};
 use crate::net::listen::intake::{FREE_BYTES, Room};
 use crate::net::listen::{Connection, Intake, Serve};
 use bytes::{Bytes, BytesMut};
 use event::{Common, CommonValue, Origin};
 use std::future::pending;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -31,24 +34,34 @@ pub(super) struct Message {
 pub(super) struct Server {
     framer: Framer,
     line_bytes_max: usize,
+    /// How messages are joined, and how long they wait for others.
+    multiline: Option<(Arc<Multiline>, Duration)>,
     idle_timeout: Option<Duration>,
     origin: Origin,
 }
 
 impl Server {
-    pub(super) fn new(config: &Config, origin: Origin) -> Self {
+    pub(super) fn new(config: &Config, origin: Origin) -> Result<Self, ConfigError> {
         let framing = match config.framing {
             Framing::Delimiter => Frames::Delimited,
             Framing::OctetCounting => Frames::Counted,
             Framing::Auto => Frames::Either,
         };
         let line_bytes_max = usize::try_from(config.line_bytes_max.0).unwrap_or(usize::MAX);
-        Self {
+        let multiline = |config: &MultilineConfig| Ok((Arc::new(config.build()?), config.timeout.0));
+        Ok(Self {
             framer: Framer::new(framing, config.delimiter.as_bytes(), line_bytes_max),
             line_bytes_max,
+            multiline: config.multiline.as_ref().map(multiline).transpose()?,
             idle_timeout: config.idle_timeout.map(|time| time.0),
             origin,
-        }
+        })
+    }
+
+    /// Bytes that a connection may need for one event.
+    fn bytes_max(&self) -> usize {
+        let joined = self.multiline.as_ref().map_or(0, |(rule, _)| rule.bytes_max);
+        self.line_bytes_max.saturating_add(joined)
     }
 
     /// What the events of a connection have in common: who sent them, and to whom when a proxy says.
@@ -68,7 +81,11 @@ impl Serve for Server {
     type Load = Load;
 
     async fn serve(self: Arc<Self>, mut connection: Connection, intake: Intake<Load>) -> Result<(), String> {
-        let common = self.common(&connection);
+        let mut way = Way {
+            intake: &intake,
+            common: self.common(&connection),
+            joiner: self.multiline.as_ref().map(|(rule, _)| Joiner::new(rule.clone())),
+        };
         let mut framer = self.framer.clone();
         let mut buffer = BytesMut::new();
         // For a message that does not fit into what everybody has.
@@ -76,21 +93,25 @@ impl Serve for Server {
         loop {
             let (messages, used) = take(&mut framer, &buffer)?;
             if used > 0 {
-                let bytes = buffer.split_to(used).freeze();
-                bring(&intake, bytes, messages, &common).await;
+                way.bring(buffer.split_to(used).freeze(), messages).await;
                 // What is left may be wrong, which was not said for the sake of what came before.
                 continue;
             }
-            if buffer.len() < FREE_BYTES {
+            if buffer.len() + way.held_bytes() < FREE_BYTES {
                 room = None;
             } else if room.is_none() {
-                room = intake.grow(self.line_bytes_max).await;
+                room = intake.grow(self.bytes_max()).await;
             }
             buffer.reserve(FREE_BYTES);
+            let patience = self.multiline.as_ref().filter(|_| way.held_bytes() > 0).map(|(_, time)| *time);
             let read: io::Result<usize> = tokio::select! {
                 read = connection.stream.read_buf(&mut buffer) => read,
                 () = connection.closing.wait() => Ok(0),
                 () = idle(self.idle_timeout) => Ok(0),
+                () = idle(patience) => {
+                    way.end().await;
+                    continue;
+                }
             };
             let why = match read {
                 Ok(0) => Ok(()),
@@ -99,8 +120,9 @@ impl Serve for Server {
             };
             // It had no time to say that the last message was over.
             if let Some(Step::Message { from, to, is_cut, .. }) = framer.end(&buffer) {
-                bring(&intake, buffer.freeze(), vec![Message { from, to, is_cut }], &common).await;
+                way.bring(buffer.freeze(), vec![Message { from, to, is_cut }]).await;
             }
+            way.end().await;
             return why;
         }
     }
@@ -124,13 +146,52 @@ fn take(framer: &mut Framer, bytes: &[u8]) -> Result<(Vec<Message>, usize), Stri
     }
 }
 
-async fn bring(intake: &Intake<Load>, bytes: Bytes, messages: Vec<Message>, common: &Arc<Common>) {
-    if messages.is_empty() {
-        return;
+/// The way of one connection's messages.
+struct Way<'c> {
+    intake: &'c Intake<Load>,
+    common: Arc<Common>,
+    joiner: Option<Joiner>,
+}
+
+impl Way<'_> {
+    /// Hands messages on, or keeps those for which others may come.
+    async fn bring(&mut self, bytes: Bytes, messages: Vec<Message>) {
+        let Some(joiner) = &mut self.joiner else { return self.hand_on(bytes, messages).await };
+        let mut joined = Joined::default();
+        for Message { from, to, is_cut } in messages {
+            joiner.push(&bytes[from..to], is_cut, &mut joined);
+        }
+        self.hand_on_joined(joined).await;
     }
-    let size = bytes.len();
-    // When nobody takes it any more, the connection is closed with all others.
-    intake.bring(Load { bytes, messages, common: common.clone() }, size).await;
+
+    /// Hands on what was kept.
+    async fn end(&mut self) {
+        let mut joined = Joined::default();
+        if let Some(joiner) = &mut self.joiner {
+            joiner.end(&mut joined);
+        }
+        self.hand_on_joined(joined).await;
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.joiner.as_ref().map_or(0, Joiner::held_bytes)
+    }
+
+    async fn hand_on_joined(&self, joined: Joined) {
+        let message =
+            |(place, is_cut): (Range<usize>, bool)| Message { from: place.start, to: place.end, is_cut };
+        let messages = joined.events.into_iter().map(message).collect();
+        self.hand_on(joined.bytes.into(), messages).await;
+    }
+
+    async fn hand_on(&self, bytes: Bytes, messages: Vec<Message>) {
+        if messages.is_empty() {
+            return;
+        }
+        let size = bytes.len();
+        // When nobody takes it any more, the connection is closed with all others.
+        self.intake.bring(Load { bytes, messages, common: self.common.clone() }, size).await;
+    }
 }
 
 async fn idle(time: Option<Duration>) {

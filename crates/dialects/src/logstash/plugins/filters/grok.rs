@@ -79,7 +79,7 @@ pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> 
 }
 
 /// The patterns of a folder: `NAME regex`, a line each; `#` begins a comment.
-fn pattern_files(
+pub(crate) fn pattern_files(
     t: &mut Translator<'_>,
     folder: &str,
     glob: &str,

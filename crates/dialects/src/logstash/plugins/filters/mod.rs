@@ -10,7 +10,7 @@ mod dissect;
 mod drop;
 mod fingerprint;
 mod geoip;
-mod grok;
+pub(crate) mod grok;
 mod json;
 mod kv;
 mod mutate;

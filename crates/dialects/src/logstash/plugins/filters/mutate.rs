@@ -97,11 +97,10 @@ fn substitutions(t: &mut Translator<'_>, options: &Options) -> Vec<Json> {
     }
     let mut out = Vec::new();
     for three in texts.chunks(3) {
-        if three[1].contains("%{") {
-            t.wrong(place, "a field within the regular expression of \"gsub\" is not supported");
-        }
         let (field, with) = (t.reference(&three[0], place), t.template(&three[2], place));
-        out.push(json!({"field": field, "regex": three[1], "with": with}));
+        // A regex that names fields is made for each event.
+        let regex = if three[1].contains("%{") { t.template(&three[1], place) } else { three[1].clone() };
+        out.push(json!({"field": field, "regex": regex, "with": with}));
     }
     out
 }

@@ -4,11 +4,12 @@ use super::{Native, finished};
 use crate::logstash::known::{PluginTable, honoured};
 use crate::logstash::options::Options;
 use crate::logstash::translate::Translator;
+use filters::charset::Charset;
 use pipeline::plan::Step;
 
 pub(super) const TABLE: PluginTable = PluginTable {
     name: "urldecode",
-    note: "Beside UTF-8 the character sets ISO-8859-1 and windows-1252 are known.",
+    note: "",
     options: &[&[
         honoured("field", "message"),
         honoured("all_fields", "false"),
@@ -21,7 +22,12 @@ pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> 
     let mut native = Native::new(options);
     native.field(t, "field");
     native.flag(t, "all_fields");
-    native.word(t, "charset", &["UTF-8", "ISO-8859-1", "windows-1252"]);
+    if let Some(name) = options.text(t, "charset") {
+        match Charset::parse(&name) {
+            Ok(charset) => native.set("charset", charset.name()),
+            Err(message) => t.wrong(options.place("charset"), message),
+        }
+    }
     let step = t.step(native.named("urldecode"), options);
     finished(t, options, step, None, "_urldecodefailure").into_iter().collect()
 }
