@@ -214,10 +214,8 @@ impl Reloader {
             Ok(plan) => Running::reload(running, plan).map_err(|error| vec![error.to_string()]),
             Err(problems) => Err(problems.clone()),
         };
-        let mut time = Vec::new();
-        event::time::write_rfc3339(pipeline::run::now(), &mut time);
         let mut outcome = Outcome {
-            time: String::from_utf8_lossy(&time).into_owned(),
+            time: event::time::rfc3339(pipeline::run::now()),
             ok: result.is_ok(),
             took_seconds: began.elapsed().as_secs_f64(),
             warnings: reading.warnings.clone(),

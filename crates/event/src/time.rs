@@ -34,6 +34,13 @@ thread_local! {
     static LAST: Cell<(i64, [u8; 20])> = const { Cell::new((0, *b"1970-01-01T00:00:00.")) };
 }
 
+/// A time in nanoseconds since 1970 as RFC 3339 has it, in UTC.
+pub fn rfc3339(ns: i64) -> String {
+    let mut out = Vec::with_capacity(24);
+    write_rfc3339(ns, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Writes a time as RFC 3339 in UTC, with as many digits of the second's fraction (3, 6 or 9)
 /// as it needs: `2026-11-21T02:45:04.123Z`.
 pub fn write_rfc3339(ns: i64, out: &mut Vec<u8>) {

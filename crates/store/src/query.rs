@@ -189,11 +189,7 @@ impl Value {
             Value::Int(value) => value.to_string(),
             Value::Float(value) => value.to_string(),
             Value::Str(text) => text.clone(),
-            Value::Time(ns) => {
-                let mut out = Vec::new();
-                event::time::write_rfc3339(*ns, &mut out);
-                String::from_utf8_lossy(&out).into_owned()
-            }
+            Value::Time(ns) => event::time::rfc3339(*ns),
         }
     }
 }

@@ -314,19 +314,10 @@ fn read(output: &mut Option<OwnedFd>, kept: &mut Vec<u8>, limit: usize) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
-    use disk::SimDisk;
 
     fn input(options: &str) -> ExecInput {
         let config: Config = serde_json::from_str(options).unwrap();
-        let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext {
-            name: "e".to_owned(),
-            registry,
-            host: "h".to_owned(),
-            batch_bytes: 1 << 20,
-            sockets: Arc::default(),
-        };
+        let context = InputContext::of_test();
         config.build(context).unwrap()
     }
 

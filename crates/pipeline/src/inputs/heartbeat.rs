@@ -117,19 +117,10 @@ impl Input for HeartbeatInput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
-    use disk::SimDisk;
 
     fn beats(options: &str) -> Vec<String> {
         let config: Config = serde_json::from_str(options).unwrap();
-        let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext {
-            name: "b".to_owned(),
-            registry,
-            host: "h".to_owned(),
-            batch_bytes: 1 << 20,
-            sockets: Arc::default(),
-        };
+        let context = InputContext::of_test();
         let mut input = config.build(context).unwrap();
         let (mut batch, stop) = (Batch::new(), Stop::new());
         let mut found = Vec::new();
@@ -160,14 +151,7 @@ mod tests {
     #[test]
     fn it_ends_when_it_is_asked_to() {
         let config = Config { interval: Time(Duration::from_secs(3600)), ..Config::default() };
-        let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext {
-            name: "b".to_owned(),
-            registry,
-            host: "h".to_owned(),
-            batch_bytes: 1 << 20,
-            sockets: Arc::default(),
-        };
+        let context = InputContext::of_test();
         let mut input = config.build(context).unwrap();
         let (mut batch, stop) = (Batch::new(), Stop::new());
         assert_eq!(input.next(&mut batch, &stop).unwrap(), Next::Filled);

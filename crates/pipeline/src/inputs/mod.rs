@@ -120,6 +120,16 @@ pub struct InputContext {
     pub sockets: Arc<Sockets>,
 }
 
+#[cfg(test)]
+impl InputContext {
+    /// What an input is tried with.
+    fn of_test() -> Self {
+        let (registry, _) = Registry::open(Arc::new(disk::SimDisk::new())).unwrap();
+        let (name, host) = ("in".to_owned(), "h".to_owned());
+        Self { name, registry, host, batch_bytes: 1 << 20, sockets: Arc::default() }
+    }
+}
+
 /// Positions of an origin whose content nobody looks at again.
 fn range(origin: Origin, from: u64, to: u64) -> Positions {
     Positions { origin: origin.id, generation: origin.generation, from, to, mark: 0 }

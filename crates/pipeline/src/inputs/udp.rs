@@ -157,8 +157,6 @@ impl Input for UdpInput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
-    use disk::SimDisk;
     use std::net::UdpSocket;
 
     #[test]
@@ -166,14 +164,7 @@ mod tests {
         let config: Config =
             serde_json::from_str(r#"{"listen": ["127.0.0.1:0"], "codec": "json", "datagram_bytes_max": 9}"#)
                 .unwrap();
-        let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext {
-            name: "u".to_owned(),
-            registry,
-            host: "h".to_owned(),
-            batch_bytes: 1 << 20,
-            sockets: Arc::default(),
-        };
+        let context = InputContext::of_test();
         let mut input = config.build(context).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         for text in [r#"{"a":1}"#, "01234567890"] {

@@ -8,13 +8,13 @@
 //! lives, and is waited for; one that says nothing for `request_timeout` counts as lost.
 
 use super::encode::{Codec, Encoder};
+use super::held::Held;
 use super::turns::{Standing, Turns};
 use super::{Delivery, Letter, Output, OutputError, Refused};
 use crate::net::dial::{Dial, Server};
 use crate::net::tls::TlsConfig;
 use crate::units::{Bytes, Time};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use wire::lumberjack::{self, Windows};
 
@@ -130,8 +130,7 @@ impl Config {
             dial: Dial::new(self.servers()?, self.tls.as_ref(), self.connect_timeout.0)?,
             encoder: self.codec.build()?,
             config: self.clone(),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::new(self.memory_bytes_max),
             windows: Windows::default(),
             last_heard: Instant::now(),
             standing: Standing::default(),
@@ -146,20 +145,13 @@ impl Config {
     }
 }
 
-/// An event that is not acknowledged.
-struct Held {
-    sequence: u64,
-    body: Box<[u8]>,
-}
-
 /// The output.
 pub struct Lumberjack {
     dial: Dial,
     encoder: Encoder,
     config: Config,
     /// In order; the first of them are on their way, as many as `windows` says.
-    held: VecDeque<Held>,
-    held_bytes: usize,
+    held: Held,
     windows: Windows,
     /// When the receiver said something, or was sent something when nothing was on its way.
     last_heard: Instant,
@@ -181,8 +173,7 @@ impl Output for Lumberjack {
                 refused.push(Refused { sequence, reason });
                 continue;
             }
-            self.held_bytes += body.len();
-            self.held.push_back(Held { sequence, body: body.as_slice().into() });
+            self.held.push(sequence, &body);
         }
         self.turn(Instant::now());
         Ok(())
@@ -208,11 +199,11 @@ impl Turns for Lumberjack {
     }
 
     fn oldest(&self) -> Option<u64> {
-        self.held.front().map(|held| held.sequence)
+        self.held.oldest()
     }
 
     fn has_room(&self) -> bool {
-        self.held_bytes <= usize::try_from(self.config.memory_bytes_max.0).unwrap_or(usize::MAX)
+        self.held.has_room()
     }
 
     fn standing(&mut self) -> &mut Standing {
@@ -242,7 +233,7 @@ impl Lumberjack {
         let safe = self.windows.take(socket.incoming()).map_err(|error| error.to_string())?;
         if let Some(safe) = safe {
             self.last_heard = now;
-            self.held_bytes -= self.held.drain(..safe).map(|held| held.body.len()).sum::<usize>();
+            self.held.drop_first(safe);
             if safe > 0 {
                 self.standing.trouble = None;
                 self.dial.works();
@@ -261,18 +252,18 @@ impl Lumberjack {
             let mut bytes = 0;
             let count = self
                 .held
-                .range(from..)
+                .bodies(from)
                 .take(self.config.window_events)
-                .take_while(|held| {
-                    let has_room = bytes == 0 || bytes + held.body.len() <= WINDOW_BYTES_MAX;
-                    bytes += held.body.len();
+                .take_while(|body| {
+                    let has_room = bytes == 0 || bytes + body.len() <= WINDOW_BYTES_MAX;
+                    bytes += body.len();
                     has_room
                 })
                 .count();
             if count == 0 {
                 break;
             }
-            let bodies = self.held.range(from..from + count).map(|held| &*held.body);
+            let bodies = self.held.bodies(from).take(count);
             let level = self.config.compression_level;
             lumberjack::write_window(self.config.version(), bodies, level, socket.outgoing())
                 .map_err(|error| error.to_string())?;

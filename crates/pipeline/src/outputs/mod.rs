@@ -5,6 +5,7 @@ pub mod console;
 pub mod elasticsearch;
 mod encode;
 pub mod file;
+mod held;
 pub mod http;
 pub mod kafka;
 pub mod loki;

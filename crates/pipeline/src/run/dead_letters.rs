@@ -88,13 +88,11 @@ impl Place {
 impl Letter {
     /// A letter about an event that is given as JSON.
     pub fn new(pipeline: &str, output: &str, reason: &str, now: i64, event: &str) -> Self {
-        let mut time = Vec::new();
-        event::time::write_rfc3339(now, &mut time);
         Self {
             pipeline: pipeline.to_owned(),
             output: output.to_owned(),
             reason: reason.to_owned(),
-            time: String::from_utf8_lossy(&time).into_owned(),
+            time: event::time::rfc3339(now),
             from: None,
             metadata: None,
             unreadable: false,
@@ -239,7 +237,8 @@ impl DeadLetters {
     /// Says that there is no room for a letter: of the first, and of each tenfold.
     fn turn_away(&self, letter: &Letter) {
         let count = self.0.turned_away.fetch_add(1, Relaxed) + 1;
-        if count.ilog10() > (count - 1).checked_ilog10().unwrap_or(0) || count == 1 {
+        // Ten times as often, each time.
+        if count == 10_u64.pow(count.ilog10()) {
             tracing::error!(
                 pipeline = letter.pipeline,
                 output = letter.output,

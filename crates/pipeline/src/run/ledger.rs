@@ -62,9 +62,7 @@ pub struct Said {
 impl Said {
     /// Something that is said now, in nanoseconds UTC.
     pub fn now(text: impl Into<String>, now: i64) -> Self {
-        let mut since = Vec::new();
-        event::time::write_rfc3339(now, &mut since);
-        Self { text: text.into(), since: String::from_utf8_lossy(&since).into_owned() }
+        Self { text: text.into(), since: event::time::rfc3339(now) }
     }
 }
 

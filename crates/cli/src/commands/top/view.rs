@@ -133,10 +133,8 @@ impl View {
             let then = before.stats.pipelines.iter().find(|then| then.name == own.name);
             pipeline_view(then, own, seconds)
         };
-        let mut time = Vec::new();
-        event::time::write_rfc3339(now.time_ns, &mut time);
         let mut view = Self {
-            time: String::from_utf8_lossy(&time).into_owned(),
+            time: event::time::rfc3339(now.time_ns),
             version: now.version.clone(),
             pid: now.pid,
             uptime_seconds: now.uptime_seconds,

@@ -1,6 +1,4 @@
 use super::*;
-use crate::registry::Registry;
-use disk::SimDisk;
 use event::Acks;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,14 +8,7 @@ use wire::lumberjack::{Version, compress, encode};
 fn input(options: &str) -> BeatsInput {
     let mut config: Config = serde_json::from_str(options).unwrap();
     config.listen = vec!["127.0.0.1:0".to_owned()];
-    let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-    let context = InputContext {
-        name: "b".to_owned(),
-        registry,
-        host: "h".to_owned(),
-        batch_bytes: 1 << 18,
-        sockets: Arc::default(),
-    };
+    let context = InputContext { batch_bytes: 1 << 18, ..InputContext::of_test() };
     config.build(context).unwrap()
 }
 

@@ -1,6 +1,4 @@
 use super::*;
-use crate::registry::Registry;
-use disk::SimDisk;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
@@ -8,14 +6,7 @@ use std::thread::JoinHandle;
 fn input(options: serde_json::Value) -> (HttpInput, SocketAddr) {
     let mut config: Config = serde_json::from_value(options).unwrap();
     config.listen = vec!["127.0.0.1:0".to_owned()];
-    let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-    let context = InputContext {
-        name: "w".to_owned(),
-        registry,
-        host: "h".to_owned(),
-        batch_bytes: 1 << 20,
-        sockets: Arc::default(),
-    };
+    let context = InputContext::of_test();
     let input = config.build(context).unwrap();
     let address = input.listening.addresses()[0];
     (input, address)

@@ -207,21 +207,12 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
-    use disk::SimDisk;
     use proptest::prelude::*;
 
     fn decoder(options: &str) -> Decoder {
         let mut config: Config = serde_json::from_str(options).unwrap();
         config.hosts = vec!["b:1".to_owned(), "a:1".to_owned()];
-        let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext {
-            name: "r".to_owned(),
-            registry,
-            host: "h".to_owned(),
-            batch_bytes: 1 << 20,
-            sockets: Arc::default(),
-        };
+        let context = InputContext::of_test();
         Decoder::new(&config, &context)
     }
 

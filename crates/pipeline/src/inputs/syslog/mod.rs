@@ -376,22 +376,13 @@ impl Serve for Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
-    use disk::SimDisk;
     use std::io::Write;
     use std::net::{TcpStream, UdpSocket};
 
     fn input(options: serde_json::Value) -> (SyslogInput, SocketAddr) {
         let mut config: Config = serde_json::from_value(options).unwrap();
         config.listen = vec!["127.0.0.1:0".to_owned()];
-        let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-        let context = InputContext {
-            name: "s".to_owned(),
-            registry,
-            host: "h".to_owned(),
-            batch_bytes: 1 << 20,
-            sockets: Arc::default(),
-        };
+        let context = InputContext::of_test();
         let input = config.build(context).unwrap();
         let of_connections = input.listening.as_ref().map(|listening| listening.addresses()[0]);
         let address =

@@ -1,20 +1,11 @@
 use super::*;
-use crate::registry::Registry;
-use disk::SimDisk;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
 fn input(options: &str) -> TcpInput {
     let mut config: Config = serde_json::from_str(options).unwrap();
     config.listen = vec!["127.0.0.1:0".to_owned()];
-    let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-    let context = InputContext {
-        name: "t".to_owned(),
-        registry,
-        host: "h".to_owned(),
-        batch_bytes: 1 << 18,
-        sockets: Arc::default(),
-    };
+    let context = InputContext { batch_bytes: 1 << 18, ..InputContext::of_test() };
     config.build(context).unwrap()
 }
 
@@ -129,14 +120,7 @@ fn it_connects_to_servers_again_and_again() {
     let address = listener.local_addr().unwrap();
     let config: Config =
         serde_json::from_str(&format!(r#"{{"hosts":["{address}"],"reconnect_pause":"10ms"}}"#)).unwrap();
-    let (registry, _) = Registry::open(Arc::new(SimDisk::new())).unwrap();
-    let context = InputContext {
-        name: "t".to_owned(),
-        registry,
-        host: "h".to_owned(),
-        batch_bytes: 1 << 18,
-        sockets: Arc::default(),
-    };
+    let context = InputContext { batch_bytes: 1 << 18, ..InputContext::of_test() };
     let mut input = config.build(context).unwrap();
     let server = std::thread::spawn(move || {
         for text in ["a\nb", "c\n"] {

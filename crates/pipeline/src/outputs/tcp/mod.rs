@@ -9,6 +9,7 @@
 mod peers;
 
 use super::encode::{Codec, Encoder};
+use super::held::Held;
 use super::turns::{Standing, Turns};
 use super::{Delivery, Letter, Output, OutputError, Refused};
 use crate::net::dial::{Dial, Server};
@@ -17,7 +18,6 @@ use crate::net::tls::TlsConfig;
 use crate::units::{Bytes, Time};
 use peers::Peers;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Options of the output `tcp`.
@@ -165,8 +165,7 @@ impl Config {
             way,
             encoder: self.codec.build()?,
             config: self.clone(),
-            held: VecDeque::new(),
-            held_bytes: 0,
+            held: Held::new(self.memory_bytes_max),
             sending: 0,
             standing: Standing::default(),
         })
@@ -244,20 +243,13 @@ impl Way {
     }
 }
 
-/// An event that is not delivered.
-struct Held {
-    sequence: u64,
-    bytes: Box<[u8]>,
-}
-
 /// The output.
 pub struct Tcp {
     way: Way,
     encoder: Encoder,
     config: Config,
     /// In order; the first `sending` were given to the way.
-    held: VecDeque<Held>,
-    held_bytes: usize,
+    held: Held,
     sending: usize,
     standing: Standing,
 }
@@ -280,8 +272,7 @@ impl Output for Tcp {
                     bytes.extend_from_slice(&value);
                 }
             }
-            self.held_bytes += bytes.len();
-            self.held.push_back(Held { sequence, bytes: bytes.as_slice().into() });
+            self.held.push(sequence, &bytes);
         }
         self.turn(Instant::now());
         Ok(())
@@ -307,8 +298,7 @@ impl Turns for Tcp {
                 }
                 Load::Sending => return,
                 Load::Sent => {
-                    let sent = self.held.drain(..self.sending).map(|held| held.bytes.len());
-                    self.held_bytes -= sent.sum::<usize>();
+                    self.held.drop_first(self.sending);
                     (self.sending, self.standing.trouble) = (0, None);
                 }
                 Load::None if self.held.is_empty() => return,
@@ -322,11 +312,11 @@ impl Turns for Tcp {
     }
 
     fn oldest(&self) -> Option<u64> {
-        self.held.front().map(|held| held.sequence)
+        self.held.oldest()
     }
 
     fn has_room(&self) -> bool {
-        self.held_bytes <= usize::try_from(self.config.memory_bytes_max.0).unwrap_or(usize::MAX)
+        self.held.has_room()
     }
 
     fn standing(&mut self) -> &mut Standing {
@@ -342,20 +332,17 @@ impl Tcp {
         }
         match self.config.nobody {
             Nobody::Wait => self.standing.trouble = Some("nobody is connected; events wait".to_owned()),
-            Nobody::Forget => {
-                self.held.clear();
-                self.held_bytes = 0;
-            }
+            Nobody::Forget => self.held.drop_first(self.held.len()),
         }
     }
 
     fn give(&mut self, now: Instant) {
         let mut load = Vec::new();
-        for held in &self.held {
-            if !load.is_empty() && load.len() + held.bytes.len() > LOAD_BYTES_MAX {
+        for body in self.held.bodies(0) {
+            if !load.is_empty() && load.len() + body.len() > LOAD_BYTES_MAX {
                 break;
             }
-            load.extend_from_slice(&held.bytes);
+            load.extend_from_slice(body);
             self.sending += 1;
         }
         self.way.give(&load, now);
