@@ -7,7 +7,7 @@ use crate::peers;
 use crate::service::{Broker, SearchServer, new_name};
 use crate::sink::Sink;
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -186,10 +186,12 @@ fn table(arguments: &[String]) -> io::Result<()> {
         ("message", corpus::message),
         ("agent", corpus::agent),
     ] {
-        let most =
-            ROWS.iter().filter(|row| row.corpus == name && wanted(row.name)).map(|row| row.lines).max();
-        if let Some(most) = most {
-            make(&folder.path().join(name), most)?;
+        let counts: BTreeSet<u64> =
+            ROWS.iter().filter(|row| row.corpus == name && wanted(row.name)).map(|row| row.lines).collect();
+        for count in &counts {
+            make(&folder.path().join(lines_of(name, *count)), *count)?;
+        }
+        if !counts.is_empty() {
             make(&folder.path().join(format!("{name}-warm")), WARM)?;
             make(&folder.path().join(format!("{name}-part")), PART)?;
         }
@@ -202,10 +204,19 @@ fn table(arguments: &[String]) -> io::Result<()> {
         "", "workers", "µs CPU/ev", "× base", "budget", "events/s", "RSS MiB", "alloc/ev", "lost"
     );
     let mut base = 0.0;
-    if let Some(file) = ["plain", "access", "json", "message", "plain-peers", "access-peers", "message-peers"]
-        .iter()
-        .map(|name| folder.path().join(name))
-        .find(|path| path.exists())
+    if let Some(file) = [
+        "plain-part",
+        "access-part",
+        "json-part",
+        "message-part",
+        "agent-part",
+        "plain-peers",
+        "access-peers",
+        "message-peers",
+    ]
+    .iter()
+    .map(|name| folder.path().join(name))
+    .find(|path| path.exists())
     {
         let (lines, cost) = calibrate(&file)?;
         base = cost.cpu.as_secs_f64() * 1e6 / lines as f64;
@@ -219,7 +230,7 @@ fn table(arguments: &[String]) -> io::Result<()> {
             lines as f64 / cost.wall.as_secs_f64()
         );
     }
-    let plain = folder.path().join("plain");
+    let plain = folder.path().join("plain-part");
     if plain.exists() {
         // The first time the memory for a file is wanted is dearer than all later ones.
         write_again(&plain, &folder.path().join("copy"))?;
@@ -256,6 +267,11 @@ fn table(arguments: &[String]) -> io::Result<()> {
         idle(folder.path())?;
     }
     Ok(())
+}
+
+/// The file with so many lines of a kind.
+fn lines_of(corpus: &str, count: u64) -> String {
+    format!("{corpus}-{count}")
 }
 
 /// A bare loop that reads the file, splits it and takes its checksum.
@@ -346,7 +362,7 @@ impl Place<'_> {
 fn measure_row(row: &Row, workers: u32, folder: &Place<'_>, base: f64) -> io::Result<()> {
     let (warm_corpus, part_corpus) = (format!("{}-warm", row.corpus), format!("{}-part", row.corpus));
     let warm = run_pipeline(row, workers, folder, &warm_corpus, false)?;
-    let (cost, arrived) = run_pipeline(row, workers, folder, row.corpus, false)?;
+    let (cost, arrived) = run_pipeline(row, workers, folder, &lines_of(row.corpus, row.lines), false)?;
     let lines = (row.lines - WARM) as f64;
     let cpu = cost.cpu.saturating_sub(warm.0.cpu).as_secs_f64() * 1e6 / lines;
     let wall = cost.wall.saturating_sub(warm.0.wall).as_secs_f64().max(0.001);

@@ -10,6 +10,7 @@
 //! `float` read as much of a number as there is at the beginning, else zero.
 
 mod expand;
+mod literal;
 mod matcher;
 mod patterns;
 mod pieces;
@@ -22,6 +23,7 @@ use event::{Event, New, Path, Span, Value};
 pub use expand::Definitions;
 use expand::{Capture, Cast, Expanded};
 pub use matcher::Matcher;
+use memchr::memmem::Finder;
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 use scan::{Found, Scanner, Verdict};
 use serde::{Deserialize, Serialize};
@@ -113,6 +115,8 @@ pub struct Grok {
 }
 
 struct Pattern {
+    /// What stands in every text that matches.
+    needed: Option<Finder<'static>>,
     scanner: Option<Scanner>,
     /// For text that is not ASCII. Characters count as one, so that none is cut.
     utf: Engine,
@@ -211,6 +215,7 @@ impl Pattern {
             })
         };
         Ok(Self {
+            needed: literal::required(&expanded.regex).map(|text| Finder::new(&text).into_owned()),
             scanner: Scanner::new(pattern, definitions, expanded.captures.len()),
             utf: utf.map_err(|error| wrong(error.to_string()))?,
             bytes: Engine::new(&expanded.regex, false).ok(),
@@ -218,7 +223,12 @@ impl Pattern {
         })
     }
 
-    /// Where the captures are in the text; `None` when it does not match.
+    /// Whether it may match, as far as can be seen at a glance.
+    fn may_match(&self, text: &[u8]) -> bool {
+        self.needed.as_ref().is_none_or(|needed| needed.find(text).is_some())
+    }
+
+    /// Where the captures are in the text; false when it does not match.
     fn read(&mut self, text: &[u8], found: &mut Found) -> Result<bool, &'static str> {
         match self.scanner.as_mut().map(|scanner| scanner.run(text, found)) {
             Some(Verdict::Match) => return Ok(true),
@@ -292,7 +302,12 @@ impl Grok {
                 }
             };
             for &text in texts {
+                // One alone looks for it itself.
+                let is_one_of_many = patterns.len() > 1;
                 for pattern in &mut *patterns {
+                    if is_one_of_many && !pattern.may_match(event.bytes(text)) {
+                        continue;
+                    }
                     match pattern.read(event.bytes(text), found) {
                         Ok(true) => {
                             matched = true;

@@ -11,6 +11,7 @@ use crate::{BuildError, Outcome, path};
 use event::{Event, New, Path, Value};
 use expr::Template;
 use expr::onigmo::{Groups, Regex};
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use serde_json::Value as Json;
@@ -112,7 +113,7 @@ enum Change {
     Update(Place, Template),
     Replace(Place, Template),
     Convert(Path, Type),
-    Gsub(Path, Sought, Template, Groups),
+    Gsub(Path, Box<Sought>, Template, Groups),
     Case(Path, Case),
     Strip(Path),
     Split(Path, Template),
@@ -123,11 +124,16 @@ enum Change {
 
 /// What is replaced.
 enum Sought {
+    /// A text that means itself, and the same as a regex.
+    Text(Box<Finder<'static>>, Regex),
     Always(Regex),
     /// What a template makes of the event, and the last such regex by its text; no such regex where
     /// the text is none.
     OfEvent(Template, Option<(Vec<u8>, Option<Regex>)>),
 }
+
+/// What in a regex may mean something else than itself.
+const META: [char; 14] = ['\\', '^', '$', '.', '|', '?', '*', '+', '(', ')', '[', ']', '{', '}'];
 
 #[derive(Clone, Copy)]
 pub(crate) enum Case {
@@ -168,10 +174,14 @@ impl Config {
                 Sought::OfEvent(template("gsub", regex)?, None)
             } else {
                 let wrong = |error| BuildError { option: "gsub", message: format!("{error} (in {regex:?})") };
-                Sought::Always(Regex::new(regex).map_err(wrong)?)
+                let compiled = Regex::new(regex).map_err(wrong)?;
+                match regex.contains(META) || regex.is_empty() {
+                    true => Sought::Always(compiled),
+                    false => Sought::Text(Box::new(Finder::new(regex).into_owned()), compiled),
+                }
             };
             let with = template("gsub", with)?;
-            changes.push(Change::Gsub(path("gsub", field)?, sought, with, Groups::default()));
+            changes.push(Change::Gsub(path("gsub", field)?, Box::new(sought), with, Groups::default()));
         }
         let cases = [
             ("uppercase", &self.uppercase, Case::Upper),
@@ -226,7 +236,7 @@ impl Sought {
     /// The regex for this event; `None` where what the event makes of it is none.
     fn regex(&mut self, event: &Event<'_>, now: i64) -> Option<&Regex> {
         match self {
-            Sought::Always(regex) => Some(regex),
+            Sought::Text(_, regex) | Sought::Always(regex) => Some(regex),
             Sought::OfEvent(template, last) => {
                 let text = rendered(template, event, now);
                 if last.as_ref().is_none_or(|(of, _)| *of != text) {
@@ -259,6 +269,11 @@ impl Change {
             Change::Convert(path, to) => each(event, path, &mut |value| convert(value, *to)),
             Change::Gsub(path, sought, with, groups) => {
                 let with = rendered(with, event, now);
+                if let Sought::Text(finder, _) = &**sought
+                    && !with.contains(&b'\\')
+                {
+                    return each_text(event, path, &mut |text| replaced(text, finder, &with));
+                }
                 let Some(regex) = sought.regex(event, now) else { return false };
                 each_text(event, path, &mut |text| gsub(text, regex, &with, groups))
             }
@@ -341,6 +356,12 @@ fn each(event: &mut Event<'_>, path: &Path, change: &mut impl FnMut(&Json) -> Op
 }
 
 fn each_text(event: &mut Event<'_>, path: &Path, change: &mut impl FnMut(&str) -> Option<String>) -> bool {
+    // One text, as it nearly always is, needs no tree.
+    if let Some(Value::Str(text)) = event.get(path)
+        && let Ok(text) = std::str::from_utf8(&text)
+    {
+        return change(text).is_none_or(|new| event.set(path, New::Str(new.as_bytes())).is_ok());
+    }
     each(event, path, &mut |value| change(value.as_str()?).map(Json::String))
 }
 
@@ -403,6 +424,26 @@ pub(crate) fn float(text: &str) -> f64 {
         }
     }
     text[..end].parse().unwrap_or(0.0)
+}
+
+/// Replaces every place of a text; `None` where there is none.
+fn replaced(text: &str, sought: &Finder<'_>, with: &[u8]) -> Option<String> {
+    let mut out = Vec::new();
+    let mut copied = 0;
+    for at in sought.find_iter(text.as_bytes()) {
+        out.extend_from_slice(&text.as_bytes()[copied..at]);
+        out.extend_from_slice(with);
+        copied = at + sought.needle().len();
+    }
+    if copied == 0 {
+        return None;
+    }
+    out.extend_from_slice(&text.as_bytes()[copied..]);
+    Some(match String::from_utf8(out) {
+        Ok(text) => text,
+        // What stands for it came from an event.
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
 }
 
 /// Replaces every match; `None` where there is none.

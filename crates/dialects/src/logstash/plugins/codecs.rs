@@ -138,7 +138,11 @@ impl Codec<'_> {
                 }
                 filters.push(json_line(target.as_deref()));
                 if keeps {
-                    filters.push(plain_step(json!({"rename": {"fields": {ORIGINAL: "event.original"}}})));
+                    // What came with an original of its own keeps that.
+                    let step = native_step(json!({"rename": {"fields": {ORIGINAL: "event.original"}}}));
+                    let when = Some("!exists(.event.original)".to_owned());
+                    filters.push(Step::Filter(Box::new(FilterStep { when, ..step })));
+                    filters.push(plain_step(json!({"remove": {"fields": [ORIGINAL]}})));
                 }
             }
             _ => filters.extend(self.original()),
