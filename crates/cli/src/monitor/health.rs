@@ -75,11 +75,10 @@ pub(super) fn report<'p>(pipelines: impl Iterator<Item = (&'p PipelineStats, Val
     let mut statuses = Vec::new();
     for (own, utilization) in pipelines {
         let state = if own.inputs.iter().any(|input| input.reading) { "RUNNING" } else { "FINISHED" };
-        let waiting = own
-            .outputs
-            .iter()
-            .filter(|output| output.state == OutputState::Waiting)
-            .map(|output| (output.name.as_str(), output.trouble.as_ref().map_or("", |said| said.text.as_str())));
+        let waiting =
+            own.outputs.iter().filter(|output| output.state == OutputState::Waiting).map(|output| {
+                (output.name.as_str(), output.trouble.as_ref().map_or("", |said| said.text.as_str()))
+            });
         let mut findings = Vec::new();
         findings.extend(finished(state));
         findings.extend(worked(&utilization));

@@ -4,8 +4,9 @@
 //! The rules are those of `logstash-core/lib/logstash/webserver.rb` and `settings.rb` of Logstash 9.
 
 use super::parse::unknown;
-use super::settings::{Made, Settings};
+use super::settings::Settings;
 use super::translate::Translator;
+use crate::tree::Place;
 use pipeline::plan::{ListenRange, Monitoring, Secret, Tls};
 use std::collections::BTreeMap;
 
@@ -99,13 +100,14 @@ fn users(settings: &Settings, t: &mut Translator<'_>) -> BTreeMap<String, Secret
         );
         return users;
     };
-    check_password(settings, password, t);
+    check_password(settings, &password.value, kind.place, t);
     users.insert(name.value.clone(), Secret::new(password.value.clone()));
     users
 }
 
-/// Says what the policy misses in the password: a warning, or an error if it wants one.
-fn check_password(settings: &Settings, password: &Made, t: &mut Translator<'_>) {
+/// Says what the policy misses in the password: a warning, or an error if it wants one. It is told at
+/// another place than the password's, whose line is nobody's business.
+fn check_password(settings: &Settings, password: &str, place: Place, t: &mut Translator<'_>) {
     const POLICY: &str = "api.auth.basic.password_policy";
     let mut word = |name: &str, known: [&str; 2], default: &str| {
         let name = format!("{POLICY}.{name}");
@@ -121,7 +123,7 @@ fn check_password(settings: &Settings, password: &Made, t: &mut Translator<'_>) 
     for (part, text, is_part) in PARTS {
         let default = if part == "symbol" { "OPTIONAL" } else { "REQUIRED" };
         let wanted = word(&format!("include.{part}"), ["REQUIRED", "OPTIONAL"], default);
-        if wanted == "REQUIRED" && !password.value.chars().any(is_part) {
+        if wanted == "REQUIRED" && !password.chars().any(is_part) {
             missing.push(text.to_owned());
         }
     }
@@ -130,7 +132,7 @@ fn check_password(settings: &Settings, password: &Made, t: &mut Translator<'_>) 
     if let Some(made) = settings.get(&name).filter(|_| !MINIMUM.contains(&minimum)) {
         t.wrong(made.place, format!("{name:?} is between {} and {}", MINIMUM.start(), MINIMUM.end()));
     }
-    if (password.value.chars().count() as u64) < minimum {
+    if (password.chars().count() as u64) < minimum {
         missing.push(format!("a length of {minimum}"));
     }
     if missing.is_empty() {
@@ -138,7 +140,7 @@ fn check_password(settings: &Settings, password: &Made, t: &mut Translator<'_>) 
     }
     let message = format!("the password of \"api.auth.basic.password\" lacks {}", missing.join(", "));
     match is_error {
-        true => t.wrong(password.place, message),
-        false => t.warn(password.place, message),
+        true => t.wrong(place, message),
+        false => t.warn(place, message),
     }
 }

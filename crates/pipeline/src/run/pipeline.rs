@@ -1149,7 +1149,8 @@ mod tests {
         assert_eq!(counts, (4, 12, 4, 0, 12));
         assert_eq!(ledger.filtered, 4);
         let filters = shared.filter_times.all();
-        let passed: Vec<_> = filters.iter().map(|own| (own.came.load(Relaxed), own.went.load(Relaxed))).collect();
+        let passed: Vec<_> =
+            filters.iter().map(|own| (own.came.load(Relaxed), own.went.load(Relaxed))).collect();
         assert_eq!(passed, [(4, 8), (8, 12), (12, 12)]);
         assert!(ledger.outputs[0].balanced);
         let text = std::fs::read_to_string(out).unwrap();
