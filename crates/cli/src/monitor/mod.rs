@@ -454,9 +454,7 @@ impl Monitored for Monitor {
     }
 
     fn time(&self) -> String {
-        let mut text = Vec::new();
-        event::time::write_rfc3339(pipeline::run::now(), &mut text);
-        String::from_utf8_lossy(&text).into_owned()
+        event::time::rfc3339(pipeline::run::now())
     }
 }
 

@@ -13,11 +13,14 @@ use std::collections::BTreeMap;
 /// Settings and their names before Logstash 8.
 const OLD_NAMES: [(&str, &str); 3] =
     [("api.enabled", "http.enabled"), ("api.http.host", "http.host"), ("api.http.port", "http.port")];
+/// Whether a character is of a kind.
+type IsOf = fn(&char) -> bool;
+
 /// What a password may be made of by the policy, and what is missing when it is not.
-const PARTS: [(&str, &str, fn(char) -> bool); 4] = [
-    ("upper", "an upper case letter", |c| c.is_ascii_uppercase()),
-    ("lower", "a lower case letter", |c| c.is_ascii_lowercase()),
-    ("digit", "a digit", |c| c.is_ascii_digit()),
+const PARTS: [(&str, &str, IsOf); 4] = [
+    ("upper", "an upper case letter", char::is_ascii_uppercase),
+    ("lower", "a lower case letter", char::is_ascii_lowercase),
+    ("digit", "a digit", char::is_ascii_digit),
     ("symbol", "a symbol", |c| !c.is_ascii_alphanumeric()),
 ];
 /// How long the shortest password may be, by the policy.
@@ -123,7 +126,7 @@ fn check_password(settings: &Settings, password: &str, place: Place, t: &mut Tra
     for (part, text, is_part) in PARTS {
         let default = if part == "symbol" { "OPTIONAL" } else { "REQUIRED" };
         let wanted = word(&format!("include.{part}"), ["REQUIRED", "OPTIONAL"], default);
-        if wanted == "REQUIRED" && !password.chars().any(is_part) {
+        if wanted == "REQUIRED" && !password.chars().any(|c| is_part(&c)) {
             missing.push(text.to_owned());
         }
     }
