@@ -14,6 +14,7 @@ mod kafka;
 mod kafka_input;
 mod logstash;
 mod loki;
+mod monitoring;
 mod nemesis;
 mod operate;
 mod pond;

@@ -5,6 +5,8 @@ mod commands;
 mod host;
 mod http;
 mod letters;
+mod log;
+mod monitor;
 mod place;
 mod pond;
 mod process;
@@ -87,7 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    start_log(&arguments);
+    log::start(arguments.log_level, arguments.log_json);
     let result = match arguments.command {
         Command::Up(arguments) => commands::up::run(arguments),
         Command::Run(arguments) => commands::run::run(arguments),
@@ -111,31 +113,5 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             eprintln!("logpond: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn start_log(arguments: &Arguments) {
-    use tracing_subscriber::prelude::*;
-    let level = tracing_subscriber::filter::LevelFilter::from_level(arguments.log_level);
-    let own = tracing_subscriber::filter::Targets::new().with_default(level.min_for_others()).with_targets(
-        ["cli", "pipeline", "queue", "store", "disk", "web", "dialects"].map(|name| (name, level)),
-    );
-    let registry = tracing_subscriber::registry();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    if arguments.log_json {
-        registry.with(layer.json().with_filter(own)).init();
-    } else {
-        registry.with(layer.with_target(false).with_filter(own)).init();
-    }
-}
-
-trait ForOthers {
-    fn min_for_others(self) -> Self;
-}
-
-impl ForOthers for tracing_subscriber::filter::LevelFilter {
-    /// Libraries below ours say only what is wrong, unless everything was asked for.
-    fn min_for_others(self) -> Self {
-        if self >= Self::DEBUG { self } else { Self::WARN.min(self) }
     }
 }

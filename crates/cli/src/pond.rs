@@ -1,6 +1,7 @@
 //! A running pond: the plan, the store, the API, and the way out.
 
 use crate::commands::run::serve;
+use crate::monitor::{self, Monitor};
 use crate::reload::{Asks, Reloader, Reread};
 use crate::status::Status;
 use crate::{Failure, host};
@@ -40,7 +41,7 @@ pub(crate) fn run(
     } else {
         None
     };
-    let world = World { disk, store: store.clone(), host: host::name(), bus: Bus::default() };
+    let world = World { disk: disk.clone(), store: store.clone(), host: host::name(), bus: Bus::default() };
     let running = Running::start(plan, &world)?;
     let stop = running.stopping();
     let running = Arc::new(Mutex::new(running));
@@ -61,12 +62,26 @@ pub(crate) fn run(
     if let Err(error) = &control {
         tracing::warn!(%error, "there is no control socket; top, tap and dead-letters cannot reach this pond");
     }
-    let served = match (&plan.api, &store) {
-        (Some(api), Some(store)) => runtime.block_on(serve(api, store, &running, &status)).map(Some),
-        _ => Ok(None),
+    let monitor = match &plan.monitoring {
+        Some(_) => Monitor::new(plan, &running, asks.clone(), &*disk, data_dir, &world.host).map(Some),
+        None => Ok(None),
     };
-    let server = match served {
-        Ok(server) => server,
+    let served = monitor.map_err(Failure::from).and_then(|monitor| {
+        let monitor = monitor.map(Arc::new);
+        let watched = match (&plan.monitoring, &monitor) {
+            (Some(options), Some(monitor)) => {
+                Some(runtime.block_on(monitor::serve(options, monitor.clone()))?)
+            }
+            _ => None,
+        };
+        let server = match (&plan.api, &store) {
+            (Some(api), Some(store)) => Some(runtime.block_on(serve(api, store, &running, &status))?),
+            _ => None,
+        };
+        Ok((server, watched, monitor))
+    });
+    let (server, watched, monitor) = match served {
+        Ok(served) => served,
         Err(error) => {
             stop.set();
             if let Ok(control) = control {
@@ -95,6 +110,9 @@ pub(crate) fn run(
             pipeline.registry_saved();
         }
         running.let_go();
+        if let Some(monitor) = &monitor {
+            monitor.look_now_and_then(&running);
+        }
         if let Some(store) = &store {
             store.housekeeping();
         }
@@ -107,7 +125,7 @@ pub(crate) fn run(
         }
     }
     status.end();
-    if let Some(server) = server {
+    for server in server.into_iter().chain(watched) {
         runtime.block_on(server.stop());
     }
     if let Ok(control) = control {

@@ -10,6 +10,7 @@ use pipeline::run::{Changes, Running};
 use pipeline::stop::Stop;
 use pipeline::wake::Wake;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -50,6 +51,18 @@ pub(crate) struct Reloads {
     pub(crate) last_failure: Option<String>,
     /// What was wrong with it.
     pub(crate) last_problems: Vec<String>,
+    /// By pipeline, how often it was replaced.
+    #[serde(default)]
+    pub(crate) pipelines: BTreeMap<String, Replaced>,
+}
+
+/// How often a pipeline was replaced by a changed one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Replaced {
+    /// How often.
+    pub(crate) successes: u64,
+    /// When last, RFC 3339.
+    pub(crate) last_success: String,
 }
 
 /// How a reload went.
@@ -75,6 +88,8 @@ pub(crate) struct Asks {
     wake: Wake,
     waiting: Mutex<Waiting>,
     past: Mutex<Reloads>,
+    /// How often it is looked for changes, if it is.
+    automatic: Mutex<Option<Reload>>,
     /// Whether there is a config that can be read anew.
     is_possible: bool,
 }
@@ -87,8 +102,8 @@ struct Waiting {
 
 impl Asks {
     pub(crate) fn new(is_possible: bool) -> io::Result<Arc<Self>> {
-        let (waiting, past) = (Mutex::default(), Mutex::default());
-        Ok(Arc::new(Self { wake: Wake::new()?, waiting, past, is_possible }))
+        let (waiting, past, automatic) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { wake: Wake::new()?, waiting, past, automatic, is_possible }))
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -116,6 +131,16 @@ impl Asks {
         self.past.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether it is looked for changes, and how often it is or would be.
+    pub(crate) fn looks(&self) -> (bool, Duration) {
+        let automatic = self.automatic.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (automatic.is_some(), automatic.unwrap_or_default().interval.0)
+    }
+
+    fn set_automatic(&self, automatic: Option<&Reload>) {
+        *self.automatic.lock().unwrap_or_else(PoisonError::into_inner) = automatic.cloned();
+    }
+
     fn take(&self) -> Waiting {
         self.wake.clear();
         std::mem::take(&mut *self.waiting())
@@ -126,6 +151,11 @@ impl Asks {
         if outcome.ok {
             past.successes += 1;
             past.last_success = Some(outcome.time.clone());
+            for name in &outcome.changes.changed {
+                let own = past.pipelines.entry(name.clone()).or_default();
+                own.successes += 1;
+                own.last_success.clone_from(&outcome.time);
+            }
         } else {
             past.failures += 1;
             past.last_failure = Some(outcome.time.clone());
@@ -159,6 +189,7 @@ impl Reloader {
         // What changed between the first reading and now is seen at the next look.
         let known =
             if known.plan.as_ref() == Ok(plan) { known } else { Reading { plan: Ok(plan.clone()), ..known } };
+        asks.set_automatic(plan.reload.as_ref());
         Self { known, reread, asks, automatic: plan.reload.clone(), looked: Instant::now() }
     }
 
@@ -224,6 +255,7 @@ impl Reloader {
         match result {
             Ok(changes) => {
                 self.automatic = reading.plan.as_ref().ok().and_then(|plan| plan.reload.clone());
+                self.asks.set_automatic(self.automatic.as_ref());
                 for warning in &reading.warnings {
                     tracing::warn!("the config: {warning}");
                 }

@@ -36,6 +36,15 @@ pub fn explain(plan: &Plan) -> String {
         };
         let _ = writeln!(out, "answers      {scheme}://{}{who}", api.listen);
     }
+    if let Some(monitoring) = &plan.monitoring {
+        let scheme = if monitoring.tls.is_some() { "https" } else { "http" };
+        let who = if monitoring.users.is_empty() {
+            String::new()
+        } else {
+            format!(", for {}", monitoring.users.keys().cloned().collect::<Vec<_>>().join(", "))
+        };
+        let _ = writeln!(out, "is watched   as Logstash is, at {scheme}://{}{who}", monitoring.listen);
+    }
     if let Some(store) = &plan.store {
         let age = store.retention_age.map(|age| format!("older than {age}"));
         let bytes = store.retention_bytes.map(|bytes| format!("beyond {bytes} altogether"));

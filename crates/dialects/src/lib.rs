@@ -20,7 +20,9 @@ mod write;
 pub use cases::{Case, Expected, read_cases};
 pub use draw::draw;
 pub use explain::explain;
-pub use logstash::{Arguments as LogstashArguments, read_arguments as read_logstash};
+pub use logstash::{
+    Arguments as LogstashArguments, plugin_names as logstash_plugins, read_arguments as read_logstash,
+};
 pub use problem::Problem;
 pub use recognise::{Dialect, recognise};
 pub use write::print;

@@ -10,6 +10,7 @@ pub use filters::Secret;
 use filters::{FilterConfig, on_success};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 /// All that a program runs.
@@ -25,6 +26,9 @@ pub struct Plan {
     /// Where the HTTP API listens; none without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
+    /// The monitoring API, which answers as Logstash's does; none without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
     /// The embedded search store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreOptions>,
@@ -126,6 +130,9 @@ pub struct FilterStep {
     /// What it does.
     #[serde(flatten)]
     pub filter: FilterConfig,
+    /// What the monitoring API calls it; none: where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Only for events of this condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
@@ -140,7 +147,13 @@ pub struct FilterStep {
 impl From<FilterConfig> for FilterStep {
     /// The filter alone.
     fn from(filter: FilterConfig) -> Self {
-        Self { filter, when: None, tag_on_failure: Vec::new(), on_success: on_success::Config::default() }
+        Self {
+            filter,
+            id: None,
+            when: None,
+            tag_on_failure: Vec::new(),
+            on_success: on_success::Config::default(),
+        }
     }
 }
 
@@ -263,6 +276,79 @@ impl Default for Api {
     }
 }
 
+/// Options of the monitoring API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Monitoring {
+    /// Address and port, or a range of ports of which the first free one is taken.
+    pub listen: ListenRange,
+    /// What this program is called there; none: the machine's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Certificate and key, as PEM files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Users and their passwords; none: everybody who reaches the address may ask.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, Secret>,
+}
+
+impl Default for Monitoring {
+    fn default() -> Self {
+        // As Logstash does.
+        let listen = ListenRange { host: "127.0.0.1".to_owned(), first: 9600, last: 9700 };
+        Self { listen, name: None, tls: None, users: BTreeMap::new() }
+    }
+}
+
+/// An address with ports of which the first free one is taken: `127.0.0.1:9600-9700`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ListenRange {
+    /// The address or its name; IPv6 without brackets.
+    pub host: String,
+    /// The port that is tried first; 0 is any free one.
+    pub first: u16,
+    /// The port that is tried last.
+    pub last: u16,
+}
+
+impl TryFrom<String> for ListenRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no address with a port or ports, such as 127.0.0.1:9600-9700");
+        let (host, ports) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if host.is_empty() || (bare.is_none() && host.contains(':')) {
+            return Err(wrong());
+        }
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        let port = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last {
+            return Err(wrong());
+        }
+        Ok(Self { host: bare.unwrap_or(host).to_owned(), first, last })
+    }
+}
+
+impl From<ListenRange> for String {
+    fn from(range: ListenRange) -> Self {
+        range.to_string()
+    }
+}
+
+impl fmt::Display for ListenRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.first)?,
+            false => write!(f, "{}:{}", self.host, self.first)?,
+        }
+        if self.last > self.first { write!(f, "-{}", self.last) } else { Ok(()) }
+    }
+}
+
 /// Certificate and key of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -283,4 +369,36 @@ pub struct StoreOptions {
     /// The oldest indices go while all together are larger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_ports() {
+        for (text, expected) in [
+            ("127.0.0.1:9600", Some(("127.0.0.1", 9600, 9600))),
+            ("127.0.0.1:9600-9700", Some(("127.0.0.1", 9600, 9700))),
+            ("[::1]:9600-9601", Some(("::1", 9600, 9601))),
+            ("logs.example:0", Some(("logs.example", 0, 0))),
+            ("::1:9600", None),
+            (":9600", None),
+            ("127.0.0.1", None),
+            ("127.0.0.1:9700-9600", None),
+            ("127.0.0.1:70000", None),
+            ("127.0.0.1:-1", None),
+            ("127.0.0.1:1-2-3", None),
+        ] {
+            let found = ListenRange::try_from(text.to_owned());
+            assert_eq!(
+                found.as_ref().ok().map(|own| (own.host.as_str(), own.first, own.last)),
+                expected,
+                "{text}"
+            );
+            if let Ok(range) = found {
+                assert_eq!(range.to_string(), text);
+            }
+        }
+    }
 }

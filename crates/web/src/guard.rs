@@ -16,14 +16,21 @@ use subtle::{Choice, ConstantTimeEq};
 pub(crate) struct Guard {
     users: Vec<User>,
     tls: bool,
+    /// Whether, without users, it may be asked for by any name.
+    any_name: bool,
 }
 
 impl Guard {
     pub(crate) fn new(users: Vec<User>, tls: bool) -> Self {
-        Self { users, tls }
+        Self { users, tls, any_name: false }
     }
 
-    fn admits(&self, headers: &HeaderMap) -> Result<(), EsError> {
+    /// The guard of what everybody may know who reaches the address.
+    pub(crate) fn of_public(users: Vec<User>, tls: bool) -> Self {
+        Self { users, tls, any_name: true }
+    }
+
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> Result<(), EsError> {
         let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let host = text(header::HOST).unwrap_or_default();
         let denied = |reason: String| EsError::new(403, "security_exception", reason);
@@ -41,7 +48,7 @@ impl Guard {
         }
         if self.users.is_empty() {
             // A name that leads here for an attacker's page (DNS rebinding) is not our own.
-            if !is_own_name(host) {
+            if !self.any_name && !is_own_name(host) {
                 return Err(denied(format!(
                     "the name [{host}] is not this machine's own; ask for 127.0.0.1 or localhost"
                 )));
@@ -164,6 +171,8 @@ mod tests {
             Err(403)
         );
         assert_eq!(check(&[], &[("host", "evil.example")]), Err(403));
+        let any = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("logs.example"))]);
+        assert!(Guard::of_public(Vec::new(), false).admits(&any).is_ok());
         let users = [User { name: "ann".into(), password: "p:w".into() }];
         let basic = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
         let far = ("host", "pond.example");

@@ -1,9 +1,11 @@
-//! The HTTP API: Elasticsearch's, over the embedded store, and the page.
+//! The HTTP API: Elasticsearch's, over the embedded store, and the page; and the monitoring API,
+//! which is Logstash's.
 
 pub mod control;
 pub mod es;
 mod guard;
 pub mod kql;
+pub mod monitoring;
 mod page;
 pub mod passing;
 mod pond;

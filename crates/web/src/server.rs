@@ -7,6 +7,7 @@ use axum::Router;
 use axum::middleware;
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// How the server behaves.
 #[derive(Debug, Clone)]
@@ -174,6 +176,9 @@ pub enum ServerError {
         "{0} can be reached from other machines, and the API has {1}: set both a certificate (tls: cert and key) and at least one user, or listen on 127.0.0.1"
     )]
     Open(String, &'static str),
+    /// Every port of a range is taken.
+    #[error("cannot listen on {0}: {what} taken; give another port, or a range such as 9600-9700", what = if *.1 { "every port is" } else { "the port is" })]
+    Ports(String, bool),
     /// The certificate or its key cannot be used.
     #[error("the certificate of the API: {0}")]
     Tls(String),
@@ -224,7 +229,16 @@ impl Server {
                 return Err(ServerError::Open(address.to_string(), lacks));
             }
         }
-        let router = router(options, store, ingest, status);
+        Ok(Self::serve(listener, acceptor, address, router(options, store, ingest, status)))
+    }
+
+    /// Answers at a socket that listens.
+    pub(crate) fn serve(
+        listener: TcpListener,
+        acceptor: Option<TlsAcceptor>,
+        address: SocketAddr,
+        router: Router,
+    ) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let stopping = async move {
             // Whoever lets go of the sender has let go of the server.
@@ -242,7 +256,7 @@ impl Server {
                 tracing::error!(%error, "the API ended");
             }
         });
-        Ok(Self { address: address.to_string(), stop, task })
+        Self { address: address.to_string(), stop, task }
     }
 
     /// Takes no more requests, waits two seconds at most for those that run, and ends.

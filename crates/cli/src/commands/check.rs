@@ -37,6 +37,18 @@ pub(crate) struct ConfigArguments {
     /// Logstash: events of a batch; it changes nothing here
     #[arg(short = 'b', long = "pipeline.batch.size", value_name = "COUNT", help_heading = "As Logstash's")]
     batch_size: Option<String>,
+    /// Logstash: what this program is called in the monitoring API
+    #[arg(short = 'n', long = "node.name", value_name = "NAME", help_heading = "As Logstash's")]
+    node_name: Option<String>,
+    /// Logstash: whether there is the monitoring API
+    #[arg(long = "api.enabled", alias = "http.enabled", value_name = "BOOL", help_heading = "As Logstash's")]
+    api_enabled: Option<String>,
+    /// Logstash: the address of the monitoring API
+    #[arg(long = "api.http.host", alias = "http.host", value_name = "HOST", help_heading = "As Logstash's")]
+    api_host: Option<String>,
+    /// Logstash: the port of the monitoring API, or ports of which the first free one is taken
+    #[arg(long = "api.http.port", alias = "http.port", value_name = "PORTS", help_heading = "As Logstash's")]
+    api_port: Option<String>,
     /// Logstash: take up changes of the config by itself; for every config
     #[arg(short = 'r', long = "config.reload.automatic", help_heading = "As Logstash's")]
     reload: bool,
@@ -56,6 +68,10 @@ impl ConfigArguments {
             ("path.data", self.path_data.clone()),
             ("pipeline.workers", self.workers.clone()),
             ("pipeline.batch.size", self.batch_size.clone()),
+            ("node.name", self.node_name.clone()),
+            ("api.enabled", self.api_enabled.clone()),
+            ("api.http.host", self.api_host.clone()),
+            ("api.http.port", self.api_port.clone()),
             ("config.reload.automatic", self.reload.then(|| "true".to_owned())),
             ("config.reload.interval", self.reload_interval.clone()),
         ];
@@ -79,7 +95,7 @@ impl ConfigArguments {
             (false, false)
                 if logstash.settings.iter().any(|(name, _)| !name.starts_with("config.reload.")) =>
             {
-                Err("-w, -b and --path.data belong to -f, -e and --path.settings".into())
+                Err("-w, -b, -n, --api and --path.data belong to -f, -e and --path.settings".into())
             }
             (false, false) => {
                 let mut read = dialects::read(&sources(&files)?);

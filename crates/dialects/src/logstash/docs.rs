@@ -9,8 +9,9 @@ const HEAD: &str = "# Logstash's configs
 
 logpond runs the configs of Logstash as they are: `logpond run -f PATH`, `-e CONFIG` or
 `--path.settings FOLDER` (with logstash.yml and pipelines.yml), or any of these files with `-c`;
-the values of the Helm chart (`logstashConfig`, `logstashPipeline`), too. `-t`, `-w`, `-b`, `-r` and
-`--path.data` mean what they mean there. `logpond check` explains what a config does, and
+the values of the Helm chart (`logstashConfig`, `logstashPipeline`), too. `-t`, `-w`, `-b`, `-r`, `-n`,
+`--path.data` and `--api.*` mean what they mean there. The API that Logstash is watched by is there as well,
+on port 9600 ([operate.md](operate.md#the-monitoring-api)). `logpond check` explains what a config does, and
 `logpond translate` prints it in [our own format](config.md).
 
 The language is whole: sections, plugins, `if` with every operator, codecs, `config.support_escapes`,

@@ -7,6 +7,7 @@
 //! Each file of a pipeline is read by itself, in the order of their names, as Logstash does.
 
 mod known;
+mod monitoring;
 mod options;
 mod parse;
 mod plugins;
@@ -77,7 +78,7 @@ pub(crate) fn role(text: &str) -> Option<Role> {
         {
             return Some(Role::Pipelines);
         }
-        const SETTINGS: [&str; 10] = [
+        const SETTINGS: [&str; 11] = [
             "pipeline.",
             "queue.",
             "dead_letter_queue.",
@@ -86,7 +87,8 @@ pub(crate) fn role(text: &str) -> Option<Role> {
             "path.config",
             "path.queue",
             "config.",
-            "api.http.",
+            "api.",
+            "node.name",
             "http.host",
         ];
         if SETTINGS.iter().any(|prefix| line.starts_with(prefix)) && line.contains(':') {
@@ -110,6 +112,19 @@ pub(crate) fn read(sources: &[Source]) -> Result<Translated, Vec<Problem>> {
     loader.finish()
 }
 
+/// The plugins that are translated, by the names of their gems: `logstash-filter-grok`.
+pub fn plugin_names() -> Vec<String> {
+    use tree::SectionKind;
+    let kinds = [SectionKind::Filter, SectionKind::Input, SectionKind::Output];
+    let name = |kind: SectionKind, own: &str| format!("logstash-{}-{own}", kind.word());
+    let mut names: Vec<String> = kinds
+        .into_iter()
+        .flat_map(|kind| plugins::tables(kind).iter().map(move |table| name(kind, table.name)))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
 /// Reads what a command line of Logstash names.
 pub fn read_arguments(arguments: &Arguments) -> Result<Translated, Vec<Problem>> {
     read_arguments_in(arguments, &Machine)
@@ -125,6 +140,9 @@ fn read_arguments_in(arguments: &Arguments, world: &dyn World) -> Result<Transla
     let place = loader.add("command line", line);
     for (n, (name, value)) in arguments.settings.iter().enumerate() {
         loader.node.set(name, value, Place { file: place.file, line: n as u32 + 1, column: 1 });
+        if let Some(old) = monitoring::old_name(name) {
+            loader.node.0.remove(old);
+        }
     }
     if let Some(path) = &arguments.path_config {
         loader.node.set("path.config", path, place);
@@ -361,6 +379,7 @@ impl<'w> Loader<'w> {
             if std::mem::take(&mut is_first) {
                 node.judge(&mut t, false);
                 plan.reload = node.reload(&mut t);
+                plan.monitoring = monitoring::of(&node, &mut t);
             }
             setup.settings.judge(&mut t, true);
             settings.apply(&mut t);

@@ -12,7 +12,8 @@ use pipeline::units::{Bytes, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const API: &str = "logpond's own API says how it is (option api)";
+const ENVIRONMENT: &str = "it says how Logstash's web framework shows its own faults";
+const PEM: &str = "give certificate and key as PEM: api.ssl.certificate and api.ssl.key (openssl pkcs12 reads them out of a keystore)";
 const LOG: &str = "logpond's log goes to standard error (--log-level, --log-json)";
 const MONITORING: &str = "the API counts the events of every part";
 const BATCH: &str = "batches are as large as what was read together";
@@ -84,33 +85,35 @@ pub(crate) const NODE: &[Known] = &[
     no_effect("path.logs", "", LOG),
     no_effect("path.plugins", "", "there are no plugins to load"),
     no_effect("path.settings", "", "it is an option of the command line"),
-    no_effect("node.name", "the host's name", "the host's name stands in the events"),
+    honoured("node.name", "the host's name"),
     no_effect("allow_superuser", "false", "the system decides"),
     no_effect("config.test_and_exit", "false", "logpond check does it, as does logpond run -t"),
     refused("modules", "", "modules went with Logstash 8"),
     refused("cloud.id", "", "write the address into the output's hosts"),
     refused("cloud.auth", "", "write the user into the output"),
-    no_effect("api.enabled", "true", API),
-    no_effect("api.http.host", "127.0.0.1", API),
-    no_effect("api.http.port", "9600-9700", API),
-    no_effect("api.environment", "production", API),
-    no_effect("api.auth.type", "none", API),
-    no_effect("api.auth.basic.username", "", API),
-    no_effect("api.auth.basic.password", "", API),
-    no_effect("api.auth.basic.password_policy.mode", "WARN", API),
-    no_effect("api.auth.basic.password_policy.length.minimum", "8", API),
-    no_effect("api.auth.basic.password_policy.include.upper", "REQUIRED", API),
-    no_effect("api.auth.basic.password_policy.include.lower", "REQUIRED", API),
-    no_effect("api.auth.basic.password_policy.include.digit", "REQUIRED", API),
-    no_effect("api.auth.basic.password_policy.include.symbol", "OPTIONAL", API),
-    no_effect("api.ssl.enabled", "false", API),
-    no_effect("api.ssl.keystore.path", "", API),
-    no_effect("api.ssl.keystore.password", "", API),
-    no_effect("api.ssl.supported_protocols", "", API),
-    no_effect("http.enabled", "true", API),
-    no_effect("http.host", "127.0.0.1", API),
-    no_effect("http.port", "9600-9700", API),
-    no_effect("http.environment", "production", API),
+    honoured("api.enabled", "true"),
+    honoured("api.http.host", "127.0.0.1"),
+    honoured("api.http.port", "9600-9700"),
+    no_effect("api.environment", "production", ENVIRONMENT),
+    honoured("api.auth.type", "none"),
+    honoured("api.auth.basic.username", ""),
+    honoured("api.auth.basic.password", ""),
+    honoured("api.auth.basic.password_policy.mode", "WARN"),
+    honoured("api.auth.basic.password_policy.length.minimum", "8"),
+    honoured("api.auth.basic.password_policy.include.upper", "REQUIRED"),
+    honoured("api.auth.basic.password_policy.include.lower", "REQUIRED"),
+    honoured("api.auth.basic.password_policy.include.digit", "REQUIRED"),
+    honoured("api.auth.basic.password_policy.include.symbol", "OPTIONAL"),
+    honoured("api.ssl.enabled", "false"),
+    refused("api.ssl.keystore.path", "", PEM),
+    refused("api.ssl.keystore.password", "", PEM),
+    near("api.ssl.supported_protocols", "", "TLS 1.2 and 1.3 are taken"),
+    stronger("api.ssl.certificate", "", "only here, in place of a keystore: the certificates as PEM"),
+    stronger("api.ssl.key", "", "only here, in place of a keystore: the private key as PEM"),
+    honoured("http.enabled", "true"),
+    honoured("http.host", "127.0.0.1"),
+    honoured("http.port", "9600-9700"),
+    no_effect("http.environment", "production", ENVIRONMENT),
     no_effect("log.level", "info", LOG),
     no_effect("log.format", "plain", LOG),
     no_effect("log.format.json.fix_duplicate_message_fields", "true", LOG),
@@ -241,7 +244,7 @@ impl Settings {
         }
     }
 
-    fn number(&self, t: &mut Translator<'_>, name: &str) -> Option<u64> {
+    pub(crate) fn number(&self, t: &mut Translator<'_>, name: &str) -> Option<u64> {
         let made = self.get(name)?;
         let number = made.value.parse().ok();
         if number.is_none() {

@@ -502,3 +502,102 @@ fn what_filters_cannot_keep() {
     filter("sleep { }", &["a.conf:2:10: filter \"sleep\": needs a number of seconds"]);
     filter("truncate { }", &["a.conf:2:10: filter \"truncate\": needs the number of bytes"]);
 }
+
+const SMALL: &str = "input { stdin { } } output { null { } }";
+
+#[test]
+fn settings_of_the_api() {
+    #[track_caller]
+    fn check(settings: &str, expected: Option<(&str, Option<&str>)>) {
+        let settings = format!("pipeline.workers: 1\n{settings}");
+        let found = read_all(&toy(), &[("logstash.yml", &settings), ("a.conf", SMALL)]).unwrap();
+        let own = found.plan.monitoring.as_ref().map(|own| (own.listen.to_string(), own.name.clone()));
+        let expected = expected.map(|(listen, name)| (listen.to_owned(), name.map(str::to_owned)));
+        assert_eq!(own, expected);
+        same_when_printed(&found.plan);
+    }
+    check("", Some(("127.0.0.1:9600-9700", None)));
+    check("api.enabled: false", None);
+    check("http.enabled: false", None);
+    check("api.http.host: 0.0.0.0\nnode.name: n", Some(("0.0.0.0:9600-9700", Some("n"))));
+    check("api.http.host: '::1'\napi.http.port: 9601", Some(("[::1]:9601", None)));
+    check("http.host: 10.0.0.1\nhttp.port: 9700-9710", Some(("10.0.0.1:9700-9710", None)));
+
+    let arguments = Arguments {
+        config_string: Some(SMALL.into()),
+        path_settings: Some("/s".into()),
+        settings: vec![("api.http.port".into(), "1-2".into())],
+        ..Arguments::default()
+    };
+    let mut world = toy();
+    world.files = [("/s/logstash.yml".to_owned(), "http.port: 3\nhttp.host: h\n".to_owned())].into();
+    let plan = read_arguments_in(&arguments, &world).unwrap().plan;
+    assert_eq!(plan.monitoring.unwrap().listen.to_string(), "h:1-2", "the command line comes first");
+}
+
+#[test]
+fn who_may_use_the_api() {
+    const AUTH: &str = "api.auth.type: basic\napi.auth.basic.username: ann\napi.auth.basic.password: ";
+    #[track_caller]
+    fn check(settings: &str, expected: Result<(&str, &str), &str>) {
+        let found = read_all(&toy(), &[("logstash.yml", settings), ("a.conf", SMALL)]);
+        let told =
+            |problems: &[Problem]| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        match (found, expected) {
+            (Ok(found), Ok((host, warning))) => {
+                let own = found.plan.monitoring.unwrap();
+                assert_eq!((own.listen.host.as_str(), own.users.len()), (host, 1));
+                assert_eq!(told(&found.warnings).contains("lacks"), !warning.is_empty());
+                assert!(told(&found.warnings).contains(warning), "{}", told(&found.warnings));
+                let is_told = ["words-words", "Pa55"].iter().any(|word| told(&found.warnings).contains(word));
+                assert!(!is_told, "the password is told: {}", told(&found.warnings));
+            }
+            (Err(problems), Err(reason)) => {
+                assert!(told(&problems).contains(reason), "{}", told(&problems));
+                assert!(!told(&problems).contains("Pa55"), "the password is told");
+            }
+            (found, _) => panic!("{settings}: {found:?}"),
+        }
+    }
+    let with = |password: &str, more: &str| format!("{AUTH}{password}\n{more}");
+    let policy = "api.auth.basic.password_policy";
+    check(&with("Pa55-words", ""), Ok(("127.0.0.1", "")));
+    check(&with("words-words", ""), Ok(("127.0.0.1", "lacks an upper case letter, a digit")));
+    check(&with("Pa55", ""), Ok(("127.0.0.1", "lacks a length of 8")));
+    let strict = format!("{policy}.mode: ERROR\n{policy}.include.symbol: REQUIRED");
+    check(&with("Pa55-words", &strict), Ok(("127.0.0.1", "")));
+    check(&with("Pa55words", &strict), Err("lacks a symbol"));
+    check(
+        &with("Pa55words", &format!("{policy}.length.minimum: 12\n{policy}.mode: error")),
+        Err("lacks a length of 12"),
+    );
+    check(&with("Pa55words", &format!("{policy}.length.minimum: 4")), Err("is between 8 and 1024"));
+    check(&with("Pa55words", &format!("{policy}.mode: LOUD")), Err("unknown value \"LOUD\""));
+    check(&with("Pa55words", "api.ssl.enabled: true"), Err("needs certificate and key as PEM files"));
+    check(
+        &with("Pa55words", "api.ssl.keystore.path: /k.jks"),
+        Err("\"api.ssl.keystore.path\" cannot be kept"),
+    );
+    let pem = "api.ssl.enabled: true\napi.ssl.certificate: /c\napi.ssl.key: /k";
+    check(&with("Pa55words", pem), Ok(("0.0.0.0", "")));
+    check(&with("Pa55words", &format!("{pem}\napi.http.host: localhost")), Ok(("localhost", "")));
+    check("api.auth.type: basic", Err("needs \"api.auth.basic.username\""));
+    check("api.auth.type: digest", Err("unknown value \"digest\""));
+    check("api.http.port: 9700-9600", Err("takes a port or a range of ports"));
+    check("api.http.host: a\nhttp.host: b", Err("give one of them"));
+}
+
+#[test]
+fn filters_keep_their_ids() {
+    let plan = good(
+        "input { stdin { } } filter { mutate { id => 'first' rename => { 'a' => 'b' } add_tag => 'x' } drop { } }\noutput { null { } }",
+    )
+    .plan;
+    let ids = plan.pipelines["main"].filters.iter().filter_map(|step| match step {
+        pipeline::plan::Step::Filter(step) => Some(step.id.as_deref()),
+        pipeline::plan::Step::If(_) => None,
+    });
+    let ids: Vec<_> = ids.collect();
+    assert!(ids.contains(&Some("first")) && ids.contains(&None), "{ids:?}");
+    same_when_printed(&plan);
+}

@@ -182,7 +182,11 @@ impl<'s> Translator<'s> {
 
     fn filter(&mut self, plugin: &Plugin) -> Vec<Step> {
         let Some(options) = self.options(SectionKind::Filter, plugin) else { return Vec::new() };
-        plugins::filters::translate(self, &plugin.name, &options)
+        let mut steps = plugins::filters::translate(self, &plugin.name, &options);
+        if let Some(id) = options.value("id").and_then(Value::text) {
+            name_steps(&mut steps, &id);
+        }
+        steps
     }
 
     fn output(&mut self, plugin: &Plugin, when: Option<&Expression>) {
@@ -372,6 +376,19 @@ impl<'s> Translator<'s> {
             Err(message) => {
                 self.wrong(place, message);
                 None
+            }
+        }
+    }
+}
+
+/// All that one plugin became has its id.
+fn name_steps(steps: &mut [Step], id: &str) {
+    for step in steps {
+        match step {
+            Step::Filter(step) => step.id = Some(id.to_owned()),
+            Step::If(step) => {
+                name_steps(&mut step.then, id);
+                name_steps(&mut step.otherwise, id);
             }
         }
     }

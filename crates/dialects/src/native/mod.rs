@@ -17,10 +17,11 @@ use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 const PIPELINE: [&str; 5] = ["inputs", "filters", "workers", "queue", "outputs"];
-const TOP: [&str; 12] = [
+const TOP: [&str; 13] = [
     "data_dir",
     "memory_limit",
     "api",
+    "monitoring",
     "store",
     "dead_letters",
     "reload",
@@ -168,6 +169,7 @@ impl Reader<'_> {
                     self.plan.api = self.typed(value, name, &owner);
                     self.check_api(value);
                 }
+                "monitoring" => self.plan.monitoring = self.typed(value, name, &owner),
                 "store" => self.plan.store = self.typed(value, name, &owner),
                 _ => self.plan.dead_letters = self.typed(value, name, &owner),
             }

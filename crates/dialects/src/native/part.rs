@@ -54,8 +54,9 @@ impl Reader<'_> {
         if node.get("if").is_some() {
             return self.if_step(node, path);
         }
-        let common = ["when", "tag_on_failure", "on_success"];
+        let common = ["id", "when", "tag_on_failure", "on_success"];
         let found = self.component::<FilterConfig>(node, path, "a filter", &common);
+        let id = node.get("id").and_then(|node| self.typed(node, &format!("{path}.id"), "\"id\""));
         let when = self.when(node, path);
         let tag_on_failure = node
             .get("tag_on_failure")
@@ -70,6 +71,7 @@ impl Reader<'_> {
         }
         Some(Step::Filter(Box::new(FilterStep {
             filter,
+            id,
             when,
             tag_on_failure: tag_on_failure.unwrap_or_default(),
             on_success,

@@ -38,6 +38,8 @@ pub struct Named {
     pub at: String,
     /// What it does, such as `grok`.
     pub kind: String,
+    /// What the config calls it.
+    pub id: Option<String>,
 }
 
 /// Sees events before and behind the filters of a chain, which are counted from 0.
@@ -57,6 +59,31 @@ pub trait Watch {
 pub struct Unwatched;
 
 impl Watch for Unwatched {}
+
+/// Two that look; the second is nearer to the filters, and sees nothing of what the first takes.
+pub struct Both<'w, A, B>(pub &'w mut A, pub &'w mut B);
+
+impl<A: Watch, B: Watch> Watch for Both<'_, A, B> {
+    fn next_event(&mut self) {
+        self.0.next_event();
+        self.1.next_event();
+    }
+
+    fn enter(&mut self, chain: usize) {
+        self.0.enter(chain);
+        self.1.enter(chain);
+    }
+
+    fn before(&mut self, filter: usize, event: &Event<'_>) {
+        self.0.before(filter, event);
+        self.1.before(filter, event);
+    }
+
+    fn after(&mut self, filter: usize, event: &Event<'_>) {
+        self.1.after(filter, event);
+        self.0.after(filter, event);
+    }
+}
 
 enum Compiled {
     Filter {
@@ -128,7 +155,8 @@ impl Chain {
             Some(Box::new(step.on_success.build().map_err(wrong)?))
         };
         let number = self.filters.len();
-        self.filters.push(Named { at: at.to_owned(), kind: crate::plan::kind_of(&step.filter) });
+        let kind = crate::plan::kind_of(&step.filter);
+        self.filters.push(Named { at: at.to_owned(), kind, id: step.id.clone() });
         self.steps.push(Compiled::Filter { filter, tags: step.tag_on_failure.clone(), on_success, number });
         if let Some(gate) = gate {
             self.land(gate);

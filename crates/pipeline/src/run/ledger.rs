@@ -16,6 +16,8 @@ pub struct Ledger {
     pub read: AtomicU64,
     /// Bytes of them.
     pub bytes: AtomicU64,
+    /// Events that came to the filters and were taken through them.
+    pub filtered: AtomicU64,
     /// Events made of others (clone, split).
     pub made: AtomicU64,
     /// Events that went into others.
@@ -111,6 +113,9 @@ pub struct LedgerView {
     pub read: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Events that were taken through the filters.
+    #[serde(default)]
+    pub filtered: u64,
     /// Events made of others.
     pub made: u64,
     /// Events dropped by rule.
@@ -231,6 +236,7 @@ impl Ledger {
             pipeline: pipeline.to_owned(),
             read,
             bytes: self.bytes.load(Relaxed),
+            filtered: self.filtered.load(Relaxed),
             made,
             dropped,
             merged,

@@ -43,6 +43,7 @@ use bus::Bus;
 use dead_letters::DeadLetters;
 use disk::{Disk, DiskError};
 use pipeline::{Built, Parts, Remains};
+use stats::Passed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Store;
@@ -122,6 +123,8 @@ pub struct Running {
     door: Arc<pipeline::Door>,
     /// What holds as long as the program runs: the plan that it was started with, without pipelines.
     fixed: Plan,
+    /// What passed through pipelines that ended.
+    passed: Passed,
 }
 
 /// Of the memory limit, what events under way may take; the rest is the queue's tail, the
@@ -158,6 +161,7 @@ impl Running {
             sockets: Arc::default(),
             door: Arc::default(),
             fixed: Plan { pipelines: BTreeMap::new(), ..plan.clone() },
+            passed: Passed::default(),
         };
         for name in order {
             let Some(pipeline) = plan.pipelines.get(name) else { continue };

@@ -6,6 +6,7 @@
 
 use super::activity::{Activity, Doing};
 use super::budget::{Budget, Charge};
+use super::chain::Both;
 use super::chains::{Chains, Routes, points_of};
 use super::dead_letters::DeadLetters;
 use super::deliver::{BATCH_CODEC, DOCS_CODEC, Deliverer, LEAVES, STAYS};
@@ -73,6 +74,10 @@ pub struct RunningPipeline {
     pub(super) kinds: (Vec<String>, Vec<String>),
     /// The config lacks it: it ends when its queue is empty.
     pub(super) is_leaving: bool,
+    /// When it was started, the second time in nanoseconds UTC.
+    pub(super) began: (Instant, i64),
+    /// How long inputs that go on with it were blocked before it, in nanoseconds.
+    pub(super) blocked_before: u64,
 }
 
 /// The threads of a pipeline, and how they are asked to end.
@@ -408,6 +413,8 @@ impl Built {
                 plan.outputs.values().map(|part| kind_of(&part.output)).collect(),
             ),
             is_leaving: false,
+            began: (Instant::now(), super::now()),
+            blocked_before: shared.activities.inputs.iter().map(|own| own.spent().blocked_ns).sum(),
             name,
             plan,
             shared,
@@ -684,6 +691,11 @@ impl RunningPipeline {
         }
     }
 
+    /// What it runs.
+    pub fn plan(&self) -> &Pipeline {
+        &self.plan
+    }
+
     /// The pipeline's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -818,6 +830,7 @@ impl Shared {
     /// The loop of a worker.
     fn work(&self, number: usize, chains: &mut Chains, routes: &Routes) {
         let activity = &self.activities.workers[number];
+        let mut counts = self.filter_times.counts();
         loop {
             activity.begin(Doing::Idle);
             let Some(mut parcel) = self.lane.pop() else { return };
@@ -825,15 +838,18 @@ impl Shared {
             let ticket = parcel.ticket;
             let now = parcel.batch.now();
             let read = parcel.batch.len();
+            // The time of each filter is taken with one event of the batch.
+            let sampled = ticket.checked_rem(parcel.batch.len() as u64).unwrap_or(0);
+            let mut timer = self.filter_times.timer(&mut counts, sampled);
             let failed = match self.taps.watch(&self.name) {
-                Some(mut watcher) => chains.run(parcel.input, &mut parcel.batch, now, &mut watcher),
-                None => {
-                    // The time of each filter is taken with one event of the batch.
-                    let sampled = ticket.checked_rem(parcel.batch.len() as u64).unwrap_or(0);
-                    let mut timer = self.filter_times.timer(sampled);
-                    chains.run(parcel.input, &mut parcel.batch, now, &mut timer)
+                Some(mut watcher) => {
+                    let mut both = Both(&mut watcher, &mut timer);
+                    chains.run(parcel.input, &mut parcel.batch, now, &mut both)
                 }
+                None => chains.run(parcel.input, &mut parcel.batch, now, &mut timer),
             };
+            self.filter_times.add(&mut counts);
+            self.ledger.filtered.fetch_add(read as u64, Relaxed);
             routes.run(&mut parcel.batch, now);
             if failed > 0 {
                 self.ledger.failed.fetch_add(failed, Relaxed);
@@ -1131,6 +1147,11 @@ mod tests {
         // Of `a,b` two are made, of each of these two, and these end: of `c` one is made.
         let counts = (ledger.read, ledger.made, ledger.dropped, ledger.open, ledger.outputs[0].delivered);
         assert_eq!(counts, (4, 12, 4, 0, 12));
+        assert_eq!(ledger.filtered, 4);
+        let filters = shared.filter_times.all();
+        let passed: Vec<_> =
+            filters.iter().map(|own| (own.came.load(Relaxed), own.went.load(Relaxed))).collect();
+        assert_eq!(passed, [(4, 8), (8, 12), (12, 12)]);
         assert!(ledger.outputs[0].balanced);
         let text = std::fs::read_to_string(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();

@@ -159,15 +159,17 @@ impl Running {
         }
         let mut old: BTreeMap<String, RunningPipeline> =
             std::mem::take(&mut self.pipelines).into_iter().map(|own| (own.name().to_owned(), own)).collect();
+        let mut ended = Vec::new();
         for pipeline in begun {
-            old.insert(pipeline.name().to_owned(), pipeline);
+            ended.extend(old.insert(pipeline.name().to_owned(), pipeline));
         }
         for (name, remains) in remains {
             self.taps.moved(&name, &[]);
-            old.remove(&name);
+            ended.extend(old.remove(&name));
             remains.end();
         }
-        old.retain(|_, own| own.has_threads());
+        ended.extend(old.extract_if(.., |_, own| !own.has_threads()).map(|(_, own)| own));
+        ended.iter().for_each(|own| self.passed += own.passed());
         // As they are started and ended: who sends comes first.
         let order = bus::order(plan).unwrap_or_default();
         self.pipelines.extend(order.into_iter().filter_map(|name| old.remove(name)));
@@ -181,6 +183,7 @@ impl Running {
         let is_over = |own: &mut RunningPipeline| own.let_go();
         for mut pipeline in self.pipelines.extract_if(.., is_over) {
             pipeline.finish(&mut None);
+            self.passed += pipeline.passed();
             tracing::info!(pipeline = pipeline.name(), "the pipeline that is gone delivered all");
         }
         if self.pipelines.len() != before {
@@ -194,6 +197,7 @@ impl Running {
             ("data_dir", self.fixed.data_dir == plan.data_dir),
             ("memory_limit", self.fixed.memory_limit == plan.memory_limit),
             ("api", self.fixed.api == plan.api),
+            ("monitoring", self.fixed.monitoring == plan.monitoring),
             ("store", self.fixed.store == plan.store),
             ("dead_letters", self.fixed.dead_letters == plan.dead_letters),
         ];

@@ -3,7 +3,7 @@
 
 use super::activity::Spent;
 use super::dead_letters::Summary;
-use super::ledger::{LedgerView, Said};
+use super::ledger::{LedgerView, OutputLedger, Said};
 use super::{Running, RunningPipeline, now};
 use crate::registry::Standing;
 use queue::ReaderStats;
@@ -21,6 +21,9 @@ pub struct Stats {
     pub memory: MemoryStats,
     /// The dead letters of all outputs.
     pub dead_letters: Summary,
+    /// What passed, through pipelines that were replaced meanwhile as well.
+    #[serde(default)]
+    pub passed: Passed,
     /// The pipelines.
     pub pipelines: Vec<PipelineStats>,
 }
@@ -34,11 +37,45 @@ pub struct MemoryStats {
     pub limit_bytes: u64,
 }
 
+/// What passed through pipelines since they were started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// Events read.
+    pub read: u64,
+    /// Events taken through the filters.
+    pub filtered: u64,
+    /// Events that no output has to do with any more, those that were in the queue at the start included.
+    pub out: u64,
+    /// How long the filters worked, in nanoseconds, all threads together.
+    pub work_ns: u64,
+    /// How long the inputs waited for who is behind them, in nanoseconds, all together.
+    pub blocked_ns: u64,
+}
+
+impl std::ops::AddAssign for Passed {
+    fn add_assign(&mut self, more: Self) {
+        self.read += more.read;
+        self.filtered += more.filtered;
+        self.out += more.out;
+        self.work_ns += more.work_ns;
+        self.blocked_ns += more.blocked_ns;
+    }
+}
+
 /// How a pipeline stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineStats {
     /// Its name.
     pub name: String,
+    /// When it was started, in nanoseconds UTC; it is another one after a reload that changed it.
+    #[serde(default)]
+    pub began_ns: i64,
+    /// How long ago that was.
+    #[serde(default)]
+    pub uptime_seconds: f64,
+    /// What passed through it.
+    #[serde(default)]
+    pub passed: Passed,
     /// What became of every event.
     pub ledger: LedgerView,
     /// Its inputs.
@@ -94,6 +131,18 @@ pub struct FilterStats {
     pub at: String,
     /// What it is, such as `grok`.
     pub kind: String,
+    /// What the config calls it.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Events that came to it.
+    #[serde(default)]
+    pub came: u64,
+    /// Events that went on behind it, those that it made included.
+    #[serde(default)]
+    pub went: u64,
+    /// Nanoseconds that all that came took, by the samples.
+    #[serde(default)]
+    pub spent_ns: u64,
     /// Nanoseconds that the sampled events took: one event of each batch that came to it.
     pub sampled_ns: u64,
     /// How many were sampled.
@@ -162,15 +211,38 @@ impl Running {
     /// How everything stands now.
     pub fn stats(&self) -> Stats {
         let (used, limit) = self.memory();
+        let pipelines: Vec<PipelineStats> =
+            self.pipelines.iter().map(|pipeline| pipeline.stats(now())).collect();
+        let mut passed = self.passed;
+        pipelines.iter().for_each(|own| passed += own.passed);
         Stats {
             memory: MemoryStats { used_bytes: used as u64, limit_bytes: limit as u64 },
             dead_letters: self.dead_letters.summary(),
-            pipelines: self.pipelines.iter().map(|pipeline| pipeline.stats(now())).collect(),
+            passed,
+            pipelines,
         }
     }
 }
 
 impl RunningPipeline {
+    /// What passed through it.
+    pub(super) fn passed(&self) -> Passed {
+        let shared = self.shared();
+        let outputs = &shared.ledger.outputs;
+        let done = |output: &OutputLedger| {
+            [&output.delivered, &output.dead, &output.elsewhere].map(|count| count.load(Relaxed)).iter().sum()
+        };
+        let filtered = shared.ledger.filtered.load(Relaxed);
+        let blocked: u64 = shared.activities.inputs.iter().map(|input| input.spent().blocked_ns).sum();
+        Passed {
+            read: shared.ledger.read.load(Relaxed),
+            filtered,
+            out: outputs.iter().map(done).min().unwrap_or(filtered),
+            work_ns: shared.activities.workers.iter().map(|worker| worker.spent().work_ns).sum(),
+            blocked_ns: blocked.saturating_sub(self.blocked_before),
+        }
+    }
+
     fn stats(&self, now: i64) -> PipelineStats {
         let shared = self.shared();
         let ledger = self.ledger();
@@ -215,11 +287,18 @@ impl RunningPipeline {
         let filters = shared.filter_times.all().iter().map(|time| FilterStats {
             at: time.filter.at.replace('[', ".").replace(']', ""),
             kind: time.filter.kind.clone(),
+            id: time.filter.id.clone(),
+            came: time.came.load(Relaxed),
+            went: time.went.load(Relaxed),
+            spent_ns: time.spent_ns.load(Relaxed),
             sampled_ns: time.ns.load(Relaxed),
-            samples: time.events.load(Relaxed),
+            samples: time.samples.load(Relaxed),
         });
         PipelineStats {
             name: self.name().to_owned(),
+            began_ns: self.began.1,
+            uptime_seconds: self.began.0.elapsed().as_secs_f64(),
+            passed: self.passed(),
             inputs: inputs.collect(),
             workers: WorkerStats {
                 threads: shared.activities.workers.len(),
