@@ -12,6 +12,7 @@ mod http;
 mod http_output;
 mod kafka;
 mod kafka_input;
+mod keystore;
 mod logstash;
 mod loki;
 mod monitoring;

@@ -60,6 +60,8 @@ enum Command {
     Tap(commands::tap::Arguments),
     /// Events that an output refused: list, replay or drop them
     DeadLetters(commands::dead_letters::Arguments),
+    /// The keystore of Logstash, from which ${NAME} in its configs is filled in
+    Keystore(commands::keystore::Arguments),
     /// The topics of a Kafka cluster
     Topics(commands::topics::Arguments),
     /// How far consumer groups of Kafka are behind
@@ -104,6 +106,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Top(arguments) => commands::top::run(arguments),
         Command::Tap(arguments) => commands::tap::run(arguments),
         Command::DeadLetters(arguments) => commands::dead_letters::run(arguments),
+        Command::Keystore(arguments) => commands::keystore::run(arguments),
         Command::Topics(arguments) => commands::topics::run(arguments),
         Command::Lag(arguments) => commands::lag::run(arguments),
     };

@@ -558,7 +558,7 @@ impl<'de> Deserializer<'de> for Names {
 mod tests {
     use super::*;
     use crate::Source;
-    use crate::expand::Machine;
+    use crate::expand::{Machine, expand};
     use crate::problem::Files;
     use crate::tree;
     use pipeline::plan::Secret;
@@ -594,7 +594,10 @@ mod tests {
 
     fn options(text: &str) -> Result<Options, Vec<Error>> {
         let sources = [Source { name: "c".into(), text: text.into() }];
-        let node = tree::read(&mut Files { sources: &sources, secrets: Vec::new() }, 0, &Machine).unwrap();
+        let node = tree::read(&mut Files { sources: &sources, secrets: Vec::new() }, 0, &|text| {
+            expand(text, &Machine)
+        })
+        .unwrap();
         read(&node)
     }
 

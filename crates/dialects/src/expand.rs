@@ -7,6 +7,10 @@
 pub(crate) trait World {
     fn variable(&self, name: &str) -> Option<String>;
     fn file(&self, path: &str) -> Result<String, String>;
+    /// A file that is no text.
+    fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.file(path).map(String::into_bytes)
+    }
     /// The files that a pattern matches, sorted; a folder stands for all in it.
     fn files(&self, pattern: &str) -> Vec<String>;
 }
@@ -23,6 +27,10 @@ impl World for Machine {
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
+        String::from_utf8(self.bytes(path)?).map_err(|_| format!("{path} is not UTF-8 text"))
+    }
+
+    fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
         use std::io::Read;
         let mut bytes = Vec::new();
         std::fs::File::open(path)
@@ -31,7 +39,7 @@ impl World for Machine {
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(format!("{path} is larger than {} MiB", FILE_BYTES_MAX >> 20));
         }
-        String::from_utf8(bytes).map_err(|_| format!("{path} is not UTF-8 text"))
+        Ok(bytes)
     }
 
     fn files(&self, pattern: &str) -> Vec<String> {

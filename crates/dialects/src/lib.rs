@@ -10,6 +10,7 @@ mod de;
 mod draw;
 mod expand;
 mod explain;
+mod hidden;
 mod logstash;
 mod native;
 mod problem;
@@ -20,8 +21,10 @@ mod write;
 pub use cases::{Case, Expected, read_cases};
 pub use draw::draw;
 pub use explain::explain;
+pub use hidden::UsedKeystore;
 pub use logstash::{
-    Arguments as LogstashArguments, plugin_names as logstash_plugins, read_arguments as read_logstash,
+    Arguments as LogstashArguments, keystore_file as logstash_keystore, plugin_names as logstash_plugins,
+    read_arguments as read_logstash,
 };
 pub use problem::Problem;
 pub use recognise::{Dialect, recognise};
@@ -45,6 +48,35 @@ pub struct Translated {
     pub plan: Plan,
     /// What should be known of it.
     pub warnings: Vec<Problem>,
+    /// The keystore that was asked, when one was.
+    pub keystore: Option<UsedKeystore>,
+}
+
+impl Translated {
+    /// The plan in words, without what came from a keystore.
+    pub fn explain(&self) -> String {
+        self.without_secrets(explain)
+    }
+
+    /// The plan as a drawing, without what came from a keystore.
+    pub fn draw(&self) -> String {
+        self.without_secrets(draw)
+    }
+
+    /// The plan as a config in our own format, without what came from a keystore.
+    pub fn print(&self) -> String {
+        let Some(keystore) = &self.keystore else { return print(&self.plan) };
+        let mut value = serde_json::to_value(&self.plan).unwrap_or_default();
+        keystore.hide_in_json(&mut value);
+        write::print_json(value)
+    }
+
+    fn without_secrets(&self, show: fn(&Plan) -> String) -> String {
+        match &self.keystore {
+            Some(keystore) => keystore.hide_in_text(&show(&keystore.hide_in_plan(&self.plan))),
+            None => show(&self.plan),
+        }
+    }
 }
 
 /// Reads config files, which together are one plan. All problems are told, not only the

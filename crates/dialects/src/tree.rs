@@ -4,7 +4,7 @@
 //! always text. What a small file can blow up to has limits: depth, size, and the number of
 //! nodes that aliases repeat.
 
-use crate::expand::{World, expand};
+use crate::expand::Expanded;
 use crate::problem::{Files, SecretSpan, is_secret};
 use crate::{Problem, Source};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
@@ -99,17 +99,11 @@ impl Node {
     }
 }
 
-/// Reads a file of `files`, `${…}` filled in. An empty one is an empty map.
-pub(crate) fn read(files: &mut Files<'_>, file: u32, world: &dyn World) -> Result<Node, Problem> {
-    read_with(files, file, Some(world))
-}
+/// How the variables in a text are filled in; `None` when there are none.
+pub(crate) type Expand<'e> = &'e dyn Fn(&str) -> Result<Option<Expanded>, String>;
 
-/// The same for a file in which `${…}` means nothing.
-pub(crate) fn read_literal(files: &mut Files<'_>, file: u32) -> Result<Node, Problem> {
-    read_with(files, file, None)
-}
-
-fn read_with(files: &mut Files<'_>, file: u32, world: Option<&dyn World>) -> Result<Node, Problem> {
+/// Reads a file of `files`. An empty one is an empty map.
+pub(crate) fn read(files: &mut Files<'_>, file: u32, expand: Expand<'_>) -> Result<Node, Problem> {
     let source = &files.sources[file as usize];
     let start = Place { file, line: 1, column: 1 };
     if source.text.len() > BYTES_MAX {
@@ -117,7 +111,7 @@ fn read_with(files: &mut Files<'_>, file: u32, world: Option<&dyn World>) -> Res
     }
     let mut reader = Reader {
         file,
-        world,
+        expand,
         parser: Parser::new_from_str(&source.text),
         anchors: HashMap::new(),
         aliased: 0,
@@ -152,7 +146,7 @@ struct Complaint {
 
 struct Reader<'s> {
     file: u32,
-    world: Option<&'s dyn World>,
+    expand: Expand<'s>,
     parser: Parser<'s, saphyr_parser::StrInput<'s>>,
     anchors: HashMap<usize, Node>,
     aliased: usize,
@@ -310,7 +304,7 @@ impl<'s> Reader<'s> {
             }
         };
         let typed = |text: &str| if is_text { Kind::Str(text.to_owned()) } else { plain(text) };
-        match self.world.map_or(Ok(None), |world| expand(text, world)) {
+        match (self.expand)(text) {
             Ok(None) => {
                 // What stands below the name of a secret is text that is never shown.
                 let hidden = (self.secret_depth > 0).then(|| text.to_owned());
@@ -372,11 +366,11 @@ fn plain(text: &str) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expand::Machine;
+    use crate::expand::{Machine, expand};
 
     fn tree(text: &str) -> Result<Node, Problem> {
         let sources = [Source { name: "c.yaml".into(), text: text.into() }];
-        read(&mut Files { sources: &sources, secrets: Vec::new() }, 0, &Machine)
+        read(&mut Files { sources: &sources, secrets: Vec::new() }, 0, &|text| expand(text, &Machine))
     }
 
     #[test]

@@ -7,7 +7,11 @@ use std::fmt::Write;
 /// Prints a plan as a config that means the same, always in the same order. Secrets are
 /// printed as `***`.
 pub fn print(plan: &Plan) -> String {
-    let mut value = serde_json::to_value(plan).unwrap_or_default();
+    print_json(serde_json::to_value(plan).unwrap_or_default())
+}
+
+/// Prints a plan that is JSON already.
+pub(crate) fn print_json(mut value: Value) -> String {
     // One pipeline is written without its name.
     if let Some(top) = value.as_object_mut()
         && let Some(Value::Object(pipelines)) = top.get("pipelines")

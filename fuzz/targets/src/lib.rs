@@ -12,6 +12,7 @@ pub mod event;
 pub mod expr;
 pub mod filters;
 pub mod kafka;
+pub mod keystore;
 pub mod logstash;
 pub mod native;
 pub mod store;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     ("filters_xml", filters::xml),
     ("kafka_connection", kafka::connection),
     ("kafka_records", kafka::records),
+    ("keystore", keystore::file),
     ("logstash", logstash::config),
     ("native", native::config),
     ("store_doc", store::doc),

@@ -129,13 +129,18 @@ impl ConfigArguments {
 
     /// Reads the config. Problems are printed; then the plan, or how the program ends.
     pub(crate) fn read(&self) -> Result<Result<Plan, ExitCode>, Failure> {
+        Ok(printed(self.translated()?).map(|read| read.plan))
+    }
+
+    /// The same for who prints the plan.
+    fn read_to_show(&self) -> Result<Result<dialects::Translated, ExitCode>, Failure> {
         Ok(printed(self.translated()?))
     }
 }
 
 /// Reads files of a config. Problems are printed; then the plan, or how the program ends.
 pub(crate) fn read(files: &[PathBuf]) -> Result<Result<Plan, ExitCode>, Failure> {
-    Ok(printed(dialects::read(&sources(files)?)))
+    Ok(printed(dialects::read(&sources(files)?)).map(|read| read.plan))
 }
 
 #[derive(clap::Args)]
@@ -162,13 +167,15 @@ pub(crate) struct TranslateArguments {
     config: ConfigArguments,
 }
 
-fn printed(translated: Result<dialects::Translated, Vec<dialects::Problem>>) -> Result<Plan, ExitCode> {
+fn printed(
+    translated: Result<dialects::Translated, Vec<dialects::Problem>>,
+) -> Result<dialects::Translated, ExitCode> {
     match translated {
         Ok(translated) => {
             for warning in &translated.warnings {
                 eprintln!("warning: {warning}");
             }
-            Ok(translated.plan)
+            Ok(translated)
         }
         Err(problems) => {
             for problem in &problems {
@@ -196,18 +203,28 @@ fn counted(count: usize, what: &str) -> String {
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         let (told, code) = match arguments.config.translated()? {
-            Ok(read) => (
-                json!({"ok": true, "problems": [], "warnings": read.warnings, "plan": read.plan}),
-                ExitCode::SUCCESS,
-            ),
+            Ok(read) => {
+                let mut told =
+                    json!({"ok": true, "problems": [], "warnings": read.warnings, "plan": read.plan});
+                if let Some(keystore) = &read.keystore {
+                    keystore.hide_in_json(&mut told);
+                    let names: Vec<&String> = keystore.names.keys().collect();
+                    told["keystore"] = json!({"file": keystore.file, "names": names});
+                }
+                (told, ExitCode::SUCCESS)
+            }
             Err(problems) => (json!({"ok": false, "problems": problems, "warnings": []}), ExitCode::FAILURE),
         };
         println!("{told:#}");
         return Ok(code);
     }
-    match arguments.config.read()? {
-        Ok(plan) => {
-            print!("{}", dialects::explain(&plan));
+    match arguments.config.read_to_show()? {
+        Ok(read) => {
+            print!("{}", read.explain());
+            if let Some(keystore) = &read.keystore {
+                let names: Vec<&str> = keystore.names.keys().map(String::as_str).collect();
+                println!("keystore     {} gives {}", keystore.file, names.join(", "));
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(code) => Ok(code),
@@ -215,9 +232,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 pub(crate) fn plan(arguments: PlanArguments) -> Result<ExitCode, Failure> {
-    match arguments.config.read()? {
-        Ok(plan) => {
-            print!("{}", if arguments.yaml { dialects::print(&plan) } else { dialects::draw(&plan) });
+    match arguments.config.read_to_show()? {
+        Ok(read) => {
+            print!("{}", if arguments.yaml { read.print() } else { read.draw() });
             Ok(ExitCode::SUCCESS)
         }
         Err(code) => Ok(code),
@@ -226,9 +243,9 @@ pub(crate) fn plan(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 
 /// Prints the config in our own format, which means the same.
 pub(crate) fn translate(arguments: TranslateArguments) -> Result<ExitCode, Failure> {
-    match arguments.config.read()? {
-        Ok(plan) => {
-            print!("{}", dialects::print(&plan));
+    match arguments.config.read_to_show()? {
+        Ok(read) => {
+            print!("{}", read.print());
             Ok(ExitCode::SUCCESS)
         }
         Err(code) => Ok(code),

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod dead_letters;
+pub(crate) mod keystore;
 pub(crate) mod lag;
 pub(crate) mod ledger;
 pub(crate) mod queue;

@@ -16,8 +16,10 @@ on port 9600 ([operate.md](operate.md#the-monitoring-api)). `logpond check` expl
 
 The language is whole: sections, plugins, `if` with every operator, codecs, `config.support_escapes`,
 `${VAR}` and `${VAR:default}` in values and conditions, `%{field}`, `%{+yyyy.MM.dd}`, `%{{yyyy.MM.dd}}`,
-`[@metadata]`. A keystore is not read: secrets come from the environment. Each file is read by
-itself, in the order of the names.
+`[@metadata]`. Each file is read by itself, in the order of the names.
+
+`${VAR}` is looked up in Logstash's keystore, then in the environment, in the files of pipelines,
+logstash.yml and pipelines.yml: [logstash-keystore.md](logstash-keystore.md).
 
 Conditions have Logstash's rules, also where they surprise, and `check` says so there: `[a] in [\"b\"]`
 looks into a field, not an array; `a and b and c or d` is `a and ((b and c) or d)`; text is never

@@ -15,6 +15,7 @@ mod settings;
 mod translate;
 mod tree;
 mod variables;
+mod vault;
 
 #[cfg(test)]
 mod docs;
@@ -27,11 +28,13 @@ mod tests;
 
 use crate::expand::{Machine, World};
 use crate::problem::Files;
-use crate::tree::{Kind, Node, Place};
+use crate::tree::{Expand, Kind, Node, Place};
 use crate::{Problem, Source, Translated};
 use pipeline::plan::Plan;
 use settings::Settings;
+pub(crate) use translate::literal;
 use translate::{Translator, quoting};
+use vault::Vault;
 
 /// What the command line says, with the letters that Logstash uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -130,6 +133,29 @@ pub fn read_arguments(arguments: &Arguments) -> Result<Translated, Vec<Problem>>
     read_arguments_in(arguments, &Machine)
 }
 
+/// The keystore of a folder of settings: what its logstash.yml names, or `logstash.keystore` in it.
+/// Variables in logstash.yml are left as they are, since they may be about to be added.
+pub fn keystore_file(folder: &str) -> Result<String, Vec<Problem>> {
+    let folder = folder.trim_end_matches('/');
+    let path = format!("{folder}/logstash.yml");
+    if !Machine.bytes(&path).is_ok_and(|bytes| !bytes.is_empty()) {
+        return Ok(default_keystore(folder));
+    }
+    let whole =
+        |message| vec![Problem::of_file(&Source { name: path.clone(), text: String::new() }, message)];
+    let sources = [Source { name: path.clone(), text: Machine.file(&path).map_err(whole)? }];
+    let mut files = Files { sources: &sources, secrets: Vec::new() };
+    let root = crate::tree::read(&mut files, 0, &|_| Ok(None)).map_err(|problem| vec![problem])?;
+    let mut settings = Settings::default();
+    settings.take(&root, "");
+    Ok(settings.get("keystore.file").map_or_else(|| default_keystore(folder), |made| made.value.clone()))
+}
+
+/// Where Logstash keeps it unless `keystore.file` says otherwise (`environment.rb`).
+fn default_keystore(folder: &str) -> String {
+    format!("{folder}/logstash.keystore")
+}
+
 fn read_arguments_in(arguments: &Arguments, world: &dyn World) -> Result<Translated, Vec<Problem>> {
     let mut loader = Loader::new(world);
     if let Some(folder) = &arguments.path_settings {
@@ -175,7 +201,7 @@ struct Loader<'w> {
     loose: Vec<usize>,
     problems: Vec<Problem>,
     secrets: Vec<crate::problem::SecretSpan>,
-    keystore: Option<String>,
+    vault: Vault<'w>,
 }
 
 impl<'w> Loader<'w> {
@@ -188,7 +214,7 @@ impl<'w> Loader<'w> {
             loose: Vec::new(),
             problems: Vec::new(),
             secrets: Vec::new(),
-            keystore: None,
+            vault: Vault::new(world),
         }
     }
 
@@ -205,10 +231,7 @@ impl<'w> Loader<'w> {
 
     /// logstash.yml and pipelines.yml of a folder. The command line comes before pipelines.yml.
     fn folder(&mut self, folder: &str, arguments: &Arguments) {
-        let keystore = format!("{folder}/logstash.keystore");
-        if !self.world.files(&keystore).is_empty() {
-            self.keystore = Some(keystore);
-        }
+        self.vault.set_file(default_keystore(folder));
         let has_own = arguments.path_config.is_some() || arguments.config_string.is_some();
         for name in ["logstash.yml", "pipelines.yml"] {
             if has_own && name == "pipelines.yml" {
@@ -240,7 +263,11 @@ impl<'w> Loader<'w> {
     fn yaml(&mut self, file: usize, role: Role) {
         let sources = std::mem::take(&mut self.sources);
         let mut files = Files { sources: &sources, secrets: std::mem::take(&mut self.secrets) };
-        let root = crate::tree::read(&mut files, file as u32, self.world);
+        // What stands in the chart's values are whole files, which are filled in when they are read.
+        let in_values = |_: &str| Ok(None);
+        let in_settings = |text: &str| variables::in_yaml(text, &self.vault);
+        let expand: Expand<'_> = if role == Role::Values { &in_values } else { &in_settings };
+        let root = crate::tree::read(&mut files, file as u32, expand);
         self.secrets = files.secrets;
         self.sources = sources;
         let root = match root {
@@ -250,7 +277,12 @@ impl<'w> Loader<'w> {
         match role {
             Role::Values => self.values(file, &root),
             Role::Pipelines => self.pipelines(&root),
-            Role::Settings | Role::Pipeline => self.node.take(&root, ""),
+            Role::Settings | Role::Pipeline => {
+                self.node.take(&root, "");
+                if let Some(made) = self.node.get("keystore.file") {
+                    self.vault.set_file(made.value.clone());
+                }
+            }
         }
     }
 
@@ -353,7 +385,7 @@ impl<'w> Loader<'w> {
     }
 
     fn translate(self, setups: &[Setup]) -> Result<Translated, Vec<Problem>> {
-        let Self { world, sources, node, mut problems, mut secrets, keystore, .. } = self;
+        let Self { sources, node, mut problems, mut secrets, vault, .. } = self;
         let mut plan = Plan::default();
         let mut warnings = Vec::new();
         if let Some(made) = node.get("path.data") {
@@ -374,8 +406,7 @@ impl<'w> Loader<'w> {
                 }
             }
             let is_whole = parsed.len() == setup.files.len();
-            let mut t = Translator::new(&files, world);
-            t.keystore.clone_from(&keystore);
+            let mut t = Translator::new(&files, &vault);
             if std::mem::take(&mut is_first) {
                 node.judge(&mut t, false);
                 plan.reload = node.reload(&mut t);
@@ -433,7 +464,13 @@ impl<'w> Loader<'w> {
         problems.dedup();
         warnings.sort_by_key(|problem| (number(problem), problem.line, problem.column));
         warnings.dedup();
-        if problems.is_empty() { Ok(Translated { plan, warnings }) } else { Err(problems) }
+        let keystore = vault.used();
+        if let Some(keystore) = &keystore {
+            for problem in problems.iter_mut().chain(&mut warnings) {
+                keystore.hide_in(problem);
+            }
+        }
+        if problems.is_empty() { Ok(Translated { plan, warnings, keystore }) } else { Err(problems) }
     }
 }
 

@@ -122,12 +122,12 @@ pub(crate) const NODE: &[Known] = &[
     no_effect("slowlog.threshold.debug", "-1", "logpond ledger says what is slow"),
     no_effect("slowlog.threshold.trace", "-1", "logpond ledger says what is slow"),
     no_effect("ssl.reload.automatic", "false", "certificates are read when their plugin starts"),
-    near(
-        "keystore.file",
-        "path.settings/logstash.keystore",
-        "a keystore is not read: secrets come from the environment",
+    honoured("keystore.file", "path.settings/logstash.keystore"),
+    refused(
+        "keystore.classname",
+        "org.logstash.secret.store.backend.JavaKeyStore",
+        "only the keystore that comes with Logstash is read",
     ),
-    no_effect("keystore.classname", "", "a keystore is not read: secrets come from the environment"),
     no_effect("monitoring.cluster_uuid", "", MONITORING),
     no_effect("otel.metrics.enabled", "false", OTEL),
     no_effect("otel.metrics.endpoint", "http://localhost:4317", OTEL),

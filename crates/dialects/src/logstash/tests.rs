@@ -1,4 +1,6 @@
 use super::*;
+use pipeline::outputs::OutputConfig;
+use pipeline::outputs::elasticsearch::Auth;
 use pipeline::plan::{DeadLetterOptions, WhenFull};
 use pipeline::units::{Bytes, Time};
 use std::collections::BTreeMap;
@@ -11,6 +13,7 @@ use std::time::Duration;
 pub(super) struct Toy {
     variables: BTreeMap<&'static str, &'static str>,
     files: BTreeMap<String, String>,
+    binaries: BTreeMap<String, Vec<u8>>,
 }
 
 impl World for Toy {
@@ -20,6 +23,12 @@ impl World for Toy {
     fn file(&self, path: &str) -> Result<String, String> {
         self.files.get(path).cloned().ok_or_else(|| format!("cannot read {path}: it is not there"))
     }
+    fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {
+        match self.binaries.get(path) {
+            Some(bytes) => Ok(bytes.clone()),
+            None => self.file(path).map(String::into_bytes),
+        }
+    }
     fn files(&self, pattern: &str) -> Vec<String> {
         let pattern = pattern.trim_end_matches('/');
         let glob =
@@ -27,7 +36,7 @@ impl World for Toy {
         let is_in = |path: &&String| {
             glob.is_match(path) || path.rsplit_once('/').is_some_and(|(folder, _)| folder == pattern)
         };
-        self.files.keys().filter(is_in).cloned().collect()
+        self.files.keys().chain(self.binaries.keys()).filter(is_in).cloned().collect()
     }
 }
 
@@ -40,7 +49,7 @@ pub(super) fn toy() -> Toy {
         ("DATA_DIR", "/var/lib/pond"),
         ("CONF_DIR", "/etc/pond"),
     ];
-    Toy { variables: variables.into(), files: BTreeMap::new() }
+    Toy { variables: variables.into(), ..Toy::default() }
 }
 
 pub(super) fn read_all(world: &Toy, sources: &[(&str, &str)]) -> Result<Translated, Vec<Problem>> {
@@ -54,7 +63,7 @@ pub(super) fn read_all(world: &Toy, sources: &[(&str, &str)]) -> Result<Translat
 fn told(result: &Result<Translated, Vec<Problem>>) -> String {
     let mut out = String::new();
     match result {
-        Ok(Translated { plan, warnings }) => {
+        Ok(Translated { plan, warnings, .. }) => {
             out.push_str(&crate::print(plan));
             for warning in warnings {
                 let _ = writeln!(out, "# warning: {}", warning.to_string().replace('\n', "\n#   "));
@@ -305,7 +314,7 @@ fn settings_of_a_folder() {
     ];
     world.files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
     let arguments = Arguments { path_settings: Some("/s".into()), ..Arguments::default() };
-    let Translated { plan, warnings } = read_arguments_in(&arguments, &world).unwrap();
+    let Translated { plan, warnings, .. } = read_arguments_in(&arguments, &world).unwrap();
     assert_eq!(warnings, []);
     assert_eq!(plan.data_dir.as_deref(), Some(Path::new("/d")));
     let one = &plan.pipelines["one"];
@@ -600,4 +609,128 @@ fn filters_keep_their_ids() {
     let ids: Vec<_> = ids.collect();
     assert!(ids.contains(&Some("first")) && ids.contains(&None), "{ids:?}");
     same_when_printed(&plan);
+}
+
+/// A folder of settings with a keystore that Java made, of the names `es_pwd` and `kafka.user`.
+fn with_keystore(name: &str, password: Option<&'static str>, conf: &str) -> Toy {
+    let mut world = toy();
+    world.variables.insert("es_pwd", "from-the-environment");
+    world.variables.extend(password.map(|password| ("LOGSTASH_KEYSTORE_PASS", password)));
+    let path = format!("{}/../keystore/testdata/{name}.keystore", env!("CARGO_MANIFEST_DIR"));
+    world.binaries.insert("/s/logstash.keystore".to_owned(), std::fs::read(path).unwrap());
+    let files = [
+        ("/s/logstash.yml", "path.data: /data/${kafka.user}\n"),
+        ("/s/pipelines.yml", "- pipeline.id: a${KAFKA.USER}\n  path.config: /s/main.conf\n"),
+        ("/s/main.conf", conf),
+    ];
+    world.files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+    world
+}
+
+fn settings() -> Arguments {
+    Arguments { path_settings: Some("/s".into()), ..Arguments::default() }
+}
+
+const WITH_SECRETS: &str = r#"input { stdin { } } output { elasticsearch { hosts => ["http://${KAFKA.USER}:9200"] user => "a${NONE:b}" password => "${ES_PWD}" } }"#;
+
+#[test]
+fn the_keystore_comes_before_the_environment() {
+    #[track_caller]
+    fn check(name: &str, password: Option<&'static str>) {
+        let read = read_arguments_in(&settings(), &with_keystore(name, password, WITH_SECRETS)).unwrap();
+        assert_eq!(read.plan.data_dir.as_deref(), Some(Path::new("/data/pond")));
+        let OutputConfig::Elasticsearch(output) =
+            &read.plan.pipelines["apond"].outputs["elasticsearch"].output
+        else {
+            panic!("another output");
+        };
+        assert_eq!(output.endpoints, ["http://pond:9200"]);
+        let Some(Auth::Basic(basic)) = &output.auth else { panic!("another way to sign in") };
+        let password = basic.password.as_ref().map(|password| password.expose());
+        assert_eq!((basic.user.as_str(), password), ("ab", Some("s3cret & \"word\"")));
+        let keystore = read.keystore.unwrap();
+        assert_eq!(keystore.file, "/s/logstash.keystore");
+        assert_eq!(keystore.names.keys().collect::<Vec<_>>(), ["es_pwd", "kafka.user"]);
+    }
+    check("default", None);
+    check("password", Some("changeme"));
+    check("legacy", Some("changeme"));
+}
+
+#[test]
+fn what_is_in_no_keystore_is_in_the_environment() {
+    let world =
+        with_keystore("default", None, "input { stdin { } } output { file { path => \"${DATA_DIR}/x\" } }");
+    assert!(told(&read_arguments_in(&settings(), &world)).contains("/var/lib/pond/x"));
+    let world = with_keystore("default", None, "output { file { path => \"${NOWHERE}\" } }");
+    let told = told(&read_arguments_in(&settings(), &world));
+    assert!(
+        told.contains("neither the keystore /s/logstash.keystore nor the environment has NOWHERE"),
+        "{told}"
+    );
+}
+
+#[test]
+fn another_keystore_can_be_named() {
+    let mut world = with_keystore("default", None, WITH_SECRETS);
+    let bytes = world.binaries.remove("/s/logstash.keystore").unwrap();
+    world.binaries.insert("/k/own".to_owned(), bytes);
+    world.files.insert("/s/logstash.yml".to_owned(), "keystore.file: /k/own\n".to_owned());
+    let read = read_arguments_in(&settings(), &world).unwrap();
+    assert_eq!(read.keystore.unwrap().file, "/k/own");
+    assert!(!read.warnings.iter().any(|warning| warning.message.contains("keystore")), "{:?}", read.warnings);
+    let other = "keystore.file: /k/own\nkeystore.classname: com.example.Own\n";
+    world.files.insert("/s/logstash.yml".to_owned(), other.to_owned());
+    assert!(told(&read_arguments_in(&settings(), &world)).contains("keystore.classname"));
+}
+
+#[test]
+fn a_keystore_that_cannot_be_read_stops_what_refers_to_it() {
+    #[track_caller]
+    fn check(name: &str, password: Option<&'static str>, expected: &str) {
+        let told = told(&read_arguments_in(&settings(), &with_keystore(name, password, WITH_SECRETS)));
+        assert!(told.contains("the keystore /s/logstash.keystore: ") && told.contains(expected), "{told}");
+    }
+    check("password", None, "put it into LOGSTASH_KEYSTORE_PASS");
+    check("password", Some("wrong"), "LOGSTASH_KEYSTORE_PASS is not its password");
+    check("jks", Some("changeme"), "type JKS");
+    check("keytool", Some("changeme"), "not one of Logstash");
+    // Where nothing refers to it, it is not opened.
+    let mut world = with_keystore("jks", None, "input { stdin { } } output { null { } }");
+    world.files.insert("/s/logstash.yml".to_owned(), "pipeline.workers: 1\n".to_owned());
+    world.files.insert("/s/pipelines.yml".to_owned(), "- path.config: /s/main.conf\n".to_owned());
+    assert_eq!(read_arguments_in(&settings(), &world).unwrap().keystore, None);
+}
+
+#[test]
+fn what_came_from_a_keystore_is_never_told() {
+    let confs = [
+        WITH_SECRETS.to_owned(),
+        // Options that are no secrets, conditions, and what is wrong.
+        "input { stdin { type => \"${ES_PWD}\" } } filter { if [a] == \"${ES_PWD}\" { mutate { add_field => { \"b\" => \"x${ES_PWD}%{c}\" } } } } output { file { path => \"/x/${ES_PWD}.log\" } }".to_owned(),
+        "input { kafka { bootstrap_servers => \"h:1\" topics => [\"${ES_PWD}\"] decorate_events => \"${ES_PWD}\" } }".to_owned(),
+        "filter { grok { match => { \"a\" => \"%{${ES_PWD}}\" } } date { match => [\"t\", \"${ES_PWD}\"] } }".to_owned(),
+    ];
+    for conf in confs {
+        let mut world = with_keystore("default", None, &conf);
+        world.files.insert("/s/logstash.yml".to_owned(), "queue.type: ${ES_PWD:x}${none:}\n".to_owned());
+        for yaml in [
+            "queue.type: ${ES_PWD}\n",
+            "queue.max_bytes: ${es_pwd}\nqueue.type: persisted\n",
+            "pipeline.workers: 1\n",
+        ] {
+            world.files.insert("/s/logstash.yml".to_owned(), yaml.to_owned());
+            let told = match read_arguments_in(&settings(), &world) {
+                Ok(read) => {
+                    let keystore = read.keystore.as_ref().unwrap();
+                    let mut json = serde_json::to_value(&read.plan).unwrap();
+                    keystore.hide_in_json(&mut json);
+                    let (print, explain, draw) = (read.print(), read.explain(), read.draw());
+                    format!("{print} {explain} {draw} {json} {:?} {keystore:?}", read.warnings)
+                }
+                Err(problems) => format!("{problems:?}"),
+            };
+            assert!(!told.contains("s3cr") && !told.contains("apond"), "{told}");
+        }
+    }
 }

@@ -5,9 +5,9 @@ use super::options::Options;
 use super::parse::unknown;
 use super::plugins;
 use super::tree::{Branch, Config, Item, Plugin, Section, SectionKind, Value, ValueKind};
+use super::vault::Vault;
 use crate::Problem;
 use crate::de::masked;
-use crate::expand::World;
 use crate::problem::Files;
 use crate::tree::Place;
 use expr::logstash::{Expression, Quoting};
@@ -29,7 +29,7 @@ pub(crate) enum Ecs {
 /// What one pipeline is made of.
 pub(crate) struct Translator<'s> {
     pub(crate) files: &'s Files<'s>,
-    pub(crate) world: &'s dyn World,
+    pub(crate) vault: &'s Vault<'s>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
     pub(crate) pipeline: Pipeline,
@@ -37,8 +37,6 @@ pub(crate) struct Translator<'s> {
     pub(crate) ecs: Option<Ecs>,
     /// What the settings say of the dead letters, which all pipelines share.
     pub(crate) dead_letters: Option<DeadLetterOptions>,
-    /// Whether secrets may be in a keystore.
-    pub(crate) keystore: Option<String>,
     ecs_told: bool,
     counts: BTreeMap<String, usize>,
     hidden: Vec<String>,
@@ -50,16 +48,15 @@ const PROBLEMS_MAX: usize = 100;
 const OUTPUTS_MAX: usize = 63;
 
 impl<'s> Translator<'s> {
-    pub(crate) fn new(files: &'s Files<'s>, world: &'s dyn World) -> Self {
+    pub(crate) fn new(files: &'s Files<'s>, vault: &'s Vault<'s>) -> Self {
         Self {
             files,
-            world,
+            vault,
             problems: Vec::new(),
             warnings: Vec::new(),
             pipeline: Pipeline::default(),
             ecs: None,
             dead_letters: None,
-            keystore: None,
             ecs_told: false,
             counts: BTreeMap::new(),
             hidden: Vec::new(),
@@ -367,7 +364,7 @@ impl<'s> Translator<'s> {
 
     /// A text with its variables filled in, if there are any.
     fn expanded(&mut self, text: &str, place: Place) -> Option<String> {
-        match super::variables::expand(text, self.world, self.keystore.as_deref()) {
+        match super::variables::expand(text, self.vault) {
             Ok(None) => None,
             Ok(Some(new)) => {
                 self.hidden.extend(new.foreign);

@@ -1,10 +1,12 @@
 //! `${NAME}` and `${NAME:default}` in a config of Logstash.
 //!
-//! Source: `ConfigVariableExpander.java`. A name has letters, digits, `_` and `.`; what does not
-//! look like a variable stays as it is. The keystore, which Logstash asks first, is a Java
-//! keystore under a password and is not read: what is in no other place is an error.
+//! Source: `ConfigVariableExpander.java`, `substitution_variables.rb`. A name has letters, digits,
+//! `_` and `.`; what does not look like a variable stays as it is, and nothing is filled in twice.
+//! The keystore is asked first, then the environment; what is in neither and has no default is an
+//! error.
 
-use crate::expand::World;
+use super::vault::Vault;
+use crate::expand::Expanded as InYaml;
 
 /// What came of a text.
 pub(crate) struct Expanded {
@@ -14,11 +16,7 @@ pub(crate) struct Expanded {
 }
 
 /// Fills in the variables; `None` where there are none.
-pub(crate) fn expand(
-    text: &str,
-    world: &dyn World,
-    keystore: Option<&str>,
-) -> Result<Option<Expanded>, String> {
+pub(crate) fn expand(text: &str, vault: &Vault<'_>) -> Result<Option<Expanded>, String> {
     let mut out = Expanded { text: String::new(), foreign: Vec::new() };
     let mut rest = text;
     let mut found = false;
@@ -36,7 +34,7 @@ pub(crate) fn expand(
             Some((name, default)) => (name, Some(default)),
             None => (reference, None),
         };
-        match (world.variable(name), default) {
+        match (vault.variable(name)?, default) {
             (Some(value), _) => {
                 out.text.push_str(&value);
                 if !value.is_empty() {
@@ -44,7 +42,7 @@ pub(crate) fn expand(
                 }
             }
             (None, Some(default)) => out.text.push_str(default),
-            (None, None) => return Err(missing(name, keystore)),
+            (None, None) => return Err(missing(name, vault.keystore())),
         }
         rest = &inner[end + 1..];
     }
@@ -52,10 +50,16 @@ pub(crate) fn expand(
     Ok(found.then_some(out))
 }
 
+/// The same for a value of YAML.
+pub(crate) fn in_yaml(text: &str, vault: &Vault<'_>) -> Result<Option<InYaml>, String> {
+    let expanded = expand(text, vault)?;
+    Ok(expanded.map(|made| InYaml { is_foreign: !made.foreign.is_empty(), text: made.text }))
+}
+
 fn missing(name: &str, keystore: Option<&str>) -> String {
     match keystore {
         Some(path) => format!(
-            "the environment has no {name}; the keystore {path} may have it, but logpond cannot read it: set {name} in the environment, or give a default: ${{{name}:default}}"
+            "neither the keystore {path} nor the environment has {name}; add it with \"logpond keystore add\", set it, or give a default: ${{{name}:default}}"
         ),
         None => format!("the environment has no {name}; set it, or give a default: ${{{name}:default}}"),
     }
@@ -70,6 +74,8 @@ fn is_reference(reference: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::expand::World;
 
     struct Toy;
 
@@ -89,7 +95,7 @@ mod tests {
     fn variables() {
         #[track_caller]
         fn check(text: &str, expected: &str) {
-            let expanded = expand(text, &Toy, None).unwrap();
+            let expanded = expand(text, &Vault::new(&Toy)).unwrap();
             assert_eq!(expanded.map_or_else(|| text.to_owned(), |expanded| expanded.text), expected);
         }
         check("http://${B:localhost:9200}/${A}", "http://localhost:9200/${A}");
@@ -97,8 +103,8 @@ mod tests {
         check("${1}", "${1}"); // no name of a variable
         check("$$ ${ ${a b} {A}", "$$ ${ ${a b} {A}");
         check("%{[a]}", "%{[a]}");
-        assert!(expand("${NO}", &Toy, None).is_err_and(|message| message.contains("${NO:default}")));
-        assert!(expand("${NO}", &Toy, Some("/x")).is_err_and(|message| message.contains("keystore /x")));
-        assert_eq!(expand("a${A}", &Toy, None).unwrap().unwrap().foreign, ["${A}"]);
+        let vault = Vault::new(&Toy);
+        assert!(expand("${NO}", &vault).is_err_and(|message| message.contains("${NO:default}")));
+        assert_eq!(expand("a${A}", &vault).unwrap().unwrap().foreign, ["${A}"]);
     }
 }

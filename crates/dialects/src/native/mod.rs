@@ -8,7 +8,7 @@ mod check;
 mod part;
 
 use crate::de;
-use crate::expand::{Machine, World};
+use crate::expand::{Machine, World, expand};
 use crate::problem::Files;
 use crate::tree::{self, Entry, Kind, Node, Place};
 use crate::{Problem, Source, Translated};
@@ -45,7 +45,7 @@ fn read_in(sources: &[Source], world: &dyn World) -> Result<Translated, Vec<Prob
     let mut problems = Vec::new();
     let mut roots = Vec::new();
     for file in 0..sources.len() as u32 {
-        match tree::read(&mut files, file, world) {
+        match tree::read(&mut files, file, &|text| expand(text, world)) {
             Ok(root) => roots.push(root),
             Err(problem) => problems.push(problem),
         }
@@ -70,7 +70,7 @@ fn read_in(sources: &[Source], world: &dyn World) -> Result<Translated, Vec<Prob
     problems.sort_by_key(|problem| (number(problem), problem.line, problem.column));
     problems.dedup();
     warnings.sort_by_key(|problem| (number(problem), problem.line, problem.column));
-    if problems.is_empty() { Ok(Translated { plan, warnings }) } else { Err(problems) }
+    if problems.is_empty() { Ok(Translated { plan, warnings, keystore: None }) } else { Err(problems) }
 }
 
 struct Reader<'s> {

@@ -87,12 +87,12 @@ pub(crate) fn pattern_files(
     definitions: &mut Map<String, Json>,
 ) {
     let place = options.place("patterns_dir");
-    let files = t.world.files(&format!("{}/{glob}", folder.trim_end_matches('/')));
+    let files = t.vault.world().files(&format!("{}/{glob}", folder.trim_end_matches('/')));
     if files.is_empty() {
         t.wrong(place, format!("no file of patterns matches {folder}/{glob}"));
     }
     for file in files {
-        match t.world.file(&file) {
+        match t.vault.world().file(&file) {
             Ok(text) => {
                 for line in
                     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
