@@ -496,9 +496,9 @@ fn logstash_takes_what_agents_of_a_cluster_wrote_to_a_data_stream() {
 #[test]
 fn logstash_keeps_the_orders_that_it_accepted_in_its_queue() {
     const KILLS: usize = 4;
-    let (tcp, post, index) = (free_port(), free_port(), unique("orders"));
+    let (tcp, post, api, index) = (free_port(), free_port(), free_port(), unique("orders"));
     let files = ["orders/logstash.yml", "orders/pipelines.yml"];
-    let config = copied(&files, &[]);
+    let config = copied(&files, &[("9600", &api.to_string())]);
     let orders = copied(
         &["orders/orders.conf"],
         &[("5140", &tcp.to_string()), ("8088", &post.to_string()), ("\"orders\"", &format!("\"{index}\""))],
