@@ -498,7 +498,7 @@ fn logstash_keeps_the_orders_that_it_accepted_in_its_queue() {
     const KILLS: usize = 4;
     let (tcp, post, api, index) = (free_port(), free_port(), free_port(), unique("orders"));
     let files = ["orders/logstash.yml", "orders/pipelines.yml"];
-    let config = copied(&files, &[("9600", &api.to_string())]);
+    let config = copied(&files, &[]);
     let orders = copied(
         &["orders/orders.conf"],
         &[("5140", &tcp.to_string()), ("8088", &post.to_string()), ("\"orders\"", &format!("\"{index}\""))],
@@ -510,6 +510,8 @@ fn logstash_keeps_the_orders_that_it_accepted_in_its_queue() {
     let run = |pond: &mut Pond| {
         let mut command = Command::new(binary());
         command.arg("run").arg("--path.settings").arg(&settings).arg("--data-dir").arg(pond.data());
+        // Others may have the port of the file.
+        command.arg("--api.http.port").arg(api.to_string());
         command.envs([("CONF_DIR", folder.as_str()), ("DATA_DIR", &data), ("ES", elasticsearch().address())]);
         pond.start(command);
     };
