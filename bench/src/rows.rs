@@ -269,9 +269,10 @@ fn table(arguments: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-/// The file with so many lines of a kind.
+/// The file with so many lines of a kind. No such name begins with another one, or the longer file
+/// would pass for a rotated copy of the shorter, which has the same beginning.
 fn lines_of(corpus: &str, count: u64) -> String {
-    format!("{corpus}-{count}")
+    format!("{count}-{corpus}")
 }
 
 /// A bare loop that reads the file, splits it and takes its checksum.
