@@ -81,15 +81,19 @@ pub fn read_cases(source: &Source) -> Result<Vec<Case>, Vec<Problem>> {
 }
 
 impl Case {
+    /// When the samples are read, in nanoseconds since 1970; none: now. An error says that it is no
+    /// time, which none is that was read from a file.
+    pub fn time(&self) -> Result<Option<i64>, String> {
+        let Some(at) = &self.at else { return Ok(None) };
+        let wrong = || format!("\"at\": {at:?} is no time such as 2026-11-21T12:00:00Z");
+        event::time::parse_rfc3339(at.as_bytes()).map(Some).ok_or_else(wrong)
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.lines.is_empty() == self.events.is_empty() {
             return Err("a case has either \"lines\" or \"events\"".to_owned());
         }
-        if let Some(at) = &self.at
-            && event::time::parse_rfc3339(at.as_bytes()).is_none()
-        {
-            return Err(format!("\"at\": {at:?} is no time such as 2026-11-21T12:00:00Z"));
-        }
+        self.time()?;
         for condition in self.expect.iter().flat_map(|expected| &expected.meets) {
             condition_of(condition, "meets").map_err(|error| error.to_string())?;
         }

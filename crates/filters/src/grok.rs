@@ -115,7 +115,7 @@ pub struct Grok {
 }
 
 struct Pattern {
-    /// What stands in every text that matches.
+    /// Of one of many what stands in every text that matches; one alone is tried at once.
     needed: Option<Finder<'static>>,
     scanner: Option<Scanner>,
     /// For text that is not ASCII. Characters count as one, so that none is cut.
@@ -174,8 +174,9 @@ impl Config {
         }
         let named_only = self.named_captures_only;
         let compile = |patterns: &[String]| -> Result<Vec<Pattern>, BuildError> {
-            let pattern =
-                |text: &String| Pattern::new(text, &definitions, named_only, target.as_ref(), &append);
+            let pattern = |text: &String| {
+                Pattern::new(text, &definitions, named_only, target.as_ref(), &append, patterns.len() > 1)
+            };
             patterns.iter().map(pattern).collect()
         };
         let mut fields = vec![(path("source", &self.source)?, compile(&self.patterns)?)];
@@ -199,6 +200,7 @@ impl Pattern {
         named_only: bool,
         target: Option<&Path>,
         append: &impl Fn(&Path) -> bool,
+        is_one_of_many: bool,
     ) -> Result<Self, BuildError> {
         let wrong = |message: String| BuildError {
             option: "patterns",
@@ -215,7 +217,10 @@ impl Pattern {
             })
         };
         Ok(Self {
-            needed: literal::required(&expanded.regex).map(|text| Finder::new(&text).into_owned()),
+            needed: is_one_of_many
+                .then(|| literal::required(&expanded.regex))
+                .flatten()
+                .map(|text| Finder::new(&text).into_owned()),
             scanner: Scanner::new(pattern, definitions, expanded.captures.len()),
             utf: utf.map_err(|error| wrong(error.to_string()))?,
             bytes: Engine::new(&expanded.regex, false).ok(),
@@ -302,10 +307,8 @@ impl Grok {
                 }
             };
             for &text in texts {
-                // One alone looks for it itself.
-                let is_one_of_many = patterns.len() > 1;
                 for pattern in &mut *patterns {
-                    if is_one_of_many && !pattern.may_match(event.bytes(text)) {
+                    if !pattern.may_match(event.bytes(text)) {
                         continue;
                     }
                     match pattern.read(event.bytes(text), found) {

@@ -52,6 +52,9 @@ struct Older {
     iterations: u32,
 }
 
+/// The parameters say nothing that makes sense.
+const UNREADABLE: KeystoreError = KeystoreError::Damaged("how it is encrypted");
+
 /// Decrypts. A password that does not fit is mostly seen by the padding, and is then
 /// [`KeystoreError::WrongPassword`].
 pub(crate) fn decrypt(
@@ -60,11 +63,9 @@ pub(crate) fn decrypt(
     data: &[u8],
     iterations_max: u32,
 ) -> Result<Vec<u8>, KeystoreError> {
-    let unreadable = |_| KeystoreError::Damaged("how it is encrypted");
-    let missing = KeystoreError::Damaged("how it is encrypted");
-    let parameters = algorithm.parameters.as_ref().ok_or(missing)?;
+    let parameters = algorithm.parameters.as_ref().ok_or(UNREADABLE)?;
     if algorithm.oid == PBES2 {
-        let pbes2: Pbes2 = parameters.decode_as().map_err(unreadable)?;
+        let pbes2: Pbes2 = parameters.decode_as().map_err(|_| UNREADABLE)?;
         return decrypt_pbes2(&pbes2, password, data, iterations_max);
     }
     let key_bytes = match algorithm.oid {
@@ -73,7 +74,7 @@ pub(crate) fn decrypt(
         SHA_RC2_40 => 5,
         other => return Err(KeystoreError::unknown(WHAT, other)),
     };
-    let Older { salt, iterations } = parameters.decode_as().map_err(unreadable)?;
+    let Older { salt, iterations } = parameters.decode_as().map_err(|_| UNREADABLE)?;
     within(iterations, iterations_max)?;
     let of = |purpose, bytes| Digest::Sha1.derive(purpose, password, salt.as_bytes(), iterations, bytes);
     let (key, iv) = (of(Purpose::Key, key_bytes), of(Purpose::Iv, 8));
@@ -94,16 +95,14 @@ fn decrypt_pbes2(
     data: &[u8],
     iterations_max: u32,
 ) -> Result<Vec<u8>, KeystoreError> {
-    let unreadable = |_| KeystoreError::Damaged("how it is encrypted");
-    let missing = KeystoreError::Damaged("how it is encrypted");
     if pbes2.derivation.oid != PBKDF2 {
         return Err(KeystoreError::unknown("its key", pbes2.derivation.oid));
     }
     let (Some(derivation), Some(iv)) = (&pbes2.derivation.parameters, &pbes2.cipher.parameters) else {
-        return Err(missing);
+        return Err(UNREADABLE);
     };
-    let derivation: Pbkdf2 = derivation.decode_as().map_err(unreadable)?;
-    let iv: OctetString = iv.decode_as().map_err(unreadable)?;
+    let derivation: Pbkdf2 = derivation.decode_as().map_err(|_| UNREADABLE)?;
+    let iv: OctetString = iv.decode_as().map_err(|_| UNREADABLE)?;
     let digest = match &derivation.hmac {
         None => Digest::Sha1,
         Some(hmac) => Digest::of_hmac(hmac.oid).ok_or_else(|| KeystoreError::unknown("its key", hmac.oid))?,
@@ -115,7 +114,7 @@ fn decrypt_pbes2(
         other => return Err(KeystoreError::unknown(WHAT, other)),
     };
     if derivation.key_bytes.is_some_and(|bytes| usize::from(bytes) != key_bytes) {
-        return Err(missing);
+        return Err(UNREADABLE);
     }
     let iterations = within(derivation.iterations, iterations_max)?;
     let key = digest.pbkdf2(password, derivation.salt.as_bytes(), iterations, key_bytes);

@@ -152,8 +152,7 @@ fn attempt(plan: &Plan, case: Case) -> Tried {
 
 fn found(plan: &Plan, case: &Case) -> Result<Vec<Passed>, String> {
     let (mut trial, input) = trial(plan, case.pipeline.as_deref(), case.input.as_deref())?;
-    let now = case.at.as_ref().and_then(|at| event::time::parse_rfc3339(at.as_bytes()));
-    let now = now.unwrap_or_else(pipeline::run::now);
+    let now = case.time()?.unwrap_or_else(pipeline::run::now);
     let lines: Vec<&str> = case.lines.iter().map(String::as_str).collect();
     let mut found = trial.lines(input, &lines, true, now);
     for event in &case.events {

@@ -5,7 +5,7 @@ use super::machine;
 use crate::reload::Reloads;
 use pipeline::plan::Pipeline;
 use pipeline::run::queue_folder;
-use pipeline::run::stats::{FilterStats, Passed, PipelineStats};
+use pipeline::run::stats::{FilterStats, OutputStats, Passed, PipelineStats};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -81,6 +81,11 @@ fn filters(own: &PipelineStats) -> Vec<OneFilter> {
     all
 }
 
+/// The time that an output took, in nanoseconds, and the events that came to it.
+fn work_of(output: &OutputStats) -> (u64, u64) {
+    (output.spent.work_ns + output.spent.paused_ns, output.delivered + output.dead)
+}
+
 /// The counters of now.
 pub(super) fn point(own: &PipelineStats) -> Point<Counters> {
     let counters = Counters {
@@ -89,11 +94,7 @@ pub(super) fn point(own: &PipelineStats) -> Point<Counters> {
         queue_bytes: own.queue.as_ref().map_or(0, |queue| queue.bytes),
         inputs: own.inputs.iter().map(|input| input.events).collect(),
         filters: filters(own).iter().map(|filter| (filter.spent_ns, filter.came)).collect(),
-        outputs: own
-            .outputs
-            .iter()
-            .map(|output| (output.spent.work_ns + output.spent.paused_ns, output.delivered + output.dead))
-            .collect(),
+        outputs: own.outputs.iter().map(work_of).collect(),
     };
     Point { at: own.uptime_seconds, counters }
 }
@@ -249,13 +250,14 @@ fn outputs(own: &PipelineStats, history: &History<Counters>, now: &Point<Counter
     let shown = own.outputs.iter().enumerate().map(|(number, output)| {
         // Each has a thread of its own.
         let of = |counters: &Counters| at(&counters.outputs, number);
+        let (ns, came) = work_of(output);
         let mut shown = json!({
             "id": output.name,
             "name": output.kind,
             "events": {
-                "in": output.delivered + output.dead,
+                "in": came,
                 "out": output.delivered,
-                "duration_in_millis": millis(output.spent.work_ns + output.spent.paused_ns),
+                "duration_in_millis": millis(ns),
             },
             "flow": worker_flow(history, now, 1, of),
         });
@@ -330,10 +332,10 @@ pub(super) fn vertices(own: &PipelineStats, pipeline_id: &str) -> Value {
         })
     });
     let outputs = own.outputs.iter().map(|output| {
+        let (ns, came) = work_of(output);
         json!({
-            "id": output.name, "pipeline_ephemeral_id": pipeline_id,
-            "events_in": output.delivered + output.dead, "events_out": output.delivered,
-            "duration_in_millis": millis(output.spent.work_ns + output.spent.paused_ns),
+            "id": output.name, "pipeline_ephemeral_id": pipeline_id, "events_in": came,
+            "events_out": output.delivered, "duration_in_millis": millis(ns),
         })
     });
     inputs.chain(filters).chain(outputs).collect()

@@ -179,23 +179,23 @@ impl Codec<'_> {
 
     /// Makes UTF-8 of the text.
     fn charset(&self, t: &mut Translator<'_>, own: &Options) -> Option<Step> {
-        let name = own.text(t, "charset")?;
-        let found = match Charset::parse(&name) {
-            Ok(found) if found.has_lines() || !self.has_lines => found,
-            Ok(_) => {
-                let message = format!(
-                    "lines are told apart before they are converted, and in {name} they cannot be; convert them with iconv before"
-                );
-                t.wrong(own.place("charset"), message);
-                return None;
-            }
-            Err(message) => {
-                t.wrong(own.place("charset"), message);
-                return None;
-            }
-        };
+        let found = charset_of(t, own)?;
+        if self.has_lines && !found.has_lines() {
+            let message = format!(
+                "lines are told apart before they are converted, and in {} they cannot be; convert them with iconv before",
+                found.name()
+            );
+            t.wrong(own.place("charset"), message);
+            return None;
+        }
         (found != Charset::Utf8).then(|| plain_step(json!({"charset": {"from": found.name()}})))
     }
+}
+
+/// The option `charset`.
+pub(super) fn charset_of(t: &mut Translator<'_>, options: &Options) -> Option<Charset> {
+    let name = options.text(t, "charset")?;
+    Charset::parse(&name).map_err(|message| t.wrong(options.place("charset"), message)).ok()
 }
 
 /// A line that is a JSON object; what is none stays, with the tag of Logstash's codec.

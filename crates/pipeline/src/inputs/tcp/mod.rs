@@ -154,7 +154,7 @@ impl Config {
         if !(1..=LINE_BYTES_LIMIT).contains(&self.line_bytes_max.0) {
             return wrong("line_bytes_max", "between 1 and 1GiB");
         }
-        self.multiline.as_ref().map(MultilineConfig::build).transpose()?;
+        self.multiline.as_ref().map_or(Ok(()), MultilineConfig::check)?;
         Ok(())
     }
 

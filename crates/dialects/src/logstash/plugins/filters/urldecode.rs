@@ -1,10 +1,10 @@
 //! Filter `urldecode`: defaults of `logstash-filter-urldecode` 3.0.
 
+use super::super::codecs::charset_of;
 use super::{Native, finished};
 use crate::logstash::known::{PluginTable, honoured};
 use crate::logstash::options::Options;
 use crate::logstash::translate::Translator;
-use filters::charset::Charset;
 use pipeline::plan::Step;
 
 pub(super) const TABLE: PluginTable = PluginTable {
@@ -22,11 +22,8 @@ pub(super) fn translate(t: &mut Translator<'_>, options: &Options) -> Vec<Step> 
     let mut native = Native::new(options);
     native.field(t, "field");
     native.flag(t, "all_fields");
-    if let Some(name) = options.text(t, "charset") {
-        match Charset::parse(&name) {
-            Ok(charset) => native.set("charset", charset.name()),
-            Err(message) => t.wrong(options.place("charset"), message),
-        }
+    if let Some(charset) = charset_of(t, options) {
+        native.set("charset", charset.name());
     }
     let step = t.step(native.named("urldecode"), options);
     finished(t, options, step, None, "_urldecodefailure").into_iter().collect()
