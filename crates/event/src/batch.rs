@@ -9,7 +9,7 @@ use crate::common::Common;
 use crate::event::Event;
 use crate::family::Family;
 use crate::json::{self, JsonError};
-use crate::names::Names;
+use crate::names::{NameId, Names};
 use crate::path::{Part, Path};
 use crate::scan;
 use crate::time;
@@ -75,8 +75,19 @@ pub struct Batch {
     /// By name: the event (+ 1) that has it, while JSON is read into one.
     pub(crate) stamps: Vec<(u32, u32)>,
     pub(crate) stamp: u32,
+    shared: Shared,
     /// What copies of events need to stand in order; empty while there are none.
     pub(crate) family: Family,
+}
+
+/// The outermost names that the events of a run have in common, by their numbers: those that the
+/// batch knew when it had so many names.
+#[derive(Default)]
+struct Shared {
+    serial: u64,
+    known: usize,
+    run: u32,
+    ids: Vec<NameId>,
 }
 
 impl Default for Batch {
@@ -94,6 +105,7 @@ impl Default for Batch {
             overlay: Vec::new(),
             stamps: Vec::new(),
             stamp: 0,
+            shared: Shared::default(),
             family: Family::default(),
         }
     }
@@ -263,6 +275,19 @@ impl Batch {
 
     pub(crate) fn run_of(&self, slot: &Slot) -> Option<&Run> {
         self.runs.get(slot.run as usize)
+    }
+
+    /// The outermost names that the events of a run have in common, as far as the batch has them.
+    pub(crate) fn common_names(&mut self, run: u32) -> &[NameId] {
+        let Self { names, runs, shared, .. } = self;
+        let of = (names.serial(), names.len(), run);
+        if (shared.serial, shared.known, shared.run) != of {
+            (shared.serial, shared.known, shared.run) = of;
+            shared.ids.clear();
+            let tops = runs.get(run as usize).into_iter().flat_map(|run| run.common.tops().parts());
+            shared.ids.extend(tops.filter_map(|part| part.find(names)));
+        }
+        &shared.ids
     }
 
     pub(crate) fn span_bytes(&self, span: Span) -> &[u8] {

@@ -117,6 +117,10 @@ impl Common {
     }
 
     pub(crate) fn get(&self, path: &Path, position: u64) -> Option<Value<'_>> {
+        let first = path.names().next()?;
+        if !self.tops.names().any(|own| own == first) {
+            return None;
+        }
         if let Some((_, value)) = self.fields.iter().rev().find(|(own, _)| own == path) {
             return Some(value.value(position));
         }

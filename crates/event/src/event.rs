@@ -1,6 +1,6 @@
 //! One event, open for changes.
 
-use crate::batch::{Batch, DROPPED, LINE, MESSAGE, OWN_COMMON, raw_field};
+use crate::batch::{Batch, DROPPED, LINE, MESSAGE, OWN_COMMON, Slot, raw_field};
 use crate::common::CommonValue;
 use crate::json::{self, JsonError};
 use crate::path::{Part, Path, TIMESTAMP};
@@ -247,10 +247,8 @@ impl<'b> Event<'b> {
             return Err(SetError::TooDeep);
         }
         // The time is no field: one of its name would stand beside it in JSON.
-        match parts {
-            [first] if &*first.name == TIMESTAMP => return Err(SetError::NotATime),
-            [first, ..] if &*first.name == TIMESTAMP => return Err(SetError::NotAnObject),
-            _ => {}
+        if path.begins_with_timestamp() {
+            return Err(if parts.len() == 1 { SetError::NotATime } else { SetError::NotAnObject });
         }
         let first = parts[0].intern(&mut self.batch.names);
         self.own_common_for(first);
@@ -570,14 +568,8 @@ impl<'b> Event<'b> {
 
     /// A change below a name that the origin has in common: the event gets its own copy first.
     fn own_common_for(&mut self, name: u32) {
-        let slot = &self.batch.slots[self.index];
-        if slot.flags & OWN_COMMON != 0 {
-            return;
-        }
-        let Some(run) = self.batch.run_of(slot) else { return };
-        // Compared as text: the batch may not even have the names that the origin has.
-        let name = self.batch.names.get(name);
-        if run.common.tops().names().any(|own| own == name) {
+        let Slot { flags, run, .. } = self.batch.slots[self.index];
+        if flags & OWN_COMMON == 0 && self.batch.common_names(run).contains(&name) {
             self.own_common();
         }
     }

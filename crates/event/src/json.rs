@@ -24,8 +24,9 @@ impl std::error::Error for JsonError {}
 
 /// Writes text as a JSON string. Bytes that are not UTF-8 become U+FFFD.
 pub fn write_str(text: &[u8], out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    if text.is_ascii() {
+    if text.is_ascii() || std::str::from_utf8(text).is_ok() {
         write_escaped(text, out);
     } else {
         for chunk in text.utf8_chunks() {
@@ -40,26 +41,34 @@ pub fn write_str(text: &[u8], out: &mut Vec<u8>) {
 
 fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;
-    loop {
-        let at = scan::special(text, from);
-        out.extend_from_slice(&text[from..at]);
-        let Some(byte) = text.get(at) else { return };
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            8 => out.extend_from_slice(b"\\b"),
-            12 => out.extend_from_slice(b"\\f"),
-            other => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[(other >> 4) as usize]);
-                out.push(HEX[(other & 15) as usize]);
-            }
+    for (n, block) in text.chunks(scan::BLOCK).enumerate() {
+        let mut specials = scan::specials(block);
+        while specials != 0 {
+            let at = n * scan::BLOCK + specials.trailing_zeros() as usize;
+            out.extend_from_slice(&text[from..at]);
+            write_escape(text[at], out);
+            from = at + 1;
+            specials &= specials - 1;
         }
-        from = at + 1;
+    }
+    out.extend_from_slice(&text[from..]);
+}
+
+fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        8 => out.extend_from_slice(b"\\b"),
+        12 => out.extend_from_slice(b"\\f"),
+        other => {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[(other >> 4) as usize]);
+            out.push(HEX[(other & 15) as usize]);
+        }
     }
 }
 

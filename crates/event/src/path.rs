@@ -14,6 +14,8 @@ pub struct Path {
     parts: Vec<Part>,
     dotted: String,
     whole: Option<Part>,
+    /// The outermost name is that of the time.
+    begins_with_timestamp: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,12 @@ impl Part {
 
 impl Clone for Path {
     fn clone(&self) -> Self {
-        Self { parts: self.parts.clone(), dotted: self.dotted.clone(), whole: self.whole.clone() }
+        Self {
+            parts: self.parts.clone(),
+            dotted: self.dotted.clone(),
+            whole: self.whole.clone(),
+            begins_with_timestamp: self.begins_with_timestamp,
+        }
     }
 }
 
@@ -108,7 +115,8 @@ impl Path {
         let parts: Vec<Part> = names.into_iter().map(|name| Part::new(name.as_ref())).collect();
         let dotted = parts.iter().map(|part| &*part.name).collect::<Vec<_>>().join(".");
         let whole = (parts.len() > 1).then(|| Part::new(&dotted));
-        Self { parts, dotted, whole }
+        let begins_with_timestamp = parts.first().is_some_and(|first| &*first.name == TIMESTAMP);
+        Self { parts, dotted, whole, begins_with_timestamp }
     }
 
     /// The names, from the outside to the inside.
@@ -123,7 +131,12 @@ impl Path {
 
     /// Whether this is `@timestamp`, the time of the event.
     pub fn is_timestamp(&self) -> bool {
-        self.parts.len() == 1 && &*self.parts[0].name == TIMESTAMP
+        self.begins_with_timestamp && self.parts.len() == 1
+    }
+
+    /// Whether this is `@timestamp`, or would be something within it.
+    pub(crate) fn begins_with_timestamp(&self) -> bool {
+        self.begins_with_timestamp
     }
 
     pub(crate) fn parts(&self) -> &[Part] {

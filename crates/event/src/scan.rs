@@ -171,43 +171,88 @@ fn number(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
     Ok(at)
 }
 
-/// Finds the first `"`, `\` or control character, 32 bytes at a time and then eight.
+/// Finds the first `"`, `\` or control character.
 #[inline]
 pub(crate) fn special(text: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<32>()) {
-        // Without a branch in it, so that it becomes a few vector instructions.
-        let mut any = false;
-        for byte in chunk {
-            any |= (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
-        }
-        if any {
-            break;
-        }
-        at += 32;
-    }
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = text.get(at..at + 8) {
-        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let slash = word ^ (ONES * u64::from(b'\\'));
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (slash.wrapping_sub(ONES) & !slash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        let found = found & HIGH;
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        let block = &rest[..rest.len().min(BLOCK)];
+        let found = specials(block);
         if found != 0 {
-            // Borrows may mark bytes behind the first hit, never before it.
-            return at + (found.trailing_zeros() / 8) as usize;
+            return at + found.trailing_zeros() as usize;
         }
-        at += 8;
-    }
-    while let Some(byte) = text.get(at) {
-        if *byte < 0x20 || *byte == b'"' || *byte == b'\\' {
-            break;
+        at += block.len();
+        if block.len() < BLOCK {
+            return at;
         }
-        at += 1;
     }
-    at
+}
+
+/// How many bytes are looked at together.
+pub(crate) const BLOCK: usize = 32;
+
+/// Where `"`, `\` and control characters stand in a text of up to [`BLOCK`] bytes: a bit a byte, the
+/// first one's the lowest.
+#[inline]
+pub(crate) fn specials(text: &[u8]) -> u32 {
+    debug_assert!(text.len() <= BLOCK, "a bit a byte");
+    let word = |at: usize| u64::from_le_bytes(*text[at..].first_chunk().expect("eight bytes"));
+    let half = |at: usize| u32::from_le_bytes(*text[at..].first_chunk().expect("four bytes"));
+    // What lies in the middle is looked at twice, and nothing is copied.
+    match text.len() {
+        length @ 16.. => {
+            let last = length - 16;
+            specials_of(word(0), word(8)) | specials_of(word(last), word(last + 8)) << last
+        }
+        length @ 8.. => {
+            let last = length - 8;
+            let found = specials_of(word(0), word(last));
+            found & 0xff | found >> 8 << last
+        }
+        length @ 4.. => {
+            let last = length - 4;
+            let found = specials_of(u64::from(half(0)) | u64::from(half(last)) << 32, !0);
+            found & 0xf | found >> 4 << last
+        }
+        _ => text.iter().enumerate().fold(0, |bits, (n, byte)| bits | u32::from(is_special(*byte)) << n),
+    }
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// The bits of sixteen bytes.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn specials_of(low: u64, high: u64) -> u32 {
+    let bytes = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
+    bytes.iter().enumerate().fold(0, |bits, (n, byte)| bits | u32::from(is_special(*byte)) << n)
+}
+
+/// The bits of sixteen bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn specials_of(low: u64, high: u64) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_max_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn by_sse2(low: u64, high: u64) -> u32 {
+        let bytes = _mm_set_epi64x(high as i64, low as i64);
+        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        // Compared without signs: what is not greater than 0x1f becomes it.
+        let last = _mm_set1_epi8(0x1f);
+        let control = _mm_cmpeq_epi8(_mm_max_epu8(bytes, last), last);
+        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control)) as u32
+    }
+    #[expect(unsafe_code, reason = "every event that is written or read as JSON passes here")]
+    // SAFETY: every x86-64 has SSE2.
+    unsafe {
+        by_sse2(low, high)
+    }
 }
 
 #[inline(always)]
@@ -295,4 +340,39 @@ fn unescape_unicode(inner: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
     let mut utf8 = [0; 4];
     out.extend_from_slice(char::from_u32(code).unwrap_or('\u{FFFD}').encode_utf8(&mut utf8).as_bytes());
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_seen_at_every_place() {
+        for length in 0..=BLOCK {
+            let mut text = vec![b'a'; length];
+            assert_eq!(specials(&text), 0, "{length}");
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    text[at] = byte;
+                    let before = (1 << at) - 1;
+                    let expected = u32::from(is_special(byte)) << at | before;
+                    assert_eq!(specials(&text), expected, "{byte} at {at} of {length}");
+                }
+                text[at] = b'"';
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_special_byte_is_found() {
+        for length in 0..3 * BLOCK {
+            for at in 0..length {
+                let mut text = vec![b'a'; length];
+                assert_eq!(special(&text, at), length);
+                text[at] = b'\\';
+                assert_eq!(special(&text, 0), at);
+                assert_eq!(special(&text, at + 1), length);
+            }
+        }
+    }
 }
