@@ -1,9 +1,12 @@
 //! The keystore of Logstash between the program and Java: either reads what the other wrote.
 
-use crate::pond::binary;
+use crate::pond::{PATIENCE, binary};
+use crate::terminal::Terminal;
+use rustix::termios::LocalModes;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// The program that does with `java.security.KeyStore` what Logstash does.
 fn java(words: &[&str]) -> Output {
@@ -47,10 +50,6 @@ impl Folder {
 
 #[test]
 fn keystore_goes_to_java_and_back() {
-    if Command::new("java").arg("-version").output().is_err() {
-        eprintln!("skipped: there is no java");
-        return;
-    }
     for password in ["", "change me", "pässwörd€"] {
         let folder = Folder::new();
         let (file, settings) = (folder.file().display().to_string(), folder.path());
@@ -84,11 +83,8 @@ fn keystore_list_of_the_jdk_takes_what_we_wrote() {
     good(logpond(&["add", "one", "--file", &file], "changeme", "value\n"));
     let listed = Command::new("keytool")
         .args(["-list", "-keystore", &file, "-storetype", "pkcs12", "-storepass", "changeme"])
-        .output();
-    let Ok(listed) = listed else {
-        eprintln!("skipped: there is no keytool");
-        return;
-    };
+        .output()
+        .expect("keytool");
     let told = good(listed);
     assert!(told.contains("urn:logstash:secret:v1:one") && told.contains("SecretKeyEntry"), "{told}");
 }
@@ -143,4 +139,30 @@ fn keystore_commands_ask_and_say() {
     assert!(run(&["check", "--json"]).contains("\"path\": \"/x/***/y\""));
     assert!(run(&["translate"]).contains("/x/***/y"));
     assert!(run(&["plan"]).contains("/x/***/y"));
+}
+
+#[test]
+fn keystore_gives_the_echo_back_to_whoever_interrupts_it() {
+    let folder = Folder::new();
+    let file = folder.file();
+    good(logpond(&["create", "--file", &file.display().to_string()], "changeme", ""));
+    let before = std::fs::read(&file).expect("the file");
+    let terminal = Terminal::new();
+    let is_shown = || terminal.modes().local_modes.contains(LocalModes::ECHO);
+    assert!(is_shown());
+    let mut command = Command::new(binary());
+    command.args(["keystore", "add", "one", "--file"]).arg(&file).env("LOGSTASH_KEYSTORE_PASS", "changeme");
+    let mut child = command.stdin(terminal.open()).stderr(Stdio::piped()).spawn().expect("the program");
+    let until = Instant::now() + PATIENCE;
+    while is_shown() {
+        assert!(Instant::now() < until && child.try_wait().expect("a child").is_none(), "it does not ask");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && err.contains("nothing was changed"), "{err}");
+    assert!(is_shown());
+    assert_eq!(std::fs::read(&file).expect("the file"), before);
 }

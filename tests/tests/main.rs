@@ -26,5 +26,6 @@ mod redis;
 mod reload;
 mod scenarios;
 mod services;
+mod terminal;
 mod tidy;
 mod up;

@@ -2,13 +2,11 @@
 
 use crate::http;
 use crate::pond::{PATIENCE, Pond, binary};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use crate::terminal::Terminal;
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -345,24 +343,17 @@ impl Drop for Ended {
 fn top_draws_and_ends_by_a_key() {
     let mut pond = pond_of("inputs: {made: {generate: {rate: 500}}}\noutputs: {hole: {blackhole: {}}}\n");
     start(&mut pond);
-    let master =
-        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pseudo terminal");
-    grantpt(&master).expect("ours");
-    unlockpt(&master).expect("ours");
-    let name = ptsname(&master, Vec::new()).expect("a name");
-    let open = || {
-        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-        File::options().read(true).write(true).open(path).expect("the terminal")
-    };
+    let terminal = Terminal::new();
+    let master = &terminal.master;
     let size = Winsize { ws_col: 60, ws_row: 16, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&master, size).expect("a size");
-    let before = rustix::termios::tcgetattr(&master).expect("modes");
+    tcsetwinsize(master, size).expect("a size");
+    let before = terminal.modes();
     let mut top = Ended(
         Command::new(binary())
             .args(["top", "--interval", "100ms", "--data-dir"])
             .arg(pond.data())
-            .stdin(open())
-            .stdout(open())
+            .stdin(terminal.open())
+            .stdout(terminal.open())
             .spawn()
             .expect("the binary starts"),
     );
@@ -385,7 +376,7 @@ fn top_draws_and_ends_by_a_key() {
         }
         seen.lock().expect("a lock").clear();
     };
-    let press = |key: &[u8]| assert_eq!(rustix::io::write(&master, key), Ok(key.len()));
+    let press = |key: &[u8]| assert_eq!(rustix::io::write(master, key), Ok(key.len()));
     wait("the other screen", "\x1b[?1049h");
     wait("an output", "hole");
     wait("a footer", "by name  q end");
@@ -397,7 +388,7 @@ fn top_draws_and_ends_by_a_key() {
     wait("help", "stop and go on");
     press(b"?");
     let narrow = Winsize { ws_col: 30, ..size };
-    tcsetwinsize(&master, narrow).expect("a size");
+    tcsetwinsize(master, narrow).expect("a size");
     wait("less room", "bottleneck: none");
     // The pond goes and comes again; whoever looks stays.
     pond.kill();
@@ -415,7 +406,7 @@ fn top_draws_and_ends_by_a_key() {
     };
     assert!(status.success());
     wait("the first screen", "\x1b[?1049l");
-    let after = rustix::termios::tcgetattr(&master).expect("modes");
+    let after = terminal.modes();
     assert_eq!((before.local_modes, before.input_modes), (after.local_modes, after.input_modes));
     assert!(pond.stop().success());
 }

@@ -4,9 +4,10 @@
 //! script can answer. Values are typed without echo. A file is replaced as a whole; it keeps its
 //! owner and its mode where there was one, and a new one has the mode 0600.
 
-use crate::Failure;
+use crate::{Failure, http};
 use disk::{Disk, RealDisk};
 use keystore::{Keystore, is_referable, name_of};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::json;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -250,18 +251,45 @@ fn agreed(question: &str) -> io::Result<bool> {
 
 /// Asks for a value; what is typed is not shown.
 fn asked(name: &str) -> io::Result<String> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    use tokio::signal::unix::{SignalKind, signal};
     eprint!("value of {name}: ");
     io::stderr().flush()?;
     if !io::stdin().is_terminal() {
         return Ok(line()?.unwrap_or_default());
     }
-    let before = tcgetattr(io::stdin())?;
-    let mut quiet = before.clone();
-    quiet.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
-    let typed = line();
-    tcsetattr(io::stdin(), OptionalActions::Now, &before)?;
+    let runtime = http::runtime()?;
+    let typed = runtime.block_on(async {
+        // Both before the echo goes: whoever ends the program is to have it back.
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let _hidden = Hidden::new()?;
+        tokio::select! {
+            _ = interrupt.recv() => Err(io::Error::other("interrupted; nothing was changed")),
+            _ = terminate.recv() => Err(io::Error::other("asked to end; nothing was changed")),
+            typed = tokio::task::spawn_blocking(line) => typed?,
+        }
+    });
+    // The thread that still reads, if there is one, ends with the program.
+    runtime.shutdown_background();
     eprintln!();
     Ok(typed?.unwrap_or_default())
+}
+
+/// While it lives, the terminal does not show what is typed.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn new() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
 }

@@ -22,16 +22,19 @@ mod parcel;
 mod pipeline;
 mod provide;
 mod pump;
+mod push;
 mod reload;
 pub mod replay;
+mod shared;
 mod slots;
 pub mod stats;
 pub mod taps;
 pub mod trial;
 
 pub use activity::Spent;
-pub use pipeline::{Push, Pushed, RunningPipeline, queue_folder};
+pub use pipeline::{RunningPipeline, queue_folder};
 pub use provide::Provide;
+pub use push::{Push, Pushed};
 pub use reload::Changes;
 
 use crate::net::sockets::Sockets;
@@ -120,7 +123,7 @@ pub struct Running {
     /// Sockets on their way from inputs to inputs.
     sockets: Arc<Sockets>,
     /// The way of documents before the store.
-    door: Arc<pipeline::Door>,
+    door: Arc<push::Door>,
     /// What holds as long as the program runs: the plan that it was started with, without pipelines.
     fixed: Plan,
     /// What passed through pipelines that ended.

@@ -4,19 +4,20 @@
 //! predecessor, if there was one, [left](Remains): the queue, inputs that go on, batches for which
 //! there was no room, outputs that are gone and still have something to deliver.
 
-use super::activity::{Activity, Doing};
-use super::budget::{Budget, Charge};
-use super::chain::Both;
+use super::activity::Activity;
+use super::budget::Budget;
 use super::chains::{Chains, Routes, points_of};
 use super::dead_letters::DeadLetters;
-use super::deliver::{BATCH_CODEC, DOCS_CODEC, Deliverer, LEAVES, STAYS};
+use super::deliver::{Deliverer, LEAVES, STAYS};
 use super::filter_times::FilterTimes;
 use super::lane::Lane;
 use super::ledger::{Ledger, LedgerView};
 use super::order::Order;
-use super::parcel::{Parcel, Pool};
+use super::parcel::Pool;
 use super::provide::Provide;
 use super::pump::{Outlet, Pump};
+use super::push::Target;
+use super::shared::{Activities, Rest, Shared, activities, end_at};
 use super::slots::Slots;
 use super::taps::{Point, Taps};
 use super::{StartError, World};
@@ -26,12 +27,11 @@ use crate::outputs::{Output, OutputConfig};
 use crate::plan::{Durability, OutputPart, Pipeline, QueueOptions, QueuePart, kind_of};
 use crate::registry::Registry;
 use crate::stop::Stop;
-use event::{Acks, Origin};
-use queue::{Header, Positions, Queue, QueueError, Start};
+use queue::{Queue, Start};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -124,68 +124,8 @@ pub(super) struct Remains {
     rest: Vec<Rest>,
 }
 
-/// A batch behind the filters for which there was no room in the queue.
-struct Rest {
-    header: Header,
-    record: Vec<u8>,
-    acks: Acks,
-    charge: Charge,
-}
-
-/// What all threads of a pipeline use.
-pub(super) struct Shared {
-    pub(super) name: String,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) budget: Arc<Budget>,
-    pub(super) pool: Arc<Pool>,
-    /// From the inputs to the workers.
-    pub(super) lane: Lane<Parcel>,
-    order: Order<Worked>,
-    pub(super) queue: Option<Arc<Queue>>,
-    /// Without a queue: from the workers to the outputs.
-    pub(super) lanes: Vec<Arc<OutputLane>>,
-    records: Mutex<Vec<Vec<u8>>>,
-    /// The program is to end.
-    stop: Stop,
-    /// It, or this pipeline, is to end: what finds no room waits no longer.
-    pub(super) leave: Stop,
-    /// What found no room when the pipeline was to end.
-    rest: Mutex<Vec<Rest>>,
-    pub(super) taps: Arc<Taps>,
-    /// The bits of the outputs.
-    slots: Vec<u32>,
-    pub(super) filter_times: FilterTimes,
-    /// Of the inputs, workers and outputs.
-    pub(super) activities: Activities,
-    /// Which inputs are given their events by other pipelines.
-    handed_on: Vec<bool>,
-}
-
-/// What the threads of a pipeline do.
-pub(super) struct Activities {
-    pub(super) inputs: Vec<Arc<Activity>>,
-    pub(super) workers: Vec<Arc<Activity>>,
-    pub(super) outputs: Vec<Arc<Activity>>,
-}
-
-fn activities(count: usize) -> Vec<Arc<Activity>> {
-    (0..count).map(|_| Arc::default()).collect()
-}
-
-pub(super) type OutputLane = Lane<(Arc<Parcel>, Acks)>;
-
-/// A batch behind the filters; with a queue, its record is written already.
-struct Worked {
-    parcel: Parcel,
-    record: Vec<u8>,
-}
-
 /// How many batches wait between two threads at most; their bytes are bounded by the budget.
 const LANE_MAX: usize = 4;
-/// The memory that a queue's record may keep between two uses.
-const RECORD_BYTES_MAX: usize = 4 << 20;
-/// How often a full disk is tried again.
-const FULL_PAUSE: Duration = Duration::from_millis(250);
 /// How long what was read may wait for the outputs, or for room in the queue, once the program is
 /// to end. With what an input takes to say goodbye it is less than the five seconds that impatient
 /// supervisors give.
@@ -194,8 +134,6 @@ const END_WAIT: Duration = Duration::from_secs(2);
 const END_LOOK: Duration = Duration::from_millis(10);
 /// How often it is said that a queue is being emptied.
 const DRAIN_TELL: Duration = Duration::from_secs(10);
-/// How long a document from the API waits for a pipeline that is being replaced.
-const PUSH_WAIT: Duration = Duration::from_secs(15);
 
 impl Pipeline {
     /// Whether it writes to the embedded store.
@@ -737,272 +675,6 @@ impl RunningPipeline {
     }
 }
 
-/// Puts documents that came through the API into the queue before the store.
-#[derive(Clone)]
-pub struct Push(Arc<Door>);
-
-/// Where such documents go now.
-#[derive(Default)]
-pub(super) struct Door {
-    target: Mutex<Option<Target>>,
-    changed: Condvar,
-}
-
-#[derive(Clone)]
-pub(super) struct Target {
-    queue: Arc<Queue>,
-    ledger: Arc<Ledger>,
-    bit: u64,
-}
-
-impl Door {
-    /// From now on they go there; none: they wait.
-    pub(super) fn lead_to(&self, target: Option<Target>) {
-        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
-        self.changed.notify_all();
-    }
-
-    fn target(&self, at_most: Duration) -> Option<Target> {
-        let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_shut = |target: &mut Option<Target>| target.is_none();
-        let waited = self.changed.wait_timeout_while(target, at_most, is_shut);
-        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
-}
-
-/// What became of a push; given once the disk has it.
-pub type Pushed = Result<(), QueueError>;
-
-impl Push {
-    pub(super) fn new(door: Arc<Door>) -> Self {
-        Self(door)
-    }
-
-    /// Appends documents in the form of [`store::docs`](crate::outputs::store::docs). Waits
-    /// while the queue is full, or its pipeline is being replaced. `confirmed` is called when the
-    /// disk has them.
-    pub fn push(
-        &self,
-        docs: &[u8],
-        events: u32,
-        now: i64,
-        confirmed: impl FnOnce(Pushed) + Send + 'static,
-    ) -> Result<u64, QueueError> {
-        let Target { queue, ledger, bit } = self.0.target(PUSH_WAIT).ok_or(QueueError::Stopped)?;
-        let header = Header {
-            events,
-            time_min: now,
-            time_max: now,
-            outputs: bit,
-            codec: DOCS_CODEC,
-            positions: Vec::new(),
-        };
-        let confirmed = Box::new(move |result: Pushed| {
-            if result.is_ok() {
-                // Every output's cursor passes the record, but it is the store's alone.
-                for counts in &ledger.outputs {
-                    counts.pushed.fetch_add(u64::from(events), Relaxed);
-                    counts.open.fetch_add(i64::from(events), Relaxed);
-                }
-            }
-            confirmed(result);
-        });
-        queue.append(&header, docs, confirmed)
-    }
-
-    /// The sequence of the next event: whatever was pushed before is below it.
-    pub fn head(&self) -> u64 {
-        self.0.target(Duration::ZERO).map_or(0, |target| target.queue.stats().head)
-    }
-}
-
-impl Shared {
-    /// What keeps an output from delivering.
-    pub(super) fn trouble_of(&self, output: usize) -> Option<String> {
-        self.ledger.outputs[output].words().trouble.map(|trouble| trouble.text)
-    }
-
-    /// The bit of an output among those of an event.
-    pub(super) fn bit(&self, output: usize) -> u64 {
-        1 << self.slots[output]
-    }
-
-    /// The loop of a worker.
-    fn work(&self, number: usize, chains: &mut Chains, routes: &Routes) {
-        let activity = &self.activities.workers[number];
-        let mut counts = self.filter_times.counts();
-        loop {
-            activity.begin(Doing::Idle);
-            let Some(mut parcel) = self.lane.pop() else { return };
-            activity.begin(Doing::Work);
-            let ticket = parcel.ticket;
-            let now = parcel.batch.now();
-            let read = parcel.batch.len();
-            // The time of each filter is taken with one event of the batch.
-            let sampled = ticket.checked_rem(parcel.batch.len() as u64).unwrap_or(0);
-            let mut timer = self.filter_times.timer(&mut counts, sampled);
-            let failed = match self.taps.watch(&self.name) {
-                Some(mut watcher) => {
-                    let mut both = Both(&mut watcher, &mut timer);
-                    chains.run(parcel.input, &mut parcel.batch, now, &mut both)
-                }
-                None => chains.run(parcel.input, &mut parcel.batch, now, &mut timer),
-            };
-            self.filter_times.add(&mut counts);
-            self.ledger.filtered.fetch_add(read as u64, Relaxed);
-            routes.run(&mut parcel.batch, now);
-            if failed > 0 {
-                self.ledger.failed.fetch_add(failed, Relaxed);
-            }
-            let made = parcel.batch.len() - read;
-            if made > 0 {
-                self.ledger.made.fetch_add(made as u64, Relaxed);
-                self.ledger.open.fetch_add(made as i64, Relaxed);
-            }
-            let (kept, dropped) = parcel.batch.kept_and_dropped();
-            if dropped > 0 {
-                self.ledger.dropped.fetch_add(dropped as u64, Relaxed);
-                self.ledger.open.fetch_sub(dropped as i64, Relaxed);
-            }
-            parcel.charge.resize(parcel.batch.size());
-            let mut record = Vec::new();
-            if self.queue.is_some() && kept > 0 {
-                record =
-                    self.records.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-                record.clear();
-                parcel.batch.encode(&mut record);
-            }
-            let pause = chains.take_pause();
-            if !pause.is_zero() {
-                // Who wants to end does not want to wait.
-                activity.begin(Doing::Pause);
-                self.leave.wait(pause);
-            }
-            activity.begin(Doing::Blocked);
-            self.order.bring(ticket, Worked { parcel, record }, |worked| self.hand_on(worked));
-        }
-    }
-
-    /// Gives a batch, whose turn it is, to the queue or to the outputs.
-    fn hand_on(&self, worked: Worked) {
-        let Worked { mut parcel, record } = worked;
-        let (kept, _) = parcel.batch.kept_and_dropped();
-        if kept == 0 {
-            // Nothing is left that could be lost; reading it again would drop it again.
-            parcel.batch.acks.done();
-            self.pool.give(parcel.batch);
-            return;
-        }
-        match &self.queue {
-            Some(queue) => self.put(queue, parcel, record, kept),
-            None => self.fan_out(parcel, kept),
-        }
-    }
-
-    fn put(&self, queue: &Queue, parcel: Parcel, record: Vec<u8>, kept: usize) {
-        let (time_min, time_max) = parcel.batch.time_range();
-        // Where another pipeline's events stood is its business: it may have outputs that lack them.
-        let runs = if self.handed_on[parcel.input] { &[] } else { parcel.batch.runs() };
-        let positions = runs.iter().map(|run| {
-            let Origin { id, generation } = run.common.origin();
-            Positions { origin: id, generation, from: run.from, to: run.to, mark: run.mark }
-        });
-        let header = Header {
-            events: kept as u32,
-            time_min,
-            time_max,
-            outputs: parcel.batch.outputs(),
-            codec: BATCH_CODEC,
-            positions: positions.collect(),
-        };
-        let Parcel { mut batch, charge, .. } = parcel;
-        let acks = batch.acks.take();
-        self.pool.give(batch);
-        if let Some(record) = self.append(queue, Rest { header, record, acks, charge })
-            && record.capacity() <= RECORD_BYTES_MAX
-        {
-            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
-        }
-    }
-
-    /// Appends a record, waiting for room; gives its memory back. Where the pipeline is replaced
-    /// meanwhile the record waits for the next one.
-    fn append(&self, queue: &Queue, rest: Rest) -> Option<Vec<u8>> {
-        let Rest { header, record, acks, charge } = rest;
-        let kept = header.events;
-        let acks = Arc::new(Mutex::new(Some(acks)));
-        let mut told = false;
-        loop {
-            let (acks_then, ledger) = (acks.clone(), self.ledger.clone());
-            let confirmed = move |result: Result<(), QueueError>| {
-                let Some(mut acks) = acks_then.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-                    return;
-                };
-                match result {
-                    Ok(()) => {
-                        for output in &ledger.outputs {
-                            output.open.fetch_add(i64::from(kept), Relaxed);
-                        }
-                        acks.done();
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the queue could not confirm a batch; it is read again");
-                        ledger.returned.fetch_add(u64::from(kept), Relaxed);
-                    }
-                }
-                ledger.open.fetch_sub(i64::from(kept), Relaxed);
-            };
-            match queue.append(&header, &record, Box::new(confirmed)) {
-                Ok(_) => break,
-                Err(error) => {
-                    if !told && !matches!(error, QueueError::NoRoom) {
-                        tracing::error!(%error, "the queue takes nothing; inputs wait and it is tried again");
-                        told = true;
-                    }
-                    if self.leave.wait(FULL_PAUSE) {
-                        self.ledger.returned.fetch_add(u64::from(kept), Relaxed);
-                        self.ledger.open.fetch_sub(i64::from(kept), Relaxed);
-                        let acks = acks.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        // What is left undone when the program ends is read again next time.
-                        if let Some(acks) = acks.filter(|_| !self.stop.is_set()) {
-                            self.rest().push(Rest { header, record, acks, charge });
-                        }
-                        return None;
-                    }
-                }
-            }
-        }
-        if told {
-            tracing::info!("the queue takes events again");
-        }
-        Some(record)
-    }
-
-    fn rest(&self) -> MutexGuard<'_, Vec<Rest>> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Appends what the predecessor found no room for, then lets the workers' batches follow.
-    fn append_rest(&self, queue: &Queue, rest: Vec<Rest>, leaving: &[Arc<AtomicU64>]) {
-        for rest in rest {
-            self.append(queue, rest);
-        }
-        end_at(leaving, queue);
-        self.order.release(|worked| self.hand_on(worked));
-    }
-
-    fn fan_out(&self, mut parcel: Parcel, kept: usize) {
-        let mut acks = parcel.batch.acks.take();
-        let parcel = Arc::new(parcel);
-        for (number, lane) in self.lanes.iter().enumerate() {
-            self.ledger.outputs[number].open.fetch_add(kept as i64, Relaxed);
-            let _ = lane.push((parcel.clone(), acks.share()));
-        }
-        self.ledger.open.fetch_sub(kept as i64, Relaxed);
-        acks.done();
-    }
-}
-
 /// Says which readers hold events of the queue that nobody will deliver.
 fn tell_of_orphans(pipeline: &str, queue: &Queue, names: &[&String], leaving: &[RunningOutput]) {
     for reader in queue.stats().readers {
@@ -1015,14 +687,6 @@ fn tell_of_orphans(pipeline: &str, queue: &Queue, names: &[&String], leaving: &[
                 "the queue keeps events for an output that the config lacks; they are delivered when it is there again"
             );
         }
-    }
-}
-
-/// Says to outputs that leave that their part ends here.
-fn end_at(leaving: &[Arc<AtomicU64>], queue: &Queue) {
-    let head = queue.stats().head;
-    for fence in leaving {
-        let _ = fence.compare_exchange(LEAVES, head, Relaxed, Relaxed);
     }
 }
 

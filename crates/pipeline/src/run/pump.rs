@@ -13,7 +13,7 @@ use super::budget::Budget;
 use super::ledger::Said;
 use super::now;
 use super::parcel::Parcel;
-use super::pipeline::Shared;
+use super::shared::Shared;
 use super::taps::Spot;
 use crate::inputs::{Input, Next};
 use crate::stop::Stop;

@@ -8,7 +8,7 @@ use super::Running;
 use super::dead_letters::{DeadLetters, Kept, Select};
 use super::now;
 use super::parcel::Parcel;
-use super::pipeline::Shared;
+use super::shared::Shared;
 use crate::stop::Stop;
 use event::{Acks, Batch, Common, CommonValue, New, Origin, Path, Share};
 use queue::{Header, QueueError};
