@@ -79,6 +79,11 @@ impl Common {
         Arc::new(Self { origin, fields, tops, head, tail })
     }
 
+    /// Of an origin whose events have no field in common.
+    pub fn none(origin: Origin) -> Arc<Self> {
+        Self::new(origin, std::iter::empty::<(&str, CommonValue)>())
+    }
+
     /// Whom the events are from.
     pub fn origin(&self) -> Origin {
         self.origin

@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_line_that_nobody_looked_at_is_copied() {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.bytes_mut().extend_from_slice(b"line");
         batch.push_line(crate::Span::new(0, 4), 0);
         let mut event = batch.event_mut(0);

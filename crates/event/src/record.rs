@@ -336,7 +336,7 @@ mod tests {
     /// A record of one event with these fields, of which the last `top` are outermost.
     fn record(fields: &[(Kind, Span)], top: usize) -> Vec<u8> {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_line(Span::default(), 0);
         batch.fields = fields.iter().map(|(kind, span)| Field::spanning(0, *kind, *span)).collect();
         batch.slots[0] =

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 fn empty() -> Batch {
     let mut batch = Batch::new();
     batch.reset(0);
-    batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+    batch.begin_run(Common::none(Origin::default()), 0);
     batch
 }
 

@@ -457,12 +457,12 @@ impl<'t> Parser<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
 
     #[track_caller]
     fn check(condition: &str, expected: bool) {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch
             .push_json(br#"{"status":503,"took":1.5,"a":{"b":"Hello"},"ok":true,"none":null,"x-y":1}"#, 0)
             .unwrap();

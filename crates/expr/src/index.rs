@@ -141,12 +141,12 @@ fn invalid(name: &[u8], reason: &str) -> NameError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
     use proptest::prelude::*;
 
     fn render(template: &str, fallback: Option<&str>, fields: &str) -> Result<String, String> {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(fields.as_bytes(), 0).unwrap();
         let mut out = b"before".to_vec();
         let mut name = IndexName::parse(template, fallback).map_err(|error| error.to_string())?;
@@ -192,7 +192,7 @@ mod tests {
             let Ok(mut name) = IndexName::parse(template, None) else { return Ok(()) };
             for (seconds, by) in times {
                 let mut batch = Batch::new();
-                batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+                batch.begin_run(Common::none(Origin::default()), 0);
                 batch.push_empty(0).set_time(seconds * [1_000_000_000, 1_000_000, 10_000_000_000][by as usize]);
                 let (mut one, mut other) = (Vec::new(), Vec::new());
                 name.render(&batch.view(0), &mut one).unwrap();

@@ -315,12 +315,12 @@ fn strftime(letter: char) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
     use proptest::prelude::*;
 
     fn render(template: &Template) -> (String, bool) {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         let event = br#"{"@timestamp":"2026-11-21T02:45:04Z","a":{"b":"x"},"n":5,"l":[1,null,"a",{"b":2},[3,4]],"o":{},"d.e":"f"}"#;
         batch.push_json(event, 0).unwrap();
         let mut out = Vec::new();

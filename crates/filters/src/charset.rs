@@ -156,7 +156,7 @@ fn convert(event: &mut Event<'_>, field: &Path, from: Charset) -> bool {
 mod tests {
     use super::*;
     use crate::testing::mistake;
-    use event::{Batch, Common, CommonValue, Origin, Span};
+    use event::{Batch, Common, Origin, Span};
     use proptest::prelude::*;
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
         let config: crate::FilterConfig = serde_json::from_str(r#"{"charset":{"from":"Latin1"}}"#).unwrap();
         let mut filter = config.build().unwrap();
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         let bytes = b"\xe9t\xe9";
         batch.bytes_mut().extend_from_slice(bytes);
         batch.push_line(Span::new(0, bytes.len()), 0);

@@ -369,7 +369,7 @@ fn path(option: &'static str, text: &str) -> Result<event::Path, BuildError> {
 #[cfg(test)]
 mod testing {
     use super::{Filter, FilterConfig, Nothing, Outcome, Provider};
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
     use serde_json::Value;
     use std::sync::Arc;
 
@@ -413,7 +413,7 @@ mod testing {
     /// Applies a filter that may have seen other events.
     pub(crate) fn apply_built(filter: &mut Filter, before: &str) -> (Value, Outcome, String) {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();
         let outcome = filter.apply(&mut batch.event_mut(0), 1_795_000_000_000_000_000);
         let mut out = Vec::new();
@@ -427,7 +427,7 @@ mod testing {
     #[track_caller]
     pub(crate) fn family(config: &str, before: &str, after: &[&str], ok: bool) {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();
         let mut event = batch.event_mut(0);
         let outcome = build_with(config, &[]).apply(&mut event, 0);

@@ -169,14 +169,14 @@ pub fn add_tags(event: &mut Event<'_>, tags: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Config;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
     use serde_json::Value;
 
     #[track_caller]
     fn check(config: &str, before: &str, after: &str) {
         let on_success = serde_json::from_str::<Config>(config).unwrap().build().unwrap();
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();
         assert!(on_success.apply(&mut batch.event_mut(0), 0).ok);
         let mut out = Vec::new();

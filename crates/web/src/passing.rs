@@ -236,12 +236,12 @@ mod tests {
     use super::*;
     use crate::es::context::Context;
     use crate::kql;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
     use proptest::prelude::*;
 
     fn takes(search: &str, event: &str) -> bool {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(event.as_bytes(), 0).unwrap();
         Passing::new(&kql::parse(search, &Context::at(0)).unwrap()).unwrap().takes(&batch.view(0))
     }

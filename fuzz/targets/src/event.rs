@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 /// A batch with nothing in it but a run.
 pub(crate) fn empty() -> Batch {
     let mut batch = Batch::new();
-    batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+    batch.begin_run(Common::none(Origin::default()), 0);
     batch
 }
 

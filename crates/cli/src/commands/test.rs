@@ -4,7 +4,7 @@
 use super::check::ConfigArguments;
 use crate::{Failure, host};
 use dialects::{Case, Expected, Source};
-use event::{Batch, Common, CommonValue, Origin, Path};
+use event::{Batch, Common, Origin, Path};
 use pipeline::plan::Plan;
 use pipeline::run::chain::condition_of;
 use pipeline::run::trial::{Passed, Trial};
@@ -274,7 +274,7 @@ fn whole(expected: &serde_json::Map<String, Json>, found: &Json, out: &mut Vec<S
 fn meets(document: &Json, condition: &str) -> bool {
     let Ok(condition) = condition_of(condition, "meets") else { return false };
     let mut batch = Batch::new();
-    batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+    batch.begin_run(Common::none(Origin::default()), 0);
     batch.push_json(document.to_string().as_bytes(), 0).is_ok()
         && condition.matches(&batch.event_mut(0), pipeline::run::now())
 }

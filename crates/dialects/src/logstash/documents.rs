@@ -3,7 +3,7 @@
 //! chain runs over the events.
 
 use super::tests::{read_all, same_when_printed, toy};
-use event::{Batch, Common, CommonValue, Origin, View};
+use event::{Batch, Common, Origin, View};
 use filters::Provider;
 use pipeline::plan::Step;
 use pipeline::run::Provide;
@@ -47,7 +47,7 @@ fn documents(steps: &[Step], events: &[&str]) -> Vec<Vec<String>> {
     let mut chain = Chain::build(steps, "filters", &Steady(Provide::default())).unwrap();
     let mut batch = Batch::new();
     batch.reset(NOW);
-    batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+    batch.begin_run(Common::none(Origin::default()), 0);
     for (n, event) in events.iter().enumerate() {
         batch.push_json(event.as_bytes(), n as u64).expect(event);
     }

@@ -238,7 +238,7 @@ fn as_text<'v>(value: &'v Value<'_>) -> Cow<'v, [u8]> {
 #[cfg(test)]
 mod tests {
     use crate::{Condition, logstash};
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
     use proptest::prelude::*;
 
     const EVENT: &str = r#"{"status":503,"score":20.0,"text":"10","name":"web-1","empty":"","no":false,"yes":true,
@@ -247,7 +247,7 @@ mod tests {
 
     fn test(condition: &str) -> Option<bool> {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(EVENT.as_bytes(), 0).unwrap();
         let condition = Condition::parse(&format!("logstash({condition})")).unwrap();
         condition.test(&batch.view(0), 0)

@@ -226,12 +226,12 @@ pub(crate) fn set(event: &mut Event<'_>, path: &Path, value: New<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Common, CommonValue, Origin};
+    use event::{Common, Origin};
     use proptest::prelude::*;
 
     fn decoded(codec: Codec, payload: &[u8]) -> Vec<String> {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         let next = Decoder::default().push(codec, payload, 7, &mut batch, &mut |_| ());
         assert_eq!(next, 7 + batch.len() as u64);
         let json = |event: event::View<'_>| {
@@ -270,7 +270,7 @@ mod tests {
         let body =
             "{\"index\":{\"_index\":\"i\",\"_id\":\"5\"}}\n{\"a\":1}\n{\"delete\":{}}\n{\"create\":{}}\n";
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         Decoder::default().push(Codec::EsBulk, body.as_bytes(), 0, &mut batch, &mut |_| ());
         let text = |index: usize, path: &str| {
             let mut out = Vec::new();

@@ -277,7 +277,7 @@ mod tests {
         let Parsed::Entry { fields, len } = parse_entry(&text) else { panic!("an entry") };
         assert_eq!(len, whole);
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         assert_eq!(push_entry(&mut batch, &fields, 0).as_deref(), Some("s=1;i=2"));
         let mut json = Vec::new();
         batch.view(0).write_json(&mut json);

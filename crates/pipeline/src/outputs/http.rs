@@ -439,19 +439,10 @@ impl Output for Http {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use crate::outputs::testing::batch;
 
     fn config(options: &str) -> Config {
         serde_json::from_str(options).unwrap()
-    }
-
-    fn batch(events: &[&str]) -> Batch {
-        let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
-        for (n, event) in events.iter().enumerate() {
-            batch.push_json(event.as_bytes(), n as u64).unwrap();
-        }
-        batch
     }
 
     #[test]
@@ -481,7 +472,7 @@ mod tests {
         fn check(url: &str, event: &str, expected: Result<&str, &str>) {
             let text = serde_json::json!({"url": url, "headers": {"x-of": "%{of}"}}).to_string();
             let (keys, _) = Keys::new(&config(&text)).unwrap();
-            let batch = batch(&[event]);
+            let batch = batch([event]);
             match (keys.of(&batch.view(0), 0), expected) {
                 (Ok(key), Ok(expected)) => assert_eq!(key.paths, [expected]),
                 (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
@@ -503,7 +494,7 @@ mod tests {
             let config = config(&format!("{{\"url\":\"http://127.0.0.1:9/\",{options}}}"));
             let mut output = config.build().unwrap();
             let batch =
-                batch(&[r#"{"@timestamp":"2026-11-21T00:00:00Z","message":"a"}"#, r#"{"message":"b"}"#]);
+                batch([r#"{"@timestamp":"2026-11-21T00:00:00Z","message":"a"}"#, r#"{"message":"b"}"#]);
             let delivery = Delivery { batch: &batch, bit: 1, sequence: 0 };
             let encoder = config.codec.build().unwrap();
             let mut loads = Vec::new();

@@ -15,6 +15,8 @@ pub mod post;
 pub mod redis;
 pub mod store;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
 mod turns;
 pub mod udp;
 

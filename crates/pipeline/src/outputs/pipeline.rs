@@ -157,14 +157,12 @@ impl Output for PipelineOutput {
 mod tests {
     use super::*;
     use crate::run::bus::Taken;
-    use event::{Common, CommonValue, Origin};
+
     use std::time::Duration;
 
     fn batch(bits: &[u64]) -> Batch {
-        let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        let mut batch = crate::outputs::testing::batch((0..bits.len()).map(|n| format!("{{\"n\":{n}}}")));
         for (n, bits) in bits.iter().enumerate() {
-            batch.push_json(format!("{{\"n\":{n}}}").as_bytes(), n as u64).unwrap();
             batch.event_mut(n).set_outputs(*bits);
         }
         batch

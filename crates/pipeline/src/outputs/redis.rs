@@ -627,21 +627,12 @@ impl Drop for Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use crate::outputs::testing::batch;
 
     fn config(options: &str) -> Config {
         let mut config: Config = serde_json::from_str(options).unwrap();
         config.hosts = vec!["127.0.0.1:9".to_owned()];
         config
-    }
-
-    fn batch(events: &[&str]) -> Batch {
-        let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
-        for (n, event) in events.iter().enumerate() {
-            batch.push_json(event.as_bytes(), n as u64).unwrap();
-        }
-        batch
     }
 
     #[test]
@@ -650,7 +641,7 @@ mod tests {
         fn check(options: &str, expected: &[&str]) {
             let output = config(options).build().unwrap();
             let shape = &output.shape;
-            let batch = batch(&[
+            let batch = batch([
                 r#"{"@timestamp":"1970-01-01T00:00:00Z","k":"a","message":"1"}"#,
                 r#"{"@timestamp":"1970-01-01T00:00:00Z","k":"a","message":"2"}"#,
                 r#"{"@timestamp":"1970-01-01T00:00:00Z","k":"b","message":"3"}"#,

@@ -252,20 +252,10 @@ fn open(to: SocketAddr) -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use crate::outputs::testing::batch;
 
     fn config(options: &str) -> Config {
         serde_json::from_str(options).unwrap()
-    }
-
-    fn batch(events: &[&str]) -> Batch {
-        let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
-        for (n, event) in events.iter().enumerate() {
-            batch.push_json(event.as_bytes(), n as u64).unwrap();
-        }
-        batch.each(|event| event.set_outputs(1));
-        batch
     }
 
     #[test]
@@ -281,7 +271,7 @@ mod tests {
             format!(r#"{{"port":{},"message":"{long}"}}"#, ports[0]),
             format!(r#"{{"port":{},"message":"e"}}"#, ports[0]),
         ];
-        let batch = batch(&events.each_ref().map(String::as_str));
+        let batch = batch(events.each_ref().map(String::as_str));
         let options = r#"{"host":"localhost","port":"%{port}","codec":"raw","delimiter":"\n","datagram_bytes_max":100}"#;
         let mut config = config(options);
         config.host = "127.0.0.1".to_owned();

@@ -285,14 +285,14 @@ pub fn condition_of(text: &str, at: &str) -> Result<Condition, ChainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
 
     #[track_caller]
     fn check(steps: &str, before: &str, after: &str, failed: u64) {
         let steps: Vec<Step> = serde_json::from_str(steps).unwrap();
         let mut chain = Chain::build(&steps, "filters", &filters::Nothing).unwrap();
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();
         assert_eq!(chain.run(&mut batch.event_mut(0), 0, &mut Unwatched), failed);
         let mut out = Vec::new();
@@ -308,7 +308,7 @@ mod tests {
         let steps: Vec<Step> = serde_json::from_str(steps).unwrap();
         let mut chain = Chain::build(&steps, "filters", &filters::Nothing).unwrap();
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(before.as_bytes(), 0).unwrap();
         batch.push_json(b"{\"last\":true}", 1).unwrap();
         chain.run(&mut batch.event_mut(0), 0, &mut Unwatched);
@@ -383,7 +383,7 @@ mod tests {
             serde_json::from_str(r#"[{"sleep":{"time":"0.25"}},{"sleep":{"time":"%{t}"}}]"#).unwrap();
         let mut chain = Chain::build(&steps, "filters", &filters::Nothing).unwrap();
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(b"{\"t\":1}", 0).unwrap();
         batch.push_json(b"{\"t\":2}", 0).unwrap();
         batch.each(|event| assert_eq!(chain.run(event, 0, &mut Unwatched), 0));

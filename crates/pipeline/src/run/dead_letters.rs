@@ -9,7 +9,7 @@ mod gone;
 
 use crate::plan::{DeadLetterOptions, WhenFull};
 use disk::Disk;
-use event::{Batch, Common, CommonValue, Origin};
+use event::{Batch, Common, Origin};
 use expr::Condition;
 use gone::Gone;
 use queue::{Header, Options, Queue, QueueError, Retention};
@@ -125,7 +125,7 @@ impl Select {
         }
         let Some(condition) = &self.condition else { return true };
         scratch.reset(0);
-        scratch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        scratch.begin_run(Common::none(Origin::default()), 0);
         scratch.push_json(body, 0).is_ok() && condition.matches(&scratch.view(0), 0)
     }
 }
@@ -513,7 +513,7 @@ mod tests {
     fn places_are_there_and_back() {
         let mut batch = Batch::new();
         let origin = Origin { id: *b"0123456789abcdef", generation: 7 };
-        batch.begin_run(Common::new(origin, Vec::<(&str, CommonValue)>::new()), 5);
+        batch.begin_run(Common::none(origin), 5);
         batch.push_json(b"{}", 5).unwrap();
         let place = Place::of(&batch.view(0)).unwrap();
         assert_eq!((place.origin(), place.position, place.copy), (Some(origin), 5, 0));

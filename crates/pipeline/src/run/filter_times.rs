@@ -133,7 +133,7 @@ impl Watch for Timer<'_> {
 mod tests {
     use super::*;
     use crate::plan::{FilterStep, Step};
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
 
     #[test]
     fn one_event_of_a_batch_is_timed() {
@@ -146,7 +146,7 @@ mod tests {
             Chain::build(&[step("json"), step("drop"), step("kv")], "filters", &filters::Nothing).unwrap();
         let times = FilterTimes::new([&first, &second].into_iter());
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         (0..5).for_each(|n| batch.push_json(b"{\"message\":\"{}\"}", n).unwrap());
         let mut counts = times.counts();
         let mut timer = times.timer(&mut counts, 3);

@@ -10,7 +10,7 @@ use super::now;
 use super::parcel::Parcel;
 use super::shared::Shared;
 use crate::stop::Stop;
-use event::{Acks, Batch, Common, CommonValue, New, Origin, Path, Share};
+use event::{Acks, Batch, Common, New, Origin, Path, Share};
 use queue::{Header, QueueError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -310,7 +310,7 @@ impl Filling {
     ) -> Result<(), String> {
         let is_known = self.batch.runs().last().is_some_and(|run| run.common.origin() == origin);
         if !is_known {
-            self.batch.begin_run(Common::new(origin, Vec::<(&str, CommonValue)>::new()), position);
+            self.batch.begin_run(Common::none(origin), position);
         }
         self.batch
             .push_json(event.as_bytes(), position)

@@ -380,7 +380,7 @@ impl Drop for Tapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Common, CommonValue, Origin};
+    use event::{Common, Origin};
     use expr::Condition;
 
     fn points() -> Vec<Point> {
@@ -403,7 +403,7 @@ mod tests {
 
     fn batch(events: u64) -> Batch {
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         (0..events).for_each(|n| batch.push_json(format!("{{\"n\":{n}}}").as_bytes(), n).unwrap());
         batch
     }

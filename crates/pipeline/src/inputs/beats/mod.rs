@@ -14,7 +14,7 @@ use crate::net::listen::{Listen, Listening, ServerTls};
 use crate::net::sockets::Held;
 use crate::stop::Stop;
 use crate::units::{Bytes, Time};
-use event::{Batch, Common, CommonValue, Event, New, Path, Span};
+use event::{Batch, Common, Event, New, Path, Span};
 use serde::{Deserialize, Serialize};
 use serve::{Load, Server};
 use std::net::SocketAddr;
@@ -110,7 +110,7 @@ impl Config {
             listening,
             shaper: Shaper {
                 // Events are of other machines: nothing is common to them.
-                common: Common::new(origin, Vec::<(&str, CommonValue)>::new()),
+                common: Common::none(origin),
                 position: 0,
                 peer_ip: Path::parse(&self.peer_ip).ok(),
                 message: Path::of(["message"]),

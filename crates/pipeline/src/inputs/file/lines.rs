@@ -166,13 +166,13 @@ fn mark_truncated(batch: &mut Batch) {
 mod tests {
     use super::*;
     use crate::inputs::multiline::Pattern;
-    use event::{Common, CommonValue, Origin};
+    use event::{Common, Origin};
     use proptest::prelude::*;
 
     fn batch(text: &[u8]) -> Batch {
         let mut batch = Batch::new();
         batch.bytes_mut().extend_from_slice(text);
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch
     }
 

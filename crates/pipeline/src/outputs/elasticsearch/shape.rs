@@ -358,14 +358,14 @@ fn write_hex(id: u128, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
 
     /// The body for an event with these options (YAML as JSON).
     fn body(options: &str, event: &str) -> Result<String, String> {
         let config: Config = serde_json::from_str(options).unwrap();
         let mut shape = Shape::new(&config)?;
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(event.as_bytes(), 0).unwrap();
         let (mut flow, now) = (Flow::new(), Instant::now());
         shape.put(&batch.view(0), 0, now, &mut flow)?;

@@ -1,7 +1,7 @@
 //! The output against a server in this process that does what it is told.
 
 use super::*;
-use event::{Batch, Common, CommonValue, Origin};
+use event::{Batch, Common, Origin};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -268,7 +268,7 @@ impl Trial {
     fn batch(events: impl IntoIterator<Item = Value>, position: u64) -> Batch {
         let mut batch = Batch::new();
         let origin = Origin { id: [7; 16], ..Origin::default() };
-        batch.begin_run(Common::new(origin, Vec::<(&str, CommonValue)>::new()), position);
+        batch.begin_run(Common::none(origin), position);
         for (n, event) in events.into_iter().enumerate() {
             batch.push_json(event.to_string().as_bytes(), position + n as u64).unwrap();
         }

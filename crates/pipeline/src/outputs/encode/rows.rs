@@ -101,12 +101,12 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::super::Codec;
-    use event::{Batch, Common, CommonValue, Origin};
+    use event::{Batch, Common, Origin};
 
     fn written(codec: &str, event: &str) -> Vec<u8> {
         let codec: Codec = serde_json::from_str(codec).unwrap();
         let mut batch = Batch::new();
-        batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
+        batch.begin_run(Common::none(Origin::default()), 0);
         batch.push_json(event.as_bytes(), 0).unwrap();
         let mut out = Vec::new();
         codec.build().unwrap().write(&batch.view(0), 0, &mut out);

@@ -1,5 +1,5 @@
 use super::*;
-use event::{Batch, Common, CommonValue, Origin};
+use event::Batch;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
@@ -12,13 +12,7 @@ fn config(hosts: &[&str], options: &str) -> Config {
 }
 
 fn batch(numbers: std::ops::Range<u64>) -> Batch {
-    let mut batch = Batch::new();
-    batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
-    for n in numbers {
-        batch.push_json(format!("{{\"message\":\"{n}\"}}").as_bytes(), n).unwrap();
-    }
-    batch.each(|event| event.set_outputs(1));
-    batch
+    crate::outputs::testing::batch(numbers.map(|n| format!("{{\"message\":\"{n}\"}}")))
 }
 
 /// What a receiver does with a connection.

@@ -1,5 +1,5 @@
 use super::*;
-use event::{Batch, Common, CommonValue, Origin};
+use event::Batch;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
@@ -8,13 +8,7 @@ fn config(options: &str) -> Config {
 }
 
 fn batch(messages: &[&str]) -> Batch {
-    let mut batch = Batch::new();
-    batch.begin_run(Common::new(Origin::default(), Vec::<(&str, CommonValue)>::new()), 0);
-    for (n, message) in messages.iter().enumerate() {
-        batch.push_json(format!("{{\"message\":\"{message}\"}}").as_bytes(), n as u64).unwrap();
-    }
-    batch.each(|event| event.set_outputs(1));
-    batch
+    crate::outputs::testing::batch(messages.iter().map(|message| format!("{{\"message\":\"{message}\"}}")))
 }
 
 fn give(output: &mut Tcp, sequence: u64, messages: &[&str]) {
