@@ -154,7 +154,8 @@ impl fmt::Display for Path {
             if n > 0 {
                 f.write_str(".")?;
             }
-            if !name.is_empty() && !name.contains(['.', '"', '[', '\\']) {
+            // A brace means nothing here, but in a template it would.
+            if !name.is_empty() && !name.contains(['.', '"', '[', '\\', '{']) {
                 f.write_str(name)?;
                 continue;
             }

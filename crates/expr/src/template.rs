@@ -384,6 +384,7 @@ mod tests {
         check_logstash("%{d.e}", "f", true);
         check_logstash("%{[d.e]}", "f", true);
         check_logstash("{%{n}}", "{5}", true);
+        check_logstash("%{{n} %{{ }", "%{{n} %{{ }", false); // fields that are called `{n` and `{ `
         assert!(Template::parse_logstash("%{+QQQ}").is_err());
     }
 
