@@ -13,6 +13,7 @@ pub mod lumberjack;
 pub mod pipeline;
 pub mod post;
 pub mod redis;
+mod requests;
 pub mod store;
 pub mod tcp;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+use super::requests::{Done, Requests, Standing, words};
 use super::{Delivery, Letter, Output, OutputError, Refused, WRITE_WAIT_MAX};
 use crate::net::endpoint::Endpoint;
 use crate::net::hosts::{Hosts, Pick};
@@ -30,12 +31,9 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use shape::Shape;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
-use tokio::runtime::{Builder, Runtime};
 use wire::bulk::{self, Verdict, judge};
 
 /// Options of the output `elasticsearch`.
@@ -245,17 +243,10 @@ impl<'de> Deserialize<'de> for QueryValue {
 }
 
 const AT_ONCE_MAX: usize = 64;
-/// The first pause after a request failed.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Bodies do not become smaller than this, whatever the server says.
 const BULK_BYTES_MIN: usize = 16 << 10;
 /// How many fields of one event are renamed at most.
 const RENAMES_MAX: u8 = 8;
-/// So many events in a row are refused by requests of their own; if there are more, it is not the
-/// events that are wrong but the server, or what we ask of it.
-const SPOILT_MAX: u32 = 16;
-/// So much of an answer is repeated in an alarm.
-const WORDS_MAX: usize = 300;
 
 impl Config {
     /// Checks the options without looking at files; an error names the option.
@@ -286,32 +277,18 @@ impl Config {
     pub fn build(&self) -> Result<Elasticsearch, String> {
         self.check()?;
         let client = Arc::new(Client::new(self)?);
-        let (sender, receiver) = channel();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(4)
-            .thread_name("net:bulk")
-            .enable_all()
-            .build()
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok(Elasticsearch {
             shape: Shape::new(self)?,
             flow: Flow::new(),
             hosts: Hosts::new(client.hosts()),
             client,
-            runtime: Some(runtime),
-            sender,
-            receiver,
+            requests: Requests::new("net:bulk")?,
+            standing: Standing::new(self.in_flight_max, self.retry_pause_max.0),
             bulk_bytes: usize::try_from(self.bulk_bytes_max.0).unwrap_or(usize::MAX),
             linger: self.linger.0,
             in_flight_max: self.in_flight_max,
-            window: self.in_flight_max,
-            pause_max: self.retry_pause_max.0.max(PAUSE_FIRST),
             conflict_suffix: self.conflict_suffix.clone(),
             letters: Vec::new(),
-            trouble: None,
-            spoilt: 0,
-            told: 0,
         })
     }
 
@@ -331,47 +308,14 @@ pub struct Elasticsearch {
     flow: Flow,
     hosts: Hosts,
     client: Arc<Client>,
-    /// There until the drop.
-    runtime: Option<Runtime>,
-    sender: Sender<Done>,
-    receiver: Receiver<Done>,
+    requests: Requests<SendError>,
+    standing: Standing,
     /// A body is full at this size; smaller than the option once a server found one too large.
     bulk_bytes: usize,
     linger: Duration,
     in_flight_max: usize,
-    /// How many requests may be under way now: one after a failure, more with each success.
-    window: usize,
-    pause_max: Duration,
     conflict_suffix: Option<String>,
     letters: Vec<Letter>,
-    /// What keeps the server from taking events, while it does.
-    trouble: Option<String>,
-    /// How many events were refused by requests of their own since a request was taken.
-    spoilt: u32,
-    /// What was said to be settled last.
-    told: u64,
-}
-
-/// A request that ended.
-struct Done {
-    number: u64,
-    host: usize,
-    result: Result<Answer, SendError>,
-}
-
-/// Tells the end of a request, even if its task ends without any.
-struct Teller {
-    sender: Sender<Done>,
-    done: Option<Done>,
-}
-
-impl Drop for Teller {
-    fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            // Nobody listens once the output is gone.
-            let _ = self.sender.send(done);
-        }
-    }
 }
 
 impl Output for Elasticsearch {
@@ -403,22 +347,14 @@ impl Output for Elasticsearch {
             self.wait(Instant::now() + WRITE_WAIT_MAX);
         }
         refused.append(&mut self.letters);
-        let settled = self.flow.oldest().unwrap_or(u64::MAX);
-        match &self.trouble {
-            // What is settled all the same is said first.
-            Some(trouble) if settled == self.told => Err(OutputError::Server(trouble.clone())),
-            _ => {
-                self.told = settled;
-                Ok(settled)
-            }
-        }
+        self.standing.settled(self.flow.oldest())
     }
 }
 
 impl Elasticsearch {
     /// Takes what was answered, and sends what may be sent.
     fn turn(&mut self) {
-        while let Ok(done) = self.receiver.try_recv() {
+        while let Some(done) = self.requests.ended() {
             self.done(done);
         }
         self.send(Instant::now());
@@ -428,15 +364,15 @@ impl Elasticsearch {
     /// was any of these before `until`.
     fn wait(&mut self, until: Instant) -> bool {
         let now = Instant::now();
-        let next = match self.flow.under_way() < self.window {
+        let next = match self.standing.may_send(self.flow.under_way()) {
             true => self.flow.next_ready().filter(|next| *next > now),
             false => None,
         };
         let wake = next.map_or(until, |next| next.min(until));
-        match self.receiver.recv_timeout(wake.saturating_duration_since(now)) {
-            Ok(done) => self.done(done),
-            Err(RecvTimeoutError::Timeout) if wake < until => {}
-            Err(_) => return false,
+        match self.requests.wait(wake) {
+            Some(done) => self.done(done),
+            None if wake < until => {}
+            None => return false,
         }
         self.turn();
         true
@@ -450,7 +386,7 @@ impl Elasticsearch {
     }
 
     fn send(&mut self, now: Instant) {
-        while self.flow.under_way() < self.window {
+        while self.standing.may_send(self.flow.under_way()) {
             let outgoing = match self.flow.send(now) {
                 Some(outgoing) => outgoing,
                 None if self.is_due(now) => {
@@ -472,26 +408,17 @@ impl Elasticsearch {
     /// Whether the body that is being built is to be sent.
     fn is_due(&self, now: Instant) -> bool {
         let Some(begun) = self.flow.begun() else { return false };
-        let is_quiet = self.flow.under_way() == 0 && self.trouble.is_none();
+        let is_quiet = self.flow.under_way() == 0 && self.standing.is_well();
         is_quiet || self.flow.building_bytes() >= self.bulk_bytes || begun + self.linger <= now
     }
 
     fn start(&self, Outgoing { number, body }: Outgoing, host: usize) {
-        let Some(runtime) = &self.runtime else { return };
         let client = self.client.clone();
-        let given_up = HttpError::Lost("the request was given up".to_owned()).into();
-        let done = Done { number, host, result: Err(given_up) };
-        let mut teller = Teller { sender: self.sender.clone(), done: Some(done) };
-        runtime.spawn(async move {
-            let result = client.bulk(host, body).await;
-            if let Some(done) = &mut teller.done {
-                done.result = result;
-            }
-        });
+        self.requests.start(number, host, async move { client.bulk(host, body).await });
     }
 
     /// A request ended.
-    fn done(&mut self, Done { number, host, result }: Done) {
+    fn done(&mut self, Done { number, host, result }: Done<SendError>) {
         let now = Instant::now();
         let answer = match result {
             Ok(answer) => answer,
@@ -507,8 +434,7 @@ impl Elasticsearch {
                 // Another host may take it at once.
                 self.flow.again(number, now, is_uncertain);
                 if self.hosts.are_all_gone() {
-                    self.window = 1;
-                    self.trouble = Some(text);
+                    self.standing.failed(text);
                 } else {
                     tracing::debug!(error = text, "a host is left alone for a while");
                 }
@@ -524,10 +450,12 @@ impl Elasticsearch {
                 self.hosts.answered(host);
                 self.too_large(number, host, &answer, now);
             }
-            400 if self.spoilt < SPOILT_MAX && is_about_the_body(&answer.body) => {
+            400 if self.standing.may_be_events() && is_about_the_body(&answer.body) => {
                 self.hosts.answered(host);
                 let is_single = self.flow.body(number).is_some_and(|body| body.actions.len() == 1);
-                self.spoilt += u32::from(is_single);
+                if is_single {
+                    self.standing.refused_one();
+                }
                 self.bisect(number, &words_of(&answer), now);
             }
             // It does not take gzip: from now on it gets bodies as they are.
@@ -541,16 +469,14 @@ impl Elasticsearch {
                 } else {
                     self.hosts.answered(host);
                 }
-                let pause =
-                    self.pause(number).max(answer.retry_after.unwrap_or_default().min(self.pause_max));
+                let pause = self.standing.pause_asked(self.flow.attempts(number), answer.retry_after);
                 self.flow.again(number, now + pause, false);
-                self.window = 1;
                 let (name, words) = (self.client.name(host), words_of(&answer));
-                self.trouble = Some(format!("{name} answers {words}; {}", advice(status)));
+                self.standing.failed(format!("{name} answers {words}; {}", advice(status)));
                 if matches!(status, 401 | 403)
                     && let Err(error) = self.client.renew(host)
                 {
-                    self.trouble = Some(format!("{name} answers {words}, and {error}; it is tried again"));
+                    self.standing.failed(format!("{name} answers {words}, and {error}; it is tried again"));
                 }
             }
         }
@@ -568,35 +494,27 @@ impl Elasticsearch {
         match read {
             None => {
                 self.flow.delivered(number, now);
-                self.is_well();
+                self.standing.took();
             }
             Some(Ok((fates, None))) => {
                 self.flow.answered(number, &fates, now, now);
-                self.is_well();
+                self.standing.took();
             }
             Some(Ok((fates, Some(words)))) => {
-                let retry_at = now + self.pause(number);
+                let retry_at = now + self.standing.pause(self.flow.attempts(number));
                 self.flow.answered(number, &fates, now, retry_at);
-                self.window = (self.window / 2).max(1);
                 let name = self.client.name(host);
-                self.trouble = Some(format!("{name} puts off actions, {words}; they are tried again"));
+                self.standing.took_some(format!("{name} puts off actions, {words}; they are tried again"));
             }
             Some(Err(error)) => {
-                let pause = self.pause(number);
+                let pause = self.standing.pause(self.flow.attempts(number));
                 self.flow.again(number, now + pause, true);
-                self.window = 1;
                 let name = self.client.name(host);
-                self.trouble = Some(format!(
+                self.standing.failed(format!(
                     "{name} answers what is not an answer to _bulk ({error}); see whether the endpoint is right"
                 ));
             }
         }
-    }
-
-    fn is_well(&mut self) {
-        self.trouble = None;
-        self.spoilt = 0;
-        self.window = (self.window + 1).min(self.in_flight_max);
     }
 
     /// What becomes of each action, and why those that are put off are; refusals are kept.
@@ -667,7 +585,7 @@ impl Elasticsearch {
     /// Something in the body is refused as a whole: halves are tried, down to the one event.
     fn bisect(&mut self, number: u64, words: &str, now: Instant) {
         let Some(body) = self.flow.body(number) else { return };
-        self.trouble = None;
+        self.standing.refused();
         match body.actions.as_slice() {
             [action] => {
                 self.letters.push(letter(&body, action, words.to_owned()));
@@ -678,21 +596,6 @@ impl Elasticsearch {
                 drop(body);
                 self.flow.split(number, now);
             }
-        }
-    }
-
-    /// The pause before the next try: longer each time, and never the same for two of us.
-    fn pause(&self, number: u64) -> Duration {
-        let longest = PAUSE_FIRST.saturating_mul(1 << self.flow.attempts(number).min(16)).min(self.pause_max);
-        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-}
-
-impl Drop for Elasticsearch {
-    fn drop(&mut self) {
-        // What is under way is given again by the queue.
-        if let Some(runtime) = mem::take(&mut self.runtime) {
-            runtime.shutdown_background();
         }
     }
 }
@@ -712,15 +615,12 @@ fn is_about_the_body(answer: &[u8]) -> bool {
 
 /// The status and the reason of an answer, for people.
 fn words_of(answer: &Answer) -> String {
-    let text = String::from_utf8_lossy(&answer.body);
     let error = serde_json::from_slice::<serde_json::Value>(&answer.body).ok();
     let error = error.as_ref().map(|body| &body["error"]).filter(|error| error.is_object());
-    let reason = match error.and_then(|error| bulk::read_error(&error.to_string()).map(own)) {
-        Some((kind, reason)) => format!("{kind}: {reason}"),
-        None => text.split_whitespace().collect::<Vec<_>>().join(" "),
-    };
-    let reason: String = reason.chars().take(WORDS_MAX).collect();
-    if reason.is_empty() { answer.status.to_string() } else { format!("{} ({reason})", answer.status) }
+    match error.and_then(|error| bulk::read_error(&error.to_string()).map(own)) {
+        Some((kind, reason)) => words(answer.status, &format!("{kind}: {reason}")),
+        None => words(answer.status, &String::from_utf8_lossy(&answer.body)),
+    }
 }
 
 fn own((kind, reason): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)) -> (String, String) {

@@ -18,6 +18,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 use wire::bulk::Kind;
 

@@ -16,31 +16,22 @@ pub use client::{ApiKey, Auth, Basic, Compression, Statuses};
 pub(in crate::outputs) use client::{Options, header};
 pub(in crate::outputs) use loads::{Key, Load, New};
 
+use super::requests::{Done, Requests, Standing, words};
 use super::{Letter, OutputError, WRITE_WAIT_MAX};
 use crate::net::hosts::{Hosts, Pick};
 use crate::net::http::{Answer, HttpError};
 use client::Client;
 use loads::{Loads, Outgoing};
-use std::mem;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
-use tokio::runtime::{Builder, Runtime};
 
 /// So many requests may be under way at once, whatever is configured.
 pub(super) const AT_ONCE_MAX: usize = 64;
-/// The first pause after a request failed.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Requests do not become smaller than this by themselves, whatever a server says.
 const BYTES_MIN: usize = 4 << 10;
-/// So many events in a row are refused by requests of their own; then whole requests are: it is
-/// not this or that event that the server does not take.
-const SPOILT_MAX: u32 = 16;
 /// After so many tries of a load its halves are tried: a server may cut the connection rather than
 /// say that a request is too large, and a limit of bytes in a while may be smaller than a request.
 const HALVED_AFTER: u32 = 4;
-/// So much of an answer is repeated.
-const WORDS_MAX: usize = 300;
 
 /// What a server thinks of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,42 +83,10 @@ pub(super) struct Post<F> {
     loads: Loads,
     hosts: Hosts,
     client: Arc<Client>,
-    /// There until the drop.
-    runtime: Option<Runtime>,
-    sender: Sender<Done>,
-    receiver: Receiver<Done>,
+    requests: Requests<HttpError>,
+    standing: Standing,
     limits: Limits,
-    /// How many requests may be under way now: one after a failure, more with each success.
-    window: usize,
     letters: Vec<Letter>,
-    /// What keeps the server from taking events, while it does.
-    trouble: Option<String>,
-    /// How many events were refused by requests of their own since a request was taken.
-    spoilt: u32,
-    /// What was said to be settled last.
-    told: u64,
-}
-
-/// A request that ended.
-struct Done {
-    number: u64,
-    host: usize,
-    result: Result<Answer, HttpError>,
-}
-
-/// Tells the end of a request, even if its task ends without any.
-struct Teller {
-    sender: Sender<Done>,
-    done: Option<Done>,
-}
-
-impl Drop for Teller {
-    fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            // Nobody listens once the output is gone.
-            let _ = self.sender.send(done);
-        }
-    }
 }
 
 impl<F: Form> Post<F> {
@@ -135,28 +94,15 @@ impl<F: Form> Post<F> {
     pub(super) fn new(form: F, options: Options, limits: Limits) -> Result<Self, String> {
         limits.check()?;
         let client = Arc::new(Client::new(options)?);
-        let (sender, receiver) = channel();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(4)
-            .thread_name("net:post")
-            .enable_all()
-            .build()
-            .map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok(Self {
             form: Arc::new(form),
             loads: Loads::new(limits.batch_bytes, limits.batch_events),
             hosts: Hosts::new(client.hosts()),
             client,
-            runtime: Some(runtime),
-            sender,
-            receiver,
-            window: limits.in_flight_max,
+            requests: Requests::new("net:post")?,
+            standing: Standing::new(limits.in_flight_max, limits.retry_pause_max),
             limits,
             letters: Vec::new(),
-            trouble: None,
-            spoilt: 0,
-            told: 0,
         })
     }
 
@@ -192,20 +138,12 @@ impl<F: Form> Post<F> {
             self.wait(Instant::now() + WRITE_WAIT_MAX);
         }
         refused.append(&mut self.letters);
-        let settled = self.loads.oldest().unwrap_or(u64::MAX);
-        match &self.trouble {
-            // What is settled all the same is said first.
-            Some(trouble) if settled == self.told => Err(OutputError::Server(trouble.clone())),
-            _ => {
-                self.told = settled;
-                Ok(settled)
-            }
-        }
+        self.standing.settled(self.loads.oldest())
     }
 
     /// Takes what was answered, and sends what may be sent.
     pub(super) fn turn(&mut self) {
-        while let Ok(done) = self.receiver.try_recv() {
+        while let Some(done) = self.requests.ended() {
             self.done(done);
         }
         self.send(Instant::now());
@@ -215,15 +153,15 @@ impl<F: Form> Post<F> {
     /// was any of these before `until`.
     fn wait(&mut self, until: Instant) -> bool {
         let now = Instant::now();
-        let next = match self.loads.under_way() < self.window {
+        let next = match self.standing.may_send(self.loads.under_way()) {
             true => self.loads.next_ready().filter(|next| *next > now),
             false => None,
         };
         let wake = next.map_or(until, |next| next.min(until));
-        match self.receiver.recv_timeout(wake.saturating_duration_since(now)) {
-            Ok(done) => self.done(done),
-            Err(RecvTimeoutError::Timeout) if wake < until => {}
-            Err(_) => return false,
+        match self.requests.wait(wake) {
+            Some(done) => self.done(done),
+            None if wake < until => {}
+            None => return false,
         }
         self.turn();
         true
@@ -235,7 +173,7 @@ impl<F: Form> Post<F> {
     }
 
     fn send(&mut self, now: Instant) {
-        while self.loads.under_way() < self.window {
+        while self.standing.may_send(self.loads.under_way()) {
             let Some(Outgoing { number, load }) = self.loads.send(now) else {
                 if self.is_due(now) && self.loads.seal_oldest(now) {
                     continue;
@@ -255,26 +193,17 @@ impl<F: Form> Post<F> {
     /// Whether a load that is being built is to be sent. While all is well and nothing is under
     /// way it goes at once; while something waits to be tried again, it would only wait behind it.
     fn is_due(&self, now: Instant) -> bool {
-        let is_quiet = self.loads.under_way() == 0 && self.trouble.is_none();
+        let is_quiet = self.loads.under_way() == 0 && self.standing.is_well();
         is_quiet || self.loads.due(self.limits.linger).is_some_and(|due| due <= now)
     }
 
     fn start(&self, number: u64, load: Arc<Load>, host: usize) {
-        let Some(runtime) = &self.runtime else { return };
         let (client, form) = (self.client.clone(), self.form.clone());
-        let given_up = HttpError::Lost("the request was given up".to_owned());
-        let done = Done { number, host, result: Err(given_up) };
-        let mut teller = Teller { sender: self.sender.clone(), done: Some(done) };
-        runtime.spawn(async move {
-            let result = client.send(host, form, load).await;
-            if let Some(done) = &mut teller.done {
-                done.result = result;
-            }
-        });
+        self.requests.start(number, host, async move { client.send(host, form, load).await });
     }
 
     /// A request ended.
-    fn done(&mut self, Done { number, host, result }: Done) {
+    fn done(&mut self, Done { number, host, result }: Done<HttpError>) {
         let now = Instant::now();
         let answer = match result {
             Ok(answer) => answer,
@@ -289,8 +218,7 @@ impl<F: Form> Post<F> {
                 self.loads.again(number, now);
                 let name = self.client.name(host);
                 if self.hosts.are_all_gone() {
-                    self.window = 1;
-                    self.trouble = Some(format!("cannot reach {name}: {error}; it is tried again"));
+                    self.standing.failed(format!("cannot reach {name}: {error}; it is tried again"));
                 } else {
                     tracing::debug!(host = name, %error, "a host is left alone for a while");
                 }
@@ -304,9 +232,7 @@ impl<F: Form> Post<F> {
         match verdict {
             Verdict::Delivered => {
                 self.loads.done(number);
-                self.trouble = None;
-                self.spoilt = 0;
-                self.window = (self.window + 1).min(self.limits.in_flight_max);
+                self.standing.took();
             }
             // It does not take the compression: from now on it gets bodies as they are.
             _ if answer.status == 415 && self.client.stop_compressing(host) => self.loads.again(number, now),
@@ -319,14 +245,12 @@ impl<F: Form> Post<F> {
                 } else if matches!(answer.status, 401 | 403) {
                     self.client.forget_credentials();
                 }
-                let longest = self.limits.retry_pause_max;
-                self.window = 1;
                 let (name, words) = (self.client.name(host), words_of(&answer));
-                self.trouble = Some(format!("{name} answers {words}; {}", advice(answer.status)));
+                self.standing.failed(format!("{name} answers {words}; {}", advice(answer.status)));
                 if answer.status == 429 && self.halve_stubborn(number, now) {
                     return;
                 }
-                let pause = self.pause(number).max(answer.retry_after.unwrap_or_default().min(longest));
+                let pause = self.standing.pause_asked(self.loads.attempts(number), answer.retry_after);
                 self.loads.again(number, now + pause);
             }
         }
@@ -345,9 +269,9 @@ impl<F: Form> Post<F> {
     /// The server does not take the load, or not as a whole.
     fn refused(&mut self, number: u64, host: usize, answer: &Answer, is_too_large: bool, now: Instant) {
         let Some(load) = self.loads.load(number) else { return };
-        self.trouble = None;
+        self.standing.refused();
         let is_single = load.items.len() == 1;
-        if !is_single && (is_too_large || self.spoilt < SPOILT_MAX) {
+        if !is_single && (is_too_large || self.standing.may_be_events()) {
             let half = self.loads.split(number, now).max(BYTES_MIN);
             if is_too_large && half < self.loads.bytes_max() {
                 self.loads.shrink(half);
@@ -359,7 +283,9 @@ impl<F: Form> Post<F> {
             }
             return;
         }
-        self.spoilt += u32::from(is_single && !is_too_large);
+        if is_single && !is_too_large {
+            self.standing.refused_one();
+        }
         let reason = words_of(answer);
         self.letters.extend(load.items.iter().map(|item| Letter {
             sequence: item.sequence,
@@ -368,29 +294,11 @@ impl<F: Form> Post<F> {
         }));
         self.loads.done(number);
     }
-
-    /// The pause before the next try: longer each time, and never the same for two of us.
-    fn pause(&self, number: u64) -> Duration {
-        let longest = PAUSE_FIRST.saturating_mul(1 << self.loads.attempts(number).min(16));
-        longest.min(self.limits.retry_pause_max.max(PAUSE_FIRST)).mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-}
-
-impl<F> Drop for Post<F> {
-    fn drop(&mut self) {
-        // What is under way is given again by the queue.
-        if let Some(runtime) = mem::take(&mut self.runtime) {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 /// The status and the beginning of an answer, for people.
 fn words_of(answer: &Answer) -> String {
-    let text = String::from_utf8_lossy(&answer.body);
-    let words: String =
-        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(WORDS_MAX).collect();
-    if words.is_empty() { answer.status.to_string() } else { format!("{} ({words})", answer.status) }
+    words(answer.status, &String::from_utf8_lossy(&answer.body))
 }
 
 /// What to do about a status that is not the events' fault.
