@@ -1,12 +1,11 @@
 //! The keystore of Logstash between the program and Java: either reads what the other wrote.
 
-use crate::pond::{PATIENCE, binary};
+use crate::pond::binary;
 use crate::terminal::Terminal;
 use rustix::termios::LocalModes;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 /// The program that does with `java.security.KeyStore` what Logstash does.
 fn java(words: &[&str]) -> Output {
@@ -153,11 +152,10 @@ fn keystore_gives_the_echo_back_to_whoever_interrupts_it() {
     let mut command = Command::new(binary());
     command.args(["keystore", "add", "one", "--file"]).arg(&file).env("LOGSTASH_KEYSTORE_PASS", "changeme");
     let mut child = command.stdin(terminal.open()).stderr(Stdio::piped()).spawn().expect("the program");
-    let until = Instant::now() + PATIENCE;
-    while is_shown() {
-        assert!(Instant::now() < until && child.try_wait().expect("a child").is_none(), "it does not ask");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut asked = [0; b"value of one: ".len()];
+    child.stderr.as_mut().expect("a pipe").read_exact(&mut asked).expect("it asks");
+    assert_eq!(&asked, b"value of one: ");
+    assert!(!is_shown());
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
     let output = child.wait_with_output().expect("it ends");

@@ -252,9 +252,12 @@ fn agreed(question: &str) -> io::Result<bool> {
 /// Asks for a value; what is typed is not shown.
 fn asked(name: &str) -> io::Result<String> {
     use tokio::signal::unix::{SignalKind, signal};
-    eprint!("value of {name}: ");
-    io::stderr().flush()?;
+    let ask = || {
+        eprint!("value of {name}: ");
+        io::stderr().flush()
+    };
     if !io::stdin().is_terminal() {
+        ask()?;
         return Ok(line()?.unwrap_or_default());
     }
     let runtime = http::runtime()?;
@@ -263,6 +266,8 @@ fn asked(name: &str) -> io::Result<String> {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let _hidden = Hidden::new()?;
+        // Whoever answers at once is not shown either.
+        ask()?;
         tokio::select! {
             _ = interrupt.recv() => Err(io::Error::other("interrupted; nothing was changed")),
             _ = terminate.recv() => Err(io::Error::other("asked to end; nothing was changed")),

@@ -157,7 +157,6 @@ impl Output for PipelineOutput {
 mod tests {
     use super::*;
     use crate::run::bus::Taken;
-
     use std::time::Duration;
 
     fn batch(bits: &[u64]) -> Batch {
