@@ -6,6 +6,7 @@
 //! fall on two days. Parsed fields are columns only; words are indexed for `message` alone.
 //! Events are seen after a soft commit, and survive after a hard one (`directory.rs`).
 
+mod aggregations;
 mod catalog;
 mod checked;
 mod columns;

@@ -50,6 +50,24 @@ pub enum Query {
         /// How many other words may stand between them.
         slop: u32,
     },
+    /// Events with words beside each other, of which the last one need only begin so.
+    PhrasePrefix {
+        /// The field.
+        field: String,
+        /// The words.
+        text: String,
+    },
+    /// Events with a word, or with a whole value where the field has no words, that is nearly this one.
+    Fuzzy {
+        /// The field.
+        field: String,
+        /// The word.
+        text: String,
+        /// In how many characters it may differ: 0, 1 or 2.
+        distance: u8,
+        /// Whether two characters in each other's place count as one difference.
+        transpositions: bool,
+    },
     /// Events with a value in a range.
     Range {
         /// The field.

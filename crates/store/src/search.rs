@@ -6,14 +6,15 @@ use crate::index::{COLUMNS, Fields, ID, Index, SEQUENCE, TIME};
 use crate::mapping::FieldType;
 use crate::query::{Query, SortKey, Value};
 use crate::{StoreError, id_hash};
+use levenshtein_automata::{Distance, LevenshteinAutomatonBuilder};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::{Column, DynamicColumn, StrColumn};
 use tantivy::query::{
-    AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query as TantivyQuery,
-    RegexQuery, TermQuery,
+    AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, Occur, PhrasePrefixQuery,
+    PhraseQuery, Query as TantivyQuery, RegexQuery, TermQuery,
 };
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocAddress, DocId, Score, SegmentOrdinal, SegmentReader, Term};
@@ -98,6 +99,10 @@ pub(crate) fn compile(query: &Query, index: &Index) -> Result<Boxed, StoreError>
         Query::Terms { field, values } => column(field, Test::Values(values.clone())),
         Query::Match { field, text, all } => compile_match(field, text, *all, index),
         Query::Phrase { field, text, slop } => compile_phrase(field, text, *slop, index),
+        Query::PhrasePrefix { field, text } => compile_phrase_prefix(field, text, index)?,
+        Query::Fuzzy { field, text, distance, transpositions } => {
+            compile_fuzzy(field, text, (*distance).min(2), *transpositions, index)
+        }
         Query::Range { field, lower, upper } => column(field, Test::Range(lower.clone(), upper.clone())),
         Query::Exists { field } if field == "message" => {
             Box::new(RegexQuery::from_pattern(".*", index.fields.message)?)
@@ -186,11 +191,8 @@ fn compile_match(field: &str, text: &str, all: bool, index: &Index) -> Boxed {
         (occur, Box::new(TermQuery::new(long_term(&index.fields, field, word), IndexRecordOption::WithFreqs)))
     });
     let long: Boxed = Box::new(BooleanQuery::new(long.collect()));
-    let index_words = move |text: &str| {
-        text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect::<Vec<_>>()
-    };
     let passes = move |value: &str| {
-        let own = index_words(value);
+        let own = words_of(value);
         let mut wanted = words.iter();
         if all { wanted.all(|word| own.contains(word)) } else { wanted.any(|word| own.contains(word)) }
     };
@@ -211,15 +213,67 @@ fn compile_phrase(field: &str, text: &str, slop: u32, index: &Index) -> Boxed {
         return phrase(words.iter().map(|word| Term::from_field_text(index.fields.message, word)).collect());
     }
     let long = phrase(words.iter().map(|word| long_term(&index.fields, field, word)).collect());
-    let passes = move |value: &str| {
-        let own: Vec<String> = value
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty())
-            .map(str::to_lowercase)
-            .collect();
-        own.windows(words.len()).any(|window| window == words)
-    };
+    let passes = move |value: &str| words_of(value).windows(words.len()).any(|window| window == words);
     any(vec![column(field, Test::Text(Arc::new(passes))), long])
+}
+
+/// The words of a value that has no index of words.
+fn words_of(value: &str) -> Vec<String> {
+    value
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+fn compile_phrase_prefix(field: &str, text: &str, index: &Index) -> Result<Boxed, StoreError> {
+    let words = words(index, text);
+    let Some((last, before)) = words.split_last() else { return Ok(Box::new(EmptyQuery)) };
+    let beginning = regex::escape(last) + ".*";
+    // The phrase needs a word before; as Elasticsearch, it tries so many that begin as the last one.
+    let phrase = |terms: Vec<Term>| -> Boxed {
+        let mut query = PhrasePrefixQuery::new(terms);
+        query.set_max_expansions(EXPANSIONS_MAX);
+        Box::new(query)
+    };
+    if field == "message" {
+        if before.is_empty() {
+            return Ok(Box::new(RegexQuery::from_pattern(&beginning, index.fields.message)?));
+        }
+        let terms = words.iter().map(|word| Term::from_field_text(index.fields.message, word));
+        return Ok(phrase(terms.collect()));
+    }
+    let long = if before.is_empty() {
+        Box::new(FuzzyTermQuery::new_prefix(long_term(&index.fields, field, last), 0, false))
+    } else {
+        phrase(words.iter().map(|word| long_term(&index.fields, field, word)).collect())
+    };
+    let (last, before) = (last.clone(), before.to_vec());
+    let passes = move |value: &str| {
+        words_of(value).windows(before.len() + 1).any(|window| {
+            window[..before.len()] == before[..] && window[before.len()].starts_with(last.as_str())
+        })
+    };
+    Ok(any(vec![column(field, Test::Text(Arc::new(passes))), long]))
+}
+
+/// As Elasticsearch's `max_expansions`.
+const EXPANSIONS_MAX: u32 = 50;
+
+fn compile_fuzzy(field: &str, text: &str, distance: u8, transpositions: bool, index: &Index) -> Boxed {
+    let fuzzy = |term: Term| -> Boxed { Box::new(FuzzyTermQuery::new(term, distance, transpositions)) };
+    if field == "message" {
+        return fuzzy(Term::from_field_text(index.fields.message, text));
+    }
+    let dfa = LevenshteinAutomatonBuilder::new(distance, transpositions).build_dfa(text);
+    let is_near = move |word: &str| matches!(dfa.eval(word), Distance::Exact(_));
+    let bare = field.strip_suffix(".keyword");
+    if bare.is_none() && index.kind(field) == Some(FieldType::Text) {
+        let long = fuzzy(long_term(&index.fields, field, text));
+        let passes = move |value: &str| words_of(value).iter().any(|word| is_near(word));
+        return any(vec![column(field, Test::Text(Arc::new(passes))), long]);
+    }
+    column(field, Test::Text(Arc::new(is_near)))
 }
 
 /// A field exists where it has a column or a long text, and so does an object of such fields.

@@ -5,8 +5,8 @@ use crate::doc::Scalar;
 use crate::index::Index;
 use crate::mapping::{FieldType, Mapping};
 use crate::query::{Query, SortKey};
-use crate::search::{Found, SortValue, Sorted, column_name, compile, order};
-use crate::{Doc, StoreError};
+use crate::search::{Found, SortValue, Sorted, compile, order};
+use crate::{Doc, StoreError, aggregations};
 use disk::Disk;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -14,7 +14,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tantivy::aggregation::agg_req::Aggregations;
 use tantivy::aggregation::intermediate_agg_result::IntermediateAggregationResults;
 use tantivy::aggregation::{AggContextParams, AggregationLimitsGuard, DistributedAggregationCollector};
 use tantivy::schema::document::Value as _;
@@ -93,6 +92,8 @@ pub struct Search {
     pub after: Option<Vec<SortValue>>,
     /// Aggregations, in Elasticsearch's form.
     pub aggregations: Option<Json>,
+    /// What `filter` aggregations look for; each names one by its place here, as text.
+    pub filters: Vec<Query>,
     /// Memory that the aggregations may take.
     pub memory_max: u64,
     /// What could be found at a moment before; none: what can be found now.
@@ -119,6 +120,7 @@ impl Default for Search {
             size: 10,
             after: None,
             aggregations: None,
+            filters: Vec::new(),
             memory_max: 256 << 20,
             snapshot: None,
         }
@@ -581,7 +583,8 @@ impl Store {
 
     /// Answers a question.
     pub fn search(&self, search: &Search) -> Result<Hits, StoreError> {
-        let aggregations = search.aggregations.as_ref().map(read_aggregations).transpose()?;
+        let request = search.aggregations.as_ref();
+        let aggregations = request.map(aggregations::read).transpose()?;
         let (from, to) = search.query.time_range();
         let mut targets = Vec::new();
         let mut indices = 0;
@@ -605,12 +608,14 @@ impl Store {
                         None => continue,
                     },
                 };
-                targets.push((
-                    index.name.clone(),
-                    searcher,
-                    compile(&search.query, index)?,
-                    index.fields.stored,
-                ));
+                let mut aggregations = aggregations.clone();
+                if let (Some(aggregations), Some(request)) = (&mut aggregations, request) {
+                    let filters: Result<Vec<_>, _> =
+                        search.filters.iter().map(|filter| compile(filter, index)).collect();
+                    aggregations::set_filters(aggregations, request, &filters?)?;
+                }
+                let query = compile(&search.query, index)?;
+                targets.push((index.name.clone(), searcher, query, aggregations, index.fields.stored));
             }
         }
         let keys = Arc::new(search.sort.clone());
@@ -619,9 +624,9 @@ impl Store {
         let mut total = 0;
         let mut found: Vec<(usize, Found)> = Vec::new();
         let mut merged: Option<IntermediateAggregationResults> = None;
-        for (n, (_, searcher, query, _)) in targets.iter().enumerate() {
+        for (n, (_, searcher, query, aggregations, _)) in targets.iter().enumerate() {
             let sorted = Sorted { keys: keys.clone(), limit, after: search.after.clone().map(Arc::new) };
-            let (count, own) = match &aggregations {
+            let (count, own) = match aggregations {
                 None => searcher.search(query, &sorted)?,
                 Some(aggregations) => {
                     let limits = AggregationLimitsGuard::new(Some(search.memory_max), None);
@@ -643,7 +648,7 @@ impl Store {
         let wanted = found.into_iter().skip(search.from).take(search.size);
         let hits = wanted
             .map(|(n, found)| {
-                let (name, searcher, _, stored) = &targets[n];
+                let (name, searcher, _, _, stored) = &targets[n];
                 let doc: tantivy::TantivyDocument = searcher.doc(found.address)?;
                 let bytes = doc
                     .get_first(*stored)
@@ -820,27 +825,4 @@ fn write_json(disk: &dyn Disk, path: &Path, value: &impl serde::Serialize) -> Re
 fn read_deleted(disk: &dyn Disk, folder: &Path) -> BTreeMap<String, u64> {
     let bytes = disk.read(&folder.join("deleted.json")).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
-}
-
-/// Elasticsearch's aggregations, with the names of fields as the columns have them.
-fn read_aggregations(request: &Json) -> Result<Aggregations, StoreError> {
-    let mut request = request.clone();
-    rename_fields(&mut request);
-    serde_json::from_value(request)
-        .map_err(|error| StoreError::Query(format!("an aggregation that is not supported: {error}")))
-}
-
-fn rename_fields(value: &mut Json) {
-    match value {
-        Json::Object(object) => {
-            for (key, inner) in object {
-                match inner {
-                    Json::String(field) if key == "field" => *field = column_name(field),
-                    inner => rename_fields(inner),
-                }
-            }
-        }
-        Json::Array(values) => values.iter_mut().for_each(rename_fields),
-        _ => {}
-    }
 }

@@ -91,10 +91,12 @@ fn node(query: &Query) -> Result<Node, String> {
             needed.extend(all(filter)?);
             Node::Bool(needed, all(should)?, all(must_not)?)
         }
-        Query::Regexp { .. } | Query::Template(_) | Query::Ids(_) => {
-            return Err(
-                "regular expressions, templates and ids can only be asked of what is stored".to_owned()
-            );
+        Query::Regexp { .. }
+        | Query::PhrasePrefix { .. }
+        | Query::Fuzzy { .. }
+        | Query::Template(_)
+        | Query::Ids(_) => {
+            return Err("regular expressions, beginnings of phrases, words that are nearly so, templates and ids can only be asked of what is stored".to_owned());
         }
     })
 }

@@ -14,12 +14,13 @@ pub const DEPTH_MAX: usize = 32;
 const PARTS_MAX: usize = 1024;
 /// No `terms` has more values.
 const TERMS_MAX: usize = 65_536;
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 24] = [
     "bool",
     "term",
     "terms",
     "match",
     "match_phrase",
+    "match_phrase_prefix",
     "match_all",
     "match_none",
     "multi_match",
@@ -28,6 +29,7 @@ const KINDS: [&str; 22] = [
     "prefix",
     "wildcard",
     "regexp",
+    "fuzzy",
     "ids",
     "query_string",
     "simple_query_string",
@@ -117,8 +119,17 @@ fn read(json: &Json, context: &Context, depth: usize) -> Result<Query, EsError> 
             Ok(Query::Template(Template::parse(&text(body.get("message"), "template.message")?)))
         }
         "multi_match" => read_multi_match(body, context),
-        "term" | "match" | "match_phrase" | "match_bool_prefix" | "prefix" | "wildcard" | "regexp"
-        | "range" | "terms" => {
+        "term"
+        | "match"
+        | "match_phrase"
+        | "match_phrase_prefix"
+        | "match_bool_prefix"
+        | "prefix"
+        | "wildcard"
+        | "regexp"
+        | "fuzzy"
+        | "range"
+        | "terms" => {
             let body = body.as_object().ok_or_else(|| {
                 EsError::parsing(format!("[{kind}] query malformed, no start_object after query name"))
                     .about(kind)
@@ -229,7 +240,12 @@ fn read_field(kind: &str, field: &str, body: &Json, context: &Context) -> Result
             "auto_generate_synonyms_phrase_query",
             "max_expansions",
             "prefix_length",
+            "fuzziness",
+            "fuzzy_transpositions",
+            "fuzzy_rewrite",
         ],
+        "match_phrase_prefix" => &["query", "max_expansions", "slop", "zero_terms_query"],
+        "fuzzy" => &["value", "fuzziness", "max_expansions", "prefix_length", "transpositions", "rewrite"],
         "match_phrase" => &["query", "slop", "zero_terms_query"],
         "match_bool_prefix" => &["query", "operator"],
         "prefix" | "regexp" => &["value", "case_insensitive", "rewrite", "flags", "max_determinized_states"],
@@ -273,6 +289,21 @@ fn read_field(kind: &str, field: &str, body: &Json, context: &Context) -> Result
         "term" => Query::Terms { field: owner, values: vec![value(given)?] },
         "match" => {
             let all = is_and(own("operator"))?;
+            if let Some(fuzziness) = own("fuzziness") {
+                if own("minimum_should_match").is_some() {
+                    return Err(EsError::argument("[fuzziness] goes without [minimum_should_match]"));
+                }
+                let transpositions = own("fuzzy_transpositions") != Some(&Json::Bool(false));
+                let text = plain(value_only(given, kind)?);
+                let parts = text
+                    .split(|c: char| !c.is_alphanumeric())
+                    .filter(|word| !word.is_empty())
+                    .map(|word| fuzzy(&owner, word.to_lowercase(), Some(fuzziness), transpositions))
+                    .collect::<Result<Vec<_>, _>>()?;
+                no_prefix(&owner, own("prefix_length"))?;
+                limit(parts.len(), PARTS_MAX, "words")?;
+                return Ok(if all { Query::and(parts) } else { Query::or(parts) });
+            }
             words(owner, &plain(value_only(given, kind)?), all, own("minimum_should_match"))?
         }
         "match_bool_prefix" => {
@@ -291,6 +322,16 @@ fn read_field(kind: &str, field: &str, body: &Json, context: &Context) -> Result
             let slop = own("slop").and_then(Json::as_u64).unwrap_or(0).min(10_000) as u32;
             Query::Phrase { field: owner, text: plain(value_only(given, kind)?), slop }
         }
+        "match_phrase_prefix" => {
+            if own("slop").and_then(Json::as_u64).unwrap_or(0) > 0 {
+                return Err(EsError::argument("[slop] is not supported by [match_phrase_prefix]"));
+            }
+            Query::PhrasePrefix { field: owner, text: plain(value_only(given, kind)?) }
+        }
+        "fuzzy" => {
+            no_prefix(&owner, own("prefix_length"))?;
+            fuzzy(&owner, plain(given), own("fuzziness"), own("transpositions") != Some(&Json::Bool(false)))?
+        }
         "prefix" if any_case => pattern(format!("{}.*", escape_regex(&plain(given)))),
         "prefix" => Query::Wildcard { field: owner, pattern: format!("{}*", escaped(&plain(given))) },
         "wildcard" if any_case => pattern(wildcard_regex(&plain(given))),
@@ -298,6 +339,43 @@ fn read_field(kind: &str, field: &str, body: &Json, context: &Context) -> Result
         _ if any_case => pattern(plain(given)),
         _ => Query::Regexp { field: owner, pattern: plain(given) },
     })
+}
+
+/// A word that may differ: by so much as is said, else by none, one or two characters as it is long.
+fn fuzzy(
+    field: &str,
+    text: String,
+    fuzziness: Option<&Json>,
+    transpositions: bool,
+) -> Result<Query, EsError> {
+    let rule = fuzziness.map_or_else(|| "AUTO".to_owned(), plain);
+    let wrong =
+        || EsError::argument(format!("[fuzziness] must be 0, 1, 2, AUTO or AUTO:short,long, not [{rule}]"));
+    let distance = match rule.to_ascii_uppercase().strip_prefix("AUTO") {
+        Some(limits) => {
+            let limits = if limits.is_empty() { ":3,6" } else { limits };
+            let sides = limits.strip_prefix(':').and_then(|limits| limits.split_once(','));
+            let (short, long) = sides.ok_or_else(wrong)?;
+            let side = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
+            let length = text.chars().count();
+            u8::from(length >= side(short)?) + u8::from(length >= side(long)?)
+        }
+        None => match rule.parse::<f64>() {
+            // As Elasticsearch, which takes more for two.
+            Ok(number) if number >= 0.0 => number.min(2.0) as u8,
+            _ => return Err(wrong()),
+        },
+    };
+    Ok(Query::Fuzzy { field: field.to_owned(), text, distance, transpositions })
+}
+
+fn no_prefix(field: &str, length: Option<&Json>) -> Result<(), EsError> {
+    if length.is_some_and(|length| plain(length) != "0") {
+        return Err(EsError::argument(format!(
+            "[prefix_length] is not supported; a [prefix] on [{field}] beside it says the same"
+        )));
+    }
+    Ok(())
 }
 
 fn value_only<'j>(json: &'j Json, kind: &str) -> Result<&'j Json, EsError> {

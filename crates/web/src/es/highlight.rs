@@ -260,7 +260,9 @@ fn is_like(pattern: &str, text: &str) -> bool {
 
 fn collect(query: &Query, marks: &mut Vec<(String, Mark)>) {
     match query {
-        Query::Match { field, text, .. } | Query::Phrase { field, text, .. } => {
+        Query::Match { field, text, .. }
+        | Query::Phrase { field, text, .. }
+        | Query::PhrasePrefix { field, text } => {
             let own = words(text).map(|place| (field.clone(), Mark::Word(text[place].to_lowercase())));
             marks.extend(own);
             marks.push((field.clone(), Mark::Value(text.clone())));

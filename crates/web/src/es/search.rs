@@ -1,6 +1,6 @@
 //! `_search`, `_msearch` and `_count`.
 
-use super::aggs::{self, Aggs, Side};
+use super::aggs::{self, Aggs, Ask, Finish};
 use super::api::{
     Answer, Api, Arguments, Body, SEARCH_TIME_MAX, answer, answer_raw, read_json, resolve, shards,
 };
@@ -23,6 +23,10 @@ use store::{Hit, Query, Search, Snapshot, SortKey, SortValue, Store};
 /// As Elasticsearch's `index.max_result_window`.
 pub(crate) const HITS_MAX: usize = 10_000;
 const MSEARCH_MAX: usize = 200;
+/// In how many buckets one search looks for events.
+const HITS_SEARCHES_MAX: usize = 1_000;
+/// As Elasticsearch's `index.max_inner_result_window`.
+const TOP_HITS_MAX: usize = 100;
 
 const BODY: [&str; 24] = [
     "query",
@@ -562,6 +566,7 @@ fn read(
         fields.extend(names.split(',').map(|name| (name.to_owned(), None)));
     }
     let only = (!indices.is_empty()).then_some(indices);
+    let mut filters = Vec::new();
     Ok(Wanted {
         search: Search {
             indices: only.unwrap_or_default(),
@@ -570,7 +575,8 @@ fn read(
             from,
             size,
             after,
-            aggregations: aggs.as_ref().and_then(Aggs::request),
+            aggregations: aggs.as_ref().and_then(|aggs| aggs.request(&mut filters)),
+            filters,
             snapshot,
             ..Search::default()
         },
@@ -586,6 +592,63 @@ fn read(
         with_sequence: body["seq_no_primary_term"] == true || arguments.flag("seq_no_primary_term"),
         typed: arguments.flag("typed_keys"),
     })
+}
+
+/// What `top_hits` understands of a search.
+const TOP_HITS: [&str; 10] = [
+    "from",
+    "size",
+    "sort",
+    "_source",
+    "stored_fields",
+    "docvalue_fields",
+    "fields",
+    "version",
+    "seq_no_primary_term",
+    "track_scores",
+];
+
+impl Wanted {
+    /// What a `top_hits` wants of the events of each bucket.
+    pub(crate) fn of_hits(name: &str, options: &Value, context: &Context) -> Result<Self, EsError> {
+        let object = options
+            .as_object()
+            .ok_or_else(|| EsError::parsing("[top_hits] must be an object").about(name))?;
+        if let Some(option) = object.keys().find(|option| !TOP_HITS.contains(&option.as_str())) {
+            return Err(EsError::unknown("the option of the aggregation [top_hits]", option, &TOP_HITS));
+        }
+        let number = |option: &str, default: usize| match &options[option] {
+            Value::Null => Ok(default),
+            value => value.as_u64().and_then(|number| usize::try_from(number).ok()).ok_or_else(|| {
+                EsError::argument(format!("[{option}] of [{name}] must be a number, not {value}"))
+            }),
+        };
+        let (from, size) = (number("from", 0)?, number("size", 3)?);
+        if from.saturating_add(size) > TOP_HITS_MAX {
+            return Err(EsError::argument(format!(
+                "Top hits result window is too large, the top hits aggregator [{name}]'s from + size must be less than or equal to: [{TOP_HITS_MAX}] but was [{}]",
+                from.saturating_add(size)
+            )));
+        }
+        let keys = sort::read(&options["sort"])?;
+        sort::check(&keys, &options["sort"], context)?;
+        let mut fields = source::read_fields(&options["docvalue_fields"])?;
+        fields.extend(source::read_fields(&options["fields"])?);
+        Ok(Self {
+            keys_shown: keys.len(),
+            search: Search { sort: keys, from, size, ..Search::default() },
+            post_filter: None,
+            highlight: None,
+            aggs: None,
+            rule: source_rule(&Arguments::default(), options)?,
+            fields,
+            context: context.clone(),
+            total: Total::Exact,
+            with_version: options["version"] == true,
+            with_sequence: options["seq_no_primary_term"] == true,
+            typed: false,
+        })
+    }
 }
 
 fn read_total(arguments: &Arguments, body: &Value) -> Result<Total, EsError> {
@@ -632,6 +695,46 @@ pub(crate) fn source_rule(arguments: &Arguments, body: &Value) -> Result<Rule, E
     }
 }
 
+/// The searches that the aggregations of another one want, over the same indices.
+struct Further<'a> {
+    store: &'a Store,
+    search: &'a Search,
+    /// How many more buckets may have their events searched for.
+    left: usize,
+}
+
+impl Ask for Further<'_> {
+    fn hits(&mut self, query: Query, wanted: &Wanted) -> Result<Value, EsError> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| {
+            EsError::new(
+                400,
+                "too_many_buckets_exception",
+                format!("[top_hits] in more than {HITS_SEARCHES_MAX} buckets; ask for fewer of them"),
+            )
+        })?;
+        let mut wanted = wanted.clone();
+        wanted.search.indices.clone_from(&self.search.indices);
+        wanted.search.snapshot.clone_from(&self.search.snapshot);
+        wanted.search.query = query;
+        let found = answer_search(self.store, wanted)?;
+        Ok(serde_json::to_value(&found.hits).unwrap_or_default())
+    }
+
+    fn all(&mut self, request: Option<Value>, filters: Vec<Query>) -> Result<(u64, Value), EsError> {
+        let search = Search {
+            indices: self.search.indices.clone(),
+            query: Query::All,
+            size: 0,
+            snapshot: self.search.snapshot.clone(),
+            aggregations: request,
+            filters,
+            ..Search::default()
+        };
+        let found = self.store.search(&search)?;
+        Ok((found.total, found.aggregations.unwrap_or(Value::Null)))
+    }
+}
+
 fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
     let mut hits = match &wanted.post_filter {
         None => store.search(&wanted.search)?,
@@ -646,27 +749,9 @@ fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
     let aggregations = match &wanted.aggs {
         None => None,
         Some(aggs) => {
-            let mut sides = Vec::new();
-            for (query, within, request) in aggs.searches() {
-                let own = Query::Bool {
-                    must: vec![],
-                    filter: vec![wanted.search.query.clone(), query.clone()],
-                    should: vec![],
-                    must_not: vec![],
-                    minimum_should_match: None,
-                };
-                let side = Search {
-                    indices: wanted.search.indices.clone(),
-                    query: if within { own } else { query },
-                    size: 0,
-                    snapshot: wanted.search.snapshot.clone(),
-                    aggregations: request,
-                    ..Search::default()
-                };
-                let found = store.search(&side)?;
-                sides.push(Side { count: found.total, results: found.aggregations });
-            }
-            Some(aggs.finish(hits.aggregations.unwrap_or(Value::Null), sides, wanted.typed, &wanted.context))
+            let mut further = Further { store, search: &wanted.search, left: HITS_SEARCHES_MAX };
+            let mut by = Finish { typed: wanted.typed, context: &wanted.context, ask: &mut further };
+            Some(aggs.finish(hits.aggregations.unwrap_or(Value::Null), &wanted.search.query, &mut by)?)
         }
     };
     let total = match wanted.total {
@@ -726,9 +811,10 @@ pub(crate) fn answer_own(
     aggs: Option<Aggs>,
     context: Context,
 ) -> Result<Found, EsError> {
-    let request = aggs.as_ref().and_then(Aggs::request);
+    let mut filters = Vec::new();
+    let aggregations = aggs.as_ref().and_then(|aggs| aggs.request(&mut filters));
     let keys_shown = search.sort.len();
-    let search = Search { aggregations: request, ..search };
+    let search = Search { aggregations, filters, ..search };
     answer_search(
         store,
         Wanted {

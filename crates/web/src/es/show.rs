@@ -13,6 +13,10 @@ pub(crate) fn show(query: &Query) -> String {
         Query::None => "none".into(),
         Query::Match { field, text, all } => format!("{field}={text}{}", if *all { "&" } else { "" }),
         Query::Phrase { field, text, slop } => format!("{field}={text:?}~{slop}"),
+        Query::PhrasePrefix { field, text } => format!("{field}={text:?}*"),
+        Query::Fuzzy { field, text, distance, transpositions } => {
+            format!("{field}={text}~{distance}{}", if *transpositions { "" } else { "!" })
+        }
         Query::Wildcard { field, pattern } => format!("{field}~{pattern}"),
         Query::Regexp { field, pattern } => format!("{field}:/{pattern}/"),
         Query::Exists { field } => format!("{field}?"),

@@ -1,59 +1,90 @@
 //! From the store's results to the shape that Elasticsearch gives them.
 
-use super::{Aggs, Calendar, Form, Node, Order, Shape};
+use super::{Aggs, Calendar, Family, Form, Node, Order, Ranks, Shape};
+use crate::es::EsError;
 use crate::es::context::Context;
 use crate::es::dates::{Format, Zone};
+use crate::es::search::Wanted;
 use serde_json::{Map, Value as Json, json};
-use store::FieldType;
+use std::ops::Bound;
+use store::{FieldType, Query, Value};
 
-/// What a search beside the search itself found: how many events, and its aggregations.
-pub struct Side {
-    /// How many events match.
-    pub count: u64,
-    /// The store's results.
-    pub results: Option<Json>,
+/// Searches that the results of others want.
+pub(crate) trait Ask {
+    /// The first events that match, as the `hits` of a search.
+    fn hits(&mut self, query: Query, wanted: &Wanted) -> Result<Json, EsError>;
+
+    /// The aggregations of all events: how many there are, and the store's results.
+    fn all(&mut self, request: Option<Json>, filters: Vec<Query>) -> Result<(u64, Json), EsError>;
+}
+
+/// What results are given their shape with.
+pub(crate) struct Finish<'a> {
+    /// Whether the kind stands before each name.
+    pub typed: bool,
+    /// The fields.
+    pub context: &'a Context,
+    /// Whoever answers further searches.
+    pub ask: &'a mut dyn Ask,
 }
 
 impl Aggs {
-    /// The results as Elasticsearch gives them. `sides` are those of the searches beside, in
-    /// their order; `typed` puts the kind before each name.
-    pub fn finish(&self, results: Json, sides: Vec<Side>, typed: bool, context: &Context) -> Json {
-        let mut sides = sides.into_iter();
-        let mut results = results;
+    /// The results as Elasticsearch gives them, for the events that match `within`.
+    pub(crate) fn finish(
+        &self,
+        mut results: Json,
+        within: &Query,
+        by: &mut Finish<'_>,
+    ) -> Result<Json, EsError> {
         let mut all = Map::new();
         for node in &self.0 {
             let result = results.get_mut(&node.name).map(Json::take).unwrap_or(Json::Null);
             let mut finished = match &node.form {
-                // The parent counts it, once all of its buckets are there.
+                // Counted once the others are there; from inside, by the aggregation around it.
                 Form::Pipeline(_) => continue,
-                Form::Store { shape, .. } => node.finish_store(result, shape, typed, context),
-                Form::Searches(searches, _) => {
-                    let buckets = searches.iter().map(|(name, _)| {
-                        let side = sides.next().unwrap_or(Side { count: 0, results: None });
-                        let mut bucket = Map::new();
-                        bucket.insert("doc_count".to_owned(), side.count.into());
-                        node.add_subs(&mut bucket, side.results.unwrap_or(Json::Null), typed, context);
-                        (name.clone(), Json::Object(bucket))
-                    });
-                    let buckets: Vec<_> = buckets.collect();
-                    finish_searches(node, buckets)
+                Form::Store { shape, .. } => node.finish_store(result, shape, within, by)?,
+                Form::Composite(composite) => composite.finish(node, result, within, by)?,
+                Form::Hits(wanted) => json!({ "hits": by.ask.hits(within.clone(), wanted)? }),
+                Form::Global => {
+                    let mut filters = Vec::new();
+                    let request = node.subs.request(&mut filters);
+                    let (count, results) = by.ask.all(request, filters)?;
+                    let mut bucket = Map::from_iter([("doc_count".to_owned(), count.into())]);
+                    node.add_subs(&mut bucket, results, &Query::All, by)?;
+                    Json::Object(bucket)
+                }
+                Form::Ranks(ranks) => node.finish_ranks(ranks, &result, &results),
+                Form::Filters(filters) => {
+                    let mut buckets = Vec::new();
+                    for (n, (name, query)) in filters.iter().enumerate() {
+                        let own = results.get_mut(node.part(n)).map(Json::take);
+                        let mut own = match own {
+                            Some(Json::Object(own)) => own,
+                            _ => Map::new(),
+                        };
+                        let count = own.shift_remove("doc_count").unwrap_or(json!(0));
+                        let mut bucket = Map::from_iter([("doc_count".to_owned(), count)]);
+                        let inner = node.inner(within, || query.clone());
+                        node.add_subs(&mut bucket, Json::Object(own), &inner, by)?;
+                        buckets.push((name.clone(), Json::Object(bucket)));
+                    }
+                    finish_filters(node, buckets)
                 }
             };
-            if let (Some(meta), Json::Object(object)) = (&node.meta, &mut finished) {
-                object.shift_insert(0, "meta".to_owned(), meta.clone());
-            }
-            let name = if typed {
-                format!("{}#{}", node.typed_kind(&finished), node.name)
-            } else {
-                node.name.clone()
-            };
-            all.insert(name, finished);
+            node.add_meta(&mut finished);
+            all.insert(node.shown_name(&finished, by.typed), finished);
         }
-        Json::Object(all)
+        for node in self.0.iter().filter(|node| node.family == Family::Sibling) {
+            let Form::Pipeline(pipeline) = &node.form else { continue };
+            let mut finished = node.over(pipeline, &all)?;
+            node.add_meta(&mut finished);
+            all.insert(node.shown_name(&finished, by.typed), finished);
+        }
+        Ok(Json::Object(all))
     }
 }
 
-fn finish_searches(node: &Node, buckets: Vec<(Option<String>, Json)>) -> Json {
+fn finish_filters(node: &Node, buckets: Vec<(Option<String>, Json)>) -> Json {
     if node.kind != "filters" {
         return buckets.into_iter().next().map_or(Json::Null, |(_, bucket)| bucket);
     }
@@ -65,7 +96,35 @@ fn finish_searches(node: &Node, buckets: Vec<(Option<String>, Json)>) -> Json {
     json!({ "buckets": buckets.into_iter().map(|(_, bucket)| bucket).collect::<Vec<_>>() })
 }
 
+/// What matches one question, as well as another one that does not count in the score.
+pub(super) fn and(query: &Query, other: Query) -> Query {
+    Query::Bool {
+        must: vec![query.clone()],
+        filter: vec![other],
+        should: vec![],
+        must_not: vec![],
+        minimum_should_match: None,
+    }
+}
+
+/// The events of a piece of a histogram; for times in milliseconds.
+pub(super) fn piece(field: &str, is_time: bool, from: f64, length: f64) -> Query {
+    let value = |number: f64| {
+        if is_time { Value::Time((number as i64).saturating_mul(1_000_000)) } else { Value::Float(number) }
+    };
+    Query::Range {
+        field: field.to_owned(),
+        lower: Bound::Included(value(from)),
+        upper: Bound::Excluded(value(from + length)),
+    }
+}
+
 impl Node {
+    /// The name in the answer, with the kind before it where that is wanted.
+    pub(super) fn shown_name(&self, finished: &Json, typed: bool) -> String {
+        if typed { format!("{}#{}", self.typed_kind(finished), self.name) } else { self.name.clone() }
+    }
+
     fn typed_kind(&self, finished: &Json) -> &'static str {
         match self.kind {
             "terms" => match finished["buckets"][0].get("key") {
@@ -74,35 +133,113 @@ impl Node {
                 _ => "sterms",
             },
             "percentiles" => "tdigest_percentiles",
-            "cumulative_sum" | "serial_diff" => "simple_value",
+            "percentile_ranks" => "tdigest_percentile_ranks",
+            "cumulative_sum" | "serial_diff" | "avg_bucket" | "sum_bucket" => "simple_value",
+            "min_bucket" | "max_bucket" => "bucket_metric_value",
             kind => kind,
         }
     }
 
-    fn add_subs(&self, bucket: &mut Map<String, Json>, results: Json, typed: bool, context: &Context) {
-        if self.subs.0.is_empty() {
-            return;
-        }
-        if let Json::Object(subs) = self.subs.finish(results, Vec::new(), typed, context) {
-            bucket.extend(subs);
+    fn add_meta(&self, finished: &mut Json) {
+        if let (Some(meta), Json::Object(object)) = (&self.meta, finished) {
+            object.shift_insert(0, "meta".to_owned(), meta.clone());
         }
     }
 
-    fn finish_store(&self, result: Json, shape: &Shape, typed: bool, context: &Context) -> Json {
-        match self.kind {
+    /// What the events of a bucket match; made only where they are searched for.
+    pub(super) fn inner(&self, within: &Query, own: impl FnOnce() -> Query) -> Query {
+        if self.subs.wants_hits() { and(within, own()) } else { Query::None }
+    }
+
+    pub(super) fn add_subs(
+        &self,
+        bucket: &mut Map<String, Json>,
+        results: Json,
+        within: &Query,
+        by: &mut Finish<'_>,
+    ) -> Result<(), EsError> {
+        if !self.subs.0.is_empty()
+            && let Json::Object(subs) = self.subs.finish(results, within, by)?
+        {
+            bucket.extend(subs);
+        }
+        Ok(())
+    }
+
+    fn finish_store(
+        &self,
+        result: Json,
+        shape: &Shape,
+        within: &Query,
+        by: &mut Finish<'_>,
+    ) -> Result<Json, EsError> {
+        Ok(match self.kind {
             "terms" | "histogram" | "date_histogram" | "range" | "date_range" => {
-                self.finish_buckets(result, shape, typed, context)
+                return self.finish_buckets(result, shape, within, by);
             }
             "cardinality" | "value_count" => {
                 json!({ "value": result["value"].as_f64().map_or(0, |value| value.round() as u64) })
             }
             "percentiles" => result,
-            _ if context.kind(&shape.field) == Some(FieldType::Date) => times(result, shape),
+            _ if by.context.kind(&shape.field) == Some(FieldType::Date) => times(result, shape),
             _ => result,
-        }
+        })
     }
 
-    fn finish_buckets(&self, mut result: Json, shape: &Shape, typed: bool, context: &Context) -> Json {
+    fn finish_ranks(&self, ranks: &Ranks, total: &Json, results: &Json) -> Json {
+        let total = total["value"].as_f64().unwrap_or(0.0);
+        let percent = |n: usize| {
+            let count = results[self.part(n)]["doc_count"].as_f64().unwrap_or(0.0);
+            (total > 0.0).then(|| 100.0 * count / total)
+        };
+        let ranked = ranks.values.iter().enumerate().map(|(n, value)| (*value, percent(n)));
+        if ranks.keyed {
+            let keyed: Map<String, Json> =
+                ranked.map(|(value, percent)| (format!("{value:?}"), json!(percent))).collect();
+            return json!({ "values": keyed });
+        }
+        let list: Vec<Json> =
+            ranked.map(|(value, percent)| json!({ "key": value, "value": percent })).collect();
+        json!({ "values": list })
+    }
+
+    /// What the events of a bucket have, from its key and its other members in the store.
+    fn bucket_query(
+        &self,
+        key: &Json,
+        bucket: &Map<String, Json>,
+        shape: &Shape,
+        context: &Context,
+    ) -> Query {
+        let field = shape.field.clone();
+        let is_time = context.kind(&field) == Some(FieldType::Date);
+        if self.kind != "terms" {
+            return piece(&field, is_time, key.as_f64().unwrap_or(0.0), shape.interval);
+        }
+        let value = match (key, context.kind(&field)) {
+            (key, Some(FieldType::Boolean)) => Value::Bool(is_true(key)),
+            (_, Some(FieldType::Date)) => {
+                let text = bucket.get("key_as_string").and_then(Json::as_str).or(key.as_str());
+                Value::Str(text.unwrap_or_default().to_owned())
+            }
+            (Json::Number(number), _) => Value::Float(number.as_f64().unwrap_or(0.0)),
+            (Json::String(text), _) => Value::Str(text.clone()),
+            (other, _) => Value::Str(other.to_string()),
+        };
+        let is_missing = shape.missing.as_ref().is_some_and(|missing| {
+            missing == key || missing.as_f64().is_some_and(|missing| key.as_f64() == Some(missing))
+        });
+        let own = Query::Terms { field: field.clone(), values: vec![value] };
+        if is_missing { Query::or(vec![own, Query::Exists { field }.negate()]) } else { own }
+    }
+
+    fn finish_buckets(
+        &self,
+        mut result: Json,
+        shape: &Shape,
+        within: &Query,
+        by: &mut Finish<'_>,
+    ) -> Result<Json, EsError> {
         let buckets = match result["buckets"].take() {
             Json::Array(list) => list,
             _ => Vec::new(),
@@ -114,15 +251,18 @@ impl Node {
             let key = bucket.shift_remove("key").unwrap_or(Json::Null);
             let count = bucket.shift_remove("doc_count").unwrap_or(json!(0));
             let mut out = Map::new();
+            let inner;
             let name = if is_range {
                 // The store fills the gaps between the ranges; nobody asked for those.
                 let Some(range) = key.as_str().and_then(|n| shape.ranges.get(n.parse::<usize>().ok()?))
                 else {
                     continue;
                 };
+                let is_time = shape.calendar.is_some() || self.kind == "date_range";
+                inner = self.inner(within, || range.query(&shape.field, is_time));
                 if shape.calendar.is_some() {
                     let ms = range.from.unwrap_or(0.0);
-                    out.insert("key_as_string".to_owned(), time(shape, ms).into());
+                    out.insert("key_as_string".to_owned(), shape.time(ms).into());
                     out.insert("key".to_owned(), json!(ms as i64));
                 } else {
                     out.insert("key".to_owned(), range.key.as_str().into());
@@ -130,19 +270,20 @@ impl Node {
                         let Some(value) = value else { continue };
                         out.insert(side.to_owned(), json!(value));
                         if self.kind == "date_range" {
-                            out.insert(format!("{side}_as_string"), time(shape, value).into());
+                            out.insert(format!("{side}_as_string"), shape.time(value).into());
                         }
                     }
                 }
                 range.key.clone()
             } else {
-                self.insert_key(&mut out, key, &bucket, shape, context)
+                inner = self.inner(within, || self.bucket_query(&key, &bucket, shape, by.context));
+                self.insert_key(&mut out, key, &bucket, shape, by.context)
             };
             out.insert("doc_count".to_owned(), count);
             if let Some(error) = bucket.shift_remove("doc_count_error_upper_bound") {
                 out.insert("doc_count_error_upper_bound".to_owned(), error);
             }
-            self.add_subs(&mut out, Json::Object(bucket), typed, context);
+            self.add_subs(&mut out, Json::Object(bucket), &inner, by)?;
             finished.push((name, Json::Object(out)));
         }
         if is_range {
@@ -154,7 +295,7 @@ impl Node {
         if let Some(calendar) = &shape.calendar {
             finished = shown_units(finished, calendar);
         }
-        self.add_pipelines(&mut finished, typed);
+        self.add_parents(&mut finished, by.typed);
         let count = |bucket: &Json| bucket["doc_count"].as_u64();
         match shape.order {
             Order::Rising => {}
@@ -192,35 +333,7 @@ impl Node {
             finished.into_iter().map(|(_, bucket)| bucket).collect()
         };
         out.insert("buckets".to_owned(), buckets);
-        Json::Object(out)
-    }
-
-    /// What is counted from bucket to bucket.
-    fn add_pipelines(&self, buckets: &mut [(String, Json)], typed: bool) {
-        for sub in &self.subs.0 {
-            let Form::Pipeline(pipeline) = &sub.form else { continue };
-            let name = if typed {
-                format!("{}#{}", sub.typed_kind(&Json::Null), sub.name)
-            } else {
-                sub.name.clone()
-            };
-            let values: Vec<Option<f64>> =
-                buckets.iter().map(|(_, bucket)| value_at(bucket, &pipeline.path)).collect();
-            let mut sum = 0.0;
-            for (n, (_, bucket)) in buckets.iter_mut().enumerate() {
-                let before = n.checked_sub(pipeline.lag).and_then(|before| values[before]);
-                let value = match sub.kind {
-                    "cumulative_sum" => {
-                        sum += values[n].unwrap_or(0.0);
-                        Some(sum)
-                    }
-                    _ => values[n].zip(before).map(|(own, before)| own - before),
-                };
-                if let Some(value) = value {
-                    bucket[&name] = json!({ "value": value });
-                }
-            }
-        }
+        Ok(Json::Object(out))
     }
 
     /// Writes the key of a bucket, and returns it as text.
@@ -236,7 +349,7 @@ impl Node {
         match (self.kind, kind) {
             ("date_histogram", _) => {
                 let ms = key.as_f64().unwrap_or(0.0);
-                let text = time(shape, ms);
+                let text = shape.time(ms);
                 out.insert("key_as_string".to_owned(), text.as_str().into());
                 out.insert("key".to_owned(), json!(ms as i64));
                 text
@@ -246,14 +359,11 @@ impl Node {
                 let ns = text.and_then(|text| store::Value::Str(text.to_owned()).time());
                 let ms = ns.map_or_else(|| key.as_f64().unwrap_or(0.0), |ns| (ns / 1_000_000) as f64);
                 out.insert("key".to_owned(), json!(ms as i64));
-                out.insert("key_as_string".to_owned(), time(shape, ms).into());
-                time(shape, ms)
+                out.insert("key_as_string".to_owned(), shape.time(ms).into());
+                shape.time(ms)
             }
             ("terms", Some(FieldType::Boolean)) => {
-                let truth = key == json!(1)
-                    || key.as_f64() == Some(1.0)
-                    || key == json!("true")
-                    || key == json!(true);
+                let truth = is_true(&key);
                 out.insert("key".to_owned(), json!(i32::from(truth)));
                 out.insert("key_as_string".to_owned(), truth.to_string().into());
                 truth.to_string()
@@ -295,25 +405,38 @@ fn shown_units(mut buckets: Vec<(String, Json)>, calendar: &Calendar) -> Vec<(St
     buckets
 }
 
-/// The number at a path of a bucket: `_count`, `name`, `name.part`.
-fn value_at(bucket: &Json, path: &str) -> Option<f64> {
-    if path == "_count" {
-        return bucket["doc_count"].as_f64();
-    }
-    let (name, part) = path.split_once(['.', '>']).unwrap_or((path, "value"));
-    let typed = |key: &str| key.split_once('#').is_some_and(|(_, own)| own == name);
-    let (_, own) = bucket.as_object()?.iter().find(|(key, _)| *key == name || typed(key))?;
-    let part = part.strip_suffix(".value").unwrap_or(part);
-    own[part]
-        .as_f64()
-        .or_else(|| own["values"][part].as_f64())
-        .or_else(|| own["doc_count"].as_f64().filter(|_| part == "_count"))
+/// Milliseconds as a format says.
+pub(super) fn time(format: Option<&Format>, zone: Option<Zone>, ms: f64) -> String {
+    let ns = (ms as i64).saturating_mul(1_000_000);
+    format.unwrap_or(&Format::Iso).write(ns, zone.unwrap_or(Zone::UTC))
 }
 
-/// Milliseconds as the format of the aggregation says.
-pub(super) fn time(shape: &Shape, ms: f64) -> String {
-    let ns = (ms as i64).saturating_mul(1_000_000);
-    shape.format.as_ref().unwrap_or(&Format::Iso).write(ns, shape.zone.unwrap_or(Zone::UTC))
+impl Shape {
+    /// Milliseconds as the format of the aggregation says.
+    pub(super) fn time(&self, ms: f64) -> String {
+        time(self.format.as_ref(), self.zone, ms)
+    }
+}
+
+impl super::RangeBucket {
+    fn query(&self, field: &str, is_time: bool) -> Query {
+        let value = |number: f64| {
+            if is_time {
+                Value::Time((number as i64).saturating_mul(1_000_000))
+            } else {
+                Value::Float(number)
+            }
+        };
+        Query::Range {
+            field: field.to_owned(),
+            lower: self.from.map_or(Bound::Unbounded, |from| Bound::Included(value(from))),
+            upper: self.to.map_or(Bound::Unbounded, |to| Bound::Excluded(value(to))),
+        }
+    }
+}
+
+fn is_true(key: &Json) -> bool {
+    key.as_f64() == Some(1.0) || *key == json!("true") || *key == json!(true)
 }
 
 /// Numbers about times: milliseconds, and as text beside.
@@ -328,7 +451,7 @@ fn times(result: Json, shape: &Shape) -> Json {
                 let ms = (ns / 1e6).trunc();
                 out.insert(name.clone(), json!(ms));
                 if name != "sum" {
-                    out.insert(format!("{name}_as_string"), time(shape, ms).into());
+                    out.insert(format!("{name}_as_string"), shape.time(ms).into());
                 }
             }
             None => {

@@ -1,44 +1,73 @@
 //! Aggregations: read from Elasticsearch's JSON, handed to the store in the form that it
 //! knows, and its results given the shape that Elasticsearch gives them.
 //!
-//! `filter`, `filters`, `missing` and `global` are no aggregations of the store: at the top
-//! each is a search of its own. Deeper down they are refused.
+//! What the store has no aggregation for is made of what it has: `filters`, `missing` and
+//! `percentile_ranks` of its `filter`. The events of `top_hits` are searched for bucket by bucket
+//! when its results are there.
 
+mod composite;
 mod finish;
+mod pipeline;
 
-pub use finish::Side;
+pub(crate) use finish::{Ask, Finish};
 
 use super::EsError;
 use super::context::Context;
 use super::dates::{Format, Zone};
 use super::dsl::{self, plain};
+use super::search::Wanted;
+use composite::Composite;
+use pipeline::Pipeline;
 use serde_json::{Map, Value as Json, json};
-use store::Query;
+use std::ops::Bound;
+use store::{Query, Value};
 
 const DEPTH_MAX: usize = 8;
 const COUNT_MAX: usize = 100;
-const KINDS: [&str; 21] = [
-    "terms",
-    "date_histogram",
-    "histogram",
-    "range",
-    "date_range",
-    "filter",
-    "filters",
-    "missing",
-    "global",
-    "avg",
-    "min",
-    "max",
-    "sum",
-    "stats",
-    "extended_stats",
-    "percentiles",
-    "cardinality",
-    "value_count",
-    "derivative",
-    "cumulative_sum",
-    "serial_diff",
+
+/// What an aggregation can hold and where it can stand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Family {
+    /// Others stand in it.
+    Bucket,
+    /// Nothing stands in it.
+    Metric,
+    /// Stands in a histogram, and is counted from its buckets.
+    Parent,
+    /// Stands beside one with buckets, and is counted from them.
+    Sibling,
+}
+
+const KINDS: [(&str, Family); 29] = [
+    ("terms", Family::Bucket),
+    ("date_histogram", Family::Bucket),
+    ("histogram", Family::Bucket),
+    ("range", Family::Bucket),
+    ("date_range", Family::Bucket),
+    ("filter", Family::Bucket),
+    ("filters", Family::Bucket),
+    ("missing", Family::Bucket),
+    ("global", Family::Bucket),
+    ("composite", Family::Bucket),
+    ("avg", Family::Metric),
+    ("min", Family::Metric),
+    ("max", Family::Metric),
+    ("sum", Family::Metric),
+    ("stats", Family::Metric),
+    ("extended_stats", Family::Metric),
+    ("percentiles", Family::Metric),
+    ("percentile_ranks", Family::Metric),
+    ("cardinality", Family::Metric),
+    ("value_count", Family::Metric),
+    ("top_hits", Family::Metric),
+    ("derivative", Family::Parent),
+    ("cumulative_sum", Family::Parent),
+    ("serial_diff", Family::Parent),
+    ("avg_bucket", Family::Sibling),
+    ("min_bucket", Family::Sibling),
+    ("max_bucket", Family::Sibling),
+    ("sum_bucket", Family::Sibling),
+    ("stats_bucket", Family::Sibling),
 ];
 
 /// The aggregations of a search, or of a bucket.
@@ -49,6 +78,7 @@ pub struct Aggs(Vec<Node>);
 struct Node {
     name: String,
     kind: &'static str,
+    family: Family,
     meta: Option<Json>,
     subs: Aggs,
     form: Form,
@@ -58,10 +88,25 @@ struct Node {
 enum Form {
     /// What the store answers, and what is needed to shape its answer.
     Store { request: Json, shape: Shape },
-    /// Searches of their own, by name; one without a name is the bucket itself.
-    Searches(Vec<(Option<String>, Query)>, bool),
-    /// What is counted from the buckets around it.
+    /// Buckets of what matches a question, by name or number; with `filter` and `missing` there is one.
+    Filters(Vec<(Option<String>, Query)>),
+    /// All events of the indices, whatever the search looks for.
+    Global,
+    /// How many percent of the values are not above some.
+    Ranks(Ranks),
+    /// Buckets of the values of several fields together.
+    Composite(Composite),
+    /// The first events of the bucket around it.
+    Hits(Box<Wanted>),
+    /// What is counted from the buckets around it, or from those of another one beside it.
     Pipeline(Pipeline),
+}
+
+#[derive(Debug, Clone)]
+struct Ranks {
+    field: String,
+    values: Vec<f64>,
+    keyed: bool,
 }
 
 /// What the answer of the store lacks.
@@ -71,6 +116,10 @@ struct Shape {
     format: Option<Format>,
     zone: Option<Zone>,
     keyed: bool,
+    /// The length of a histogram's buckets, in milliseconds for times.
+    interval: f64,
+    /// What events without the field are counted as, in a bucket of `terms`.
+    missing: Option<Json>,
     /// The buckets of a range by the keys they have in the store.
     ranges: Vec<RangeBucket>,
     /// Set where the ranges are units of a calendar.
@@ -95,15 +144,6 @@ enum Order {
     Falling,
     FewFirst,
     ManyFirst,
-}
-
-/// An aggregation over the buckets of the histogram that it stands in.
-#[derive(Debug, Clone)]
-struct Pipeline {
-    /// The value of a bucket that it is about: `_count`, `name` or `name.part`.
-    path: String,
-    /// For `serial_diff`: with which bucket before each is compared.
-    lag: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -143,17 +183,23 @@ fn read_node(
     depth: usize,
     count: &mut usize,
 ) -> Result<Node, EsError> {
+    if name.contains(['[', ']', '>']) {
+        return Err(EsError::argument(format!(
+            "Invalid aggregation name [{name}]. Aggregation names can contain any character except '[', ']', and '>'"
+        )));
+    }
     let body = body
         .as_object()
         .ok_or_else(|| EsError::parsing(format!("the aggregation [{name}] must be an object")).about(name))?;
+    let kinds = || KINDS.map(|(kind, _)| kind);
     let (mut kind, mut subs, mut meta) = (None, Aggs::default(), None);
     for (key, value) in body {
         match key.as_str() {
             "aggs" | "aggregations" => subs = read_level(value, context, depth + 1, count)?,
             "meta" => meta = Some(value.clone()),
             other => {
-                let known = KINDS.into_iter().find(|kind| *kind == other);
-                let known = known.ok_or_else(|| EsError::unknown("the aggregation", other, &KINDS))?;
+                let known = KINDS.into_iter().find(|(kind, _)| *kind == other);
+                let known = known.ok_or_else(|| EsError::unknown("the aggregation", other, &kinds()))?;
                 if kind.replace((known, value)).is_some() {
                     return Err(EsError::parsing(format!(
                         "Found two aggregation type definitions in [{name}]"
@@ -163,104 +209,106 @@ fn read_node(
             }
         }
     }
-    let Some((kind, options)) = kind else {
+    let Some(((kind, family), options)) = kind else {
         return Err(EsError::parsing(format!(
             "Missing definition for aggregation [{name}]; there are {}",
-            KINDS.join(", ")
+            kinds().join(", ")
         ))
         .about(name));
     };
-    let is_metric = KINDS.iter().position(|known| *known == kind) >= Some(9);
-    if is_metric && !subs.0.is_empty() {
+    if family != Family::Bucket && !subs.0.is_empty() {
         return Err(EsError::new(
             400,
             "aggregation_initialization_exception",
             format!("Aggregator [{name}] of type [{kind}] cannot accept sub-aggregations"),
         ));
     }
+    if depth > 0 && (kind == "global" || kind == "composite") {
+        return Err(EsError::argument(format!(
+            "[{kind}] aggregation cannot be used with a parent; [{name}]"
+        )));
+    }
     let form = match kind {
-        "filter" | "filters" | "missing" | "global" => {
-            if depth > 0 {
-                return Err(EsError::argument(format!(
-                    "the aggregation [{kind}] is supported at the top only, not within another; [{name}] can be a search of its own"
-                )));
-            }
-            read_searches(kind, options, context)?
+        "filter" | "filters" | "missing" => read_filters(kind, options, context)?,
+        "global" => known(kind, options, &[]).map(|_| Form::Global)?,
+        "percentile_ranks" => read_ranks(options)?,
+        "composite" => Form::Composite(Composite::read(options, context)?),
+        "top_hits" => Form::Hits(Box::new(Wanted::of_hits(name, options, context)?)),
+        _ if matches!(family, Family::Parent | Family::Sibling) => {
+            Form::Pipeline(Pipeline::read(kind, options)?)
         }
-        "derivative" | "cumulative_sum" | "serial_diff" => read_pipeline(kind, options)?,
         _ => read_store(kind, options, context)?,
     };
-    let has_pipelines = subs.0.iter().any(|sub| matches!(sub.form, Form::Pipeline(_)));
-    let is_pipeline = matches!(form, Form::Pipeline(_));
-    if (is_pipeline && depth == 0) || (has_pipelines && !kind.ends_with("histogram")) {
+    let has_parents = subs.0.iter().any(|sub| sub.family == Family::Parent);
+    if (family == Family::Parent && depth == 0) || (has_parents && !kind.ends_with("histogram")) {
         let reason = format!(
             "[{name}]: derivative, cumulative_sum and serial_diff must have a histogram or date_histogram as parent"
         );
         return Err(EsError::new(400, "action_request_validation_exception", reason));
     }
-    Ok(Node { name: name.to_owned(), kind, meta, subs, form })
+    Ok(Node { name: name.to_owned(), kind, family, meta, subs, form })
 }
 
-fn read_pipeline(kind: &str, options: &Json) -> Result<Form, EsError> {
-    let options = known(kind, options, &["buckets_path", "format", "gap_policy", "lag"])?;
-    if options.get("gap_policy").is_some_and(|policy| policy != "skip") {
-        return Err(EsError::argument(format!("[gap_policy] of [{kind}] must be [skip]")));
+fn read_filters(kind: &str, options: &Json, context: &Context) -> Result<Form, EsError> {
+    if kind == "filter" {
+        return Ok(Form::Filters(vec![(None, dsl::query(options, context)?)]));
     }
-    let path = options.get("buckets_path").and_then(Json::as_str);
-    let path =
-        path.ok_or_else(|| EsError::parsing(format!("[{kind}] needs a [buckets_path]")).about(kind))?;
-    let lag = options.get("lag").map_or(Some(1), Json::as_u64).and_then(|lag| usize::try_from(lag).ok());
-    let lag =
-        lag.filter(|lag| *lag > 0).ok_or_else(|| EsError::argument("[lag] must be a positive number"))?;
-    Ok(Form::Pipeline(Pipeline { path: path.to_owned(), lag }))
+    if kind == "missing" {
+        let field = plain(known(kind, options, &["field"])?.get("field").unwrap_or(&Json::Null));
+        return Ok(Form::Filters(vec![(None, Query::Exists { field }.negate())]));
+    }
+    let options = known(kind, options, &["filters", "other_bucket", "other_bucket_key"])?;
+    let mut filters = Vec::new();
+    match options.get("filters") {
+        Some(Json::Object(named)) => {
+            for (name, filter) in named {
+                filters.push((Some(name.clone()), dsl::query(filter, context)?));
+            }
+        }
+        Some(Json::Array(list)) => {
+            for filter in list {
+                filters.push((None, dsl::query(filter, context)?));
+            }
+        }
+        _ => {
+            return Err(EsError::parsing("[filters] needs an object or a list of filters").about("filters"));
+        }
+    }
+    let other_key = options.get("other_bucket_key").map(plain);
+    if other_key.is_some() || options.get("other_bucket") == Some(&Json::Bool(true)) {
+        let other = Query::Bool {
+            must: vec![],
+            filter: vec![],
+            should: vec![],
+            must_not: filters.iter().map(|(_, query)| query.clone()).collect(),
+            minimum_should_match: None,
+        };
+        let named = filters.first().is_none_or(|(name, _)| name.is_some());
+        filters.push((named.then(|| other_key.unwrap_or_else(|| "_other_".to_owned())), other));
+    }
+    if filters.len() > 50 {
+        return Err(EsError::argument("[filters] has more than 50 filters"));
+    }
+    Ok(Form::Filters(filters))
 }
 
-fn read_searches(kind: &str, options: &Json, context: &Context) -> Result<Form, EsError> {
-    Ok(match kind {
-        "filter" => Form::Searches(vec![(None, dsl::query(options, context)?)], true),
-        "missing" => {
-            let field = plain(&options["field"]);
-            Form::Searches(vec![(None, Query::Exists { field }.negate())], true)
-        }
-        "global" => Form::Searches(vec![(None, Query::All)], false),
-        _ => {
-            let options = known(kind, options, &["filters", "other_bucket", "other_bucket_key"])?;
-            let mut searches = Vec::new();
-            match options.get("filters") {
-                Some(Json::Object(filters)) => {
-                    for (name, filter) in filters {
-                        searches.push((Some(name.clone()), dsl::query(filter, context)?));
-                    }
-                }
-                Some(Json::Array(filters)) => {
-                    for filter in filters {
-                        searches.push((None, dsl::query(filter, context)?));
-                    }
-                }
-                _ => {
-                    return Err(
-                        EsError::parsing("[filters] needs an object or a list of filters").about("filters")
-                    );
-                }
-            }
-            let other_key = options.get("other_bucket_key").map(plain);
-            if other_key.is_some() || options.get("other_bucket") == Some(&Json::Bool(true)) {
-                let other = Query::Bool {
-                    must: vec![],
-                    filter: vec![],
-                    should: vec![],
-                    must_not: searches.iter().map(|(_, query)| query.clone()).collect(),
-                    minimum_should_match: None,
-                };
-                let named = searches.first().is_none_or(|(name, _)| name.is_some());
-                searches.push((named.then(|| other_key.unwrap_or_else(|| "_other_".to_owned())), other));
-            }
-            if searches.len() > 50 {
-                return Err(EsError::argument("[filters] has more than 50 filters"));
-            }
-            Form::Searches(searches, true)
-        }
-    })
+fn read_ranks(options: &Json) -> Result<Form, EsError> {
+    let options = known("percentile_ranks", options, &["field", "values", "keyed", "tdigest", "hdr"])?;
+    let field = options.get("field").and_then(Json::as_str);
+    let field = field.ok_or_else(|| {
+        EsError::argument("Required one of fields [field], but none were specified in [percentile_ranks]")
+    })?;
+    let values = options.get("values").and_then(Json::as_array).map(|list| {
+        list.iter().map(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok())).collect()
+    });
+    let Some(Some(mut values)) =
+        values.filter(|list: &Option<Vec<f64>>| list.as_ref().is_none_or(|list| !list.is_empty()))
+    else {
+        return Err(EsError::argument("[values] of [percentile_ranks] must be a list of numbers"));
+    };
+    values.sort_by(f64::total_cmp);
+    let keyed = options.get("keyed") != Some(&Json::Bool(false));
+    Ok(Form::Ranks(Ranks { field: field.to_owned(), values, keyed }))
 }
 
 fn known<'j>(kind: &str, options: &'j Json, names: &[&str]) -> Result<&'j Map<String, Json>, EsError> {
@@ -363,11 +411,16 @@ fn read_store(kind: &str, options: &Json, context: &Context) -> Result<Form, EsE
         request.remove("keyed");
     }
     match kind {
-        "terms" => read_order(&mut request)?,
+        "terms" => {
+            shape.missing = request.get("missing").cloned();
+            read_order(&mut request)?;
+        }
         "date_histogram" | "histogram" => {
             shape.order = read_histogram_order(kind, request.remove("order"))?;
-            if kind == "date_histogram" && !read_calendar(&mut request, &mut shape, context)? {
-                read_intervals(&mut request, &shape, context)?;
+            if kind == "histogram" {
+                shape.interval = request.get("interval").and_then(Json::as_f64).unwrap_or(0.0);
+            } else if !read_calendar(&mut request, &mut shape, context)? {
+                shape.interval = read_intervals(&mut request, &shape, context)? as f64;
             }
             if request.get("min_doc_count").and_then(Json::as_u64).unwrap_or(0) > 0 {
                 request.remove("extended_bounds");
@@ -525,8 +578,8 @@ fn read_calendar(
 }
 
 /// Intervals of the calendar that always have the same length become fixed ones, and time
-/// zones become offsets: that of now, where they change.
-fn read_intervals(request: &mut Map<String, Json>, shape: &Shape, context: &Context) -> Result<(), EsError> {
+/// zones become offsets: that of now, where they change. Returns the length in milliseconds.
+fn read_intervals(request: &mut Map<String, Json>, shape: &Shape, context: &Context) -> Result<i64, EsError> {
     let calendar = request.remove("calendar_interval").map(|interval| plain(&interval));
     let legacy = request.remove("interval").map(|interval| plain(&interval));
     let fixed = request.remove("fixed_interval").map(|interval| plain(&interval));
@@ -594,7 +647,7 @@ fn read_intervals(request: &mut Map<String, Json>, shape: &Shape, context: &Cont
             }
         }
     }
-    Ok(())
+    Ok(length)
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -661,7 +714,7 @@ fn read_ranges(
         let named = range.get("key").map(plain);
         let text = |value: Option<f64>| match value {
             None => "*".to_owned(),
-            Some(value) if kind == "date_range" => finish::time(shape, value),
+            Some(value) if kind == "date_range" => shape.time(value),
             Some(value) => format!("{value:?}"),
         };
         let key = named.unwrap_or_else(|| format!("{}-{}", text(from), text(to)));
@@ -672,32 +725,61 @@ fn read_ranges(
 }
 
 impl Aggs {
-    /// What the store is asked for together with the search itself, if there is anything.
-    pub fn request(&self) -> Option<Json> {
+    /// What the store is asked for together with the search itself, if there is anything. What its
+    /// `filter` aggregations look for is added to `filters`.
+    pub fn request(&self, filters: &mut Vec<Query>) -> Option<Json> {
         let mut all = Map::new();
         for node in &self.0 {
-            if let Form::Store { request, .. } = &node.form {
-                let mut request = request.clone();
-                if let Some(subs) = node.subs.request() {
-                    request["aggs"] = subs;
+            match &node.form {
+                Form::Store { request, .. } => {
+                    all.insert(node.name.clone(), node.with_subs(request.clone(), filters));
                 }
-                all.insert(node.name.clone(), request);
+                Form::Composite(composite) => {
+                    all.insert(node.name.clone(), node.with_subs(composite.request(), filters));
+                }
+                Form::Filters(own) => {
+                    for (n, (_, query)) in own.iter().enumerate() {
+                        all.insert(node.part(n), node.with_subs(filter(query.clone(), filters), filters));
+                    }
+                }
+                Form::Ranks(ranks) => {
+                    all.insert(node.name.clone(), json!({ "value_count": { "field": ranks.field } }));
+                    for (n, value) in ranks.values.iter().enumerate() {
+                        let upper = Bound::Included(Value::Float(*value));
+                        let up_to =
+                            Query::Range { field: ranks.field.clone(), lower: Bound::Unbounded, upper };
+                        all.insert(node.part(n), filter(up_to, filters));
+                    }
+                }
+                Form::Global | Form::Hits(_) | Form::Pipeline(_) => {}
             }
         }
         (!all.is_empty()).then_some(Json::Object(all))
     }
 
-    /// The searches that are asked beside the search itself: what each looks for within the
-    /// search's own question (or, where that is false, apart from it), and its aggregations.
-    pub fn searches(&self) -> Vec<(Query, bool, Option<Json>)> {
-        let mut all = Vec::new();
-        for node in &self.0 {
-            if let Form::Searches(searches, within) = &node.form {
-                let request = node.subs.request();
-                all.extend(searches.iter().map(|(_, query)| (query.clone(), *within, request.clone())));
-            }
+    /// Whether events of buckets are searched for.
+    fn wants_hits(&self) -> bool {
+        self.0.iter().any(|node| matches!(node.form, Form::Hits(_)) || node.subs.wants_hits())
+    }
+}
+
+/// The store's form of a filter, which names its question by the place in a list.
+fn filter(query: Query, filters: &mut Vec<Query>) -> Json {
+    filters.push(query);
+    json!({ "filter": (filters.len() - 1).to_string() })
+}
+
+impl Node {
+    fn with_subs(&self, mut request: Json, filters: &mut Vec<Query>) -> Json {
+        if let Some(subs) = self.subs.request(filters) {
+            request["aggs"] = subs;
         }
-        all
+        request
+    }
+
+    /// The name in the store of one of several that this one is made of; nobody can have given it.
+    fn part(&self, n: usize) -> String {
+        format!("{}>{n}", self.name)
     }
 }
 

@@ -35,6 +35,14 @@ fn queries() {
     check(json!({"match": {"m": {"query": "a b c", "minimum_should_match": "70%"}}}), "(m=a& m=b& m=c&)/2");
     check(json!({"match_phrase": {"m": "a b"}}), "m=\"a b\"~0");
     check(json!({"match_phrase": {"m": {"query": "a b", "slop": 3}}}), "m=\"a b\"~3");
+    check(json!({"match_phrase_prefix": {"m": {"query": "a b", "max_expansions": 5}}}), "m=\"a b\"*");
+    check(json!({"match": {"m": {"query": "Abc de", "fuzziness": "AUTO"}}}), "(m=abc~1 m=de~0)/1");
+    check(json!({"match": {"m": {"query": "a b", "fuzziness": 2, "operator": "and"}}}), "(+m=a~2 +m=b~2)");
+    check(json!({"fuzzy": {"m": "abcdef"}}), "m=abcdef~2");
+    check(
+        json!({"fuzzy": {"m": {"value": "abcdef", "fuzziness": "AUTO:4,8", "transpositions": false}}}),
+        "m=abcdef~1!",
+    );
     check(json!({"prefix": {"a": "x*"}}), "a~x\\**");
     check(json!({"prefix": {"a": {"value": "x"}}}), "a~x*");
     check(json!({"wildcard": {"a": {"value": "x?y*"}}}), "a~x?y*");
@@ -126,7 +134,11 @@ fn unknown_parts_say_what_there_is() {
     check(json!({"range": {"@timestamp": {"gte": "now-x"}}}), "now-15m");
     check(json!({"range": {"a": {"gte": "now-1x"}}}), "now-15m");
     check(json!({"range": {"a": {"greater": 1}}}), "gte");
-    check(json!({"match": {"a": {"query": "x", "fuzziness": 1}}}), "fuzziness");
+    check(json!({"match": {"a": {"query": "x", "fuzziness": "x"}}}), "0, 1, 2, AUTO");
+    check(json!({"match": {"a": {"query": "x", "fuzziness": 1, "minimum_should_match": 1}}}), "goes without");
+    check(json!({"fuzzy": {"a": {"value": "x", "prefix_length": 1}}}), "[prefix] on [a]");
+    check(json!({"fuzzy": {"a": {"value": "x", "fuzziness": "AUTO:3"}}}), "AUTO:short,long");
+    check(json!({"match_phrase_prefix": {"a": {"query": "x y", "slop": 1}}}), "[slop]");
     check(json!({"match": {"a": {"query": ["x"]}}}), "START_ARRAY");
     check(json!({"match": {"a": "x"}, "term": {"a": 1}}), "bool");
     check(json!({"multi_match": {"query": "a", "type": "cross_fields"}}), "best_fields");
