@@ -28,4 +28,5 @@ mod scenarios;
 mod services;
 mod terminal;
 mod tidy;
+mod ui_over_cluster;
 mod up;

@@ -48,6 +48,8 @@ enum Command {
     Translate(commands::check::TranslateArguments),
     /// Try a config on samples, and compare what comes out with what is expected
     Test(commands::test::Arguments),
+    /// Show the page over a cluster of Elasticsearch or OpenSearch
+    Ui(commands::ui::Arguments),
     /// Search the running pond
     Search(commands::search::Arguments),
     /// What became of every event, in the running pond
@@ -100,6 +102,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(arguments) => commands::check::plan(arguments),
         Command::Translate(arguments) => commands::check::translate(arguments),
         Command::Test(arguments) => commands::test::run(arguments),
+        Command::Ui(arguments) => commands::ui::run(arguments),
         Command::Search(arguments) => commands::search::run(arguments),
         Command::Ledger(arguments) => commands::ledger::run(arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),

@@ -12,6 +12,7 @@ mod pond;
 mod server;
 mod tls;
 
+pub use es::remote::Cluster;
 pub use server::{
     Boxed, Ingest, IngestDoc, IngestError, LettersAsk, Select, Server, ServerError, ServerOptions, Status,
     TapAsk, TapStream, TlsFiles, Told, User, router,

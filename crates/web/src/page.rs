@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use flate2::read::GzDecoder;
 use std::io::Read;
+use std::sync::Arc;
 
 /// A file of the page.
 struct File {
@@ -25,16 +26,33 @@ const VIEWS: [&str; 2] = ["discover", "pipelines"];
 /// What the page may do: run and show what it brings along, and ask this server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// The page; over a cluster it is told the name of that, and has none of what only a pond has.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>(cluster: Option<String>) -> Router<S> {
+    let cluster = cluster.map(Arc::new);
+    let (of_index, of_file) = (cluster.clone(), cluster);
     Router::new()
         .route("/_ui", get(async || Redirect::permanent("/_ui/")))
-        .route("/_ui/", get(async |headers: HeaderMap| serve("index.html", &headers)))
-        .route("/_ui/{*path}", get(file))
+        .route("/_ui/", get(async move |headers: HeaderMap| index(of_index, &headers)))
+        .route(
+            "/_ui/{*path}",
+            get(async move |Path(path): Path<String>, headers: HeaderMap| {
+                if VIEWS.contains(&path.as_str()) { index(of_file, &headers) } else { serve(&path, &headers) }
+            }),
+        )
 }
 
-async fn file(Path(path): Path<String>, headers: HeaderMap) -> Response {
-    let name = if VIEWS.contains(&path.as_str()) { "index.html" } else { &path };
-    serve(name, &headers)
+/// The page itself. Over a cluster `<html>` says so, for the script.
+fn index(cluster: Option<Arc<String>>, headers: &HeaderMap) -> Response {
+    let Some(cluster) = cluster else { return serve("index.html", headers) };
+    let mut response = serve("index.html", &HeaderMap::new());
+    let Some(file) = FILES.iter().find(|file| file.path == "index.html") else { return response };
+    let mut text = String::new();
+    if GzDecoder::new(file.packed).read_to_string(&mut text).is_ok() {
+        let name = cluster.replace('&', "&amp;").replace('"', "&quot;");
+        *response.body_mut() = text.replacen("<html", &format!("<html data-cluster=\"{name}\""), 1).into();
+        response.headers_mut().remove(header::ETAG);
+    }
+    response
 }
 
 /// A file, or 404: never the page in place of a file that is missing.

@@ -213,6 +213,11 @@ impl Server {
         ingest: Option<Arc<dyn Ingest>>,
         status: Arc<dyn Status>,
     ) -> Result<Self, ServerError> {
+        Self::listen(options, router(options, store, ingest, status)).await
+    }
+
+    /// Listens and answers with these routes, unless anybody could reach the address.
+    pub(crate) async fn listen(options: &ServerOptions, router: Router) -> Result<Self, ServerError> {
         let listen = &options.listen;
         let wrong = |error| ServerError::Listen(listen.clone(), error);
         let acceptor = options.tls.as_ref().map(tls::acceptor).transpose()?;
@@ -229,7 +234,7 @@ impl Server {
                 return Err(ServerError::Open(address.to_string(), lacks));
             }
         }
-        Ok(Self::serve(listener, acceptor, address, router(options, store, ingest, status)))
+        Ok(Self::serve(listener, acceptor, address, router))
     }
 
     /// Answers at a socket that listens.

@@ -13,4 +13,5 @@ pub(crate) mod tap;
 pub(crate) mod test;
 pub(crate) mod top;
 pub(crate) mod topics;
+pub(crate) mod ui;
 pub(crate) mod up;

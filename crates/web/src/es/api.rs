@@ -7,7 +7,7 @@ use super::context::glob;
 use super::held::Holds;
 use super::source::filter_path;
 use crate::server::Ingest;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRef, FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -100,6 +100,12 @@ impl IntoResponse for EsError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
         (status, json_text(self.body().to_string())).into_response()
+    }
+}
+
+impl FromRef<Api> for BodyRoom {
+    fn from_ref(api: &Api) -> Self {
+        api.bodies.clone()
     }
 }
 

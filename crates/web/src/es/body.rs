@@ -1,9 +1,9 @@
 //! Bodies of requests: compressed or not, none too large, and together within a limit of memory.
 
 use super::EsError;
-use super::api::{Api, SEARCH_TIME_MAX, read_json};
+use super::api::{SEARCH_TIME_MAX, read_json};
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::{FromRef, FromRequest, Query, Request};
 use axum::http::{HeaderMap, header};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use serde_json::Value;
@@ -38,10 +38,13 @@ pub(crate) struct Body(
     Option<OwnedSemaphorePermit>,
 );
 
-impl FromRequest<Api> for Body {
+impl<S: Send + Sync> FromRequest<S> for Body
+where
+    BodyRoom: FromRef<S>,
+{
     type Rejection = EsError;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, EsError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, EsError> {
         let coding = Coding::of(request.headers())?;
         let from_address = Query::<HashMap<String, String>>::try_from_uri(request.uri())
             .ok()
@@ -51,11 +54,11 @@ impl FromRequest<Api> for Body {
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         let kib = announced.map_or(if chunked { BODY_KIB } else { 1 }, |bytes| bytes / 1024 + 1);
         let kib = u32::try_from(kib.min(super::BODY_MAX as u64 / 1024 + 1)).unwrap_or(u32::MAX);
-        let room = api.bodies.0.clone();
+        let BodyRoom(room) = BodyRoom::from_ref(state);
         let share = tokio::time::timeout(SEARCH_TIME_MAX, room.clone().acquire_many_owned(kib)).await;
         let share = share.ok().and_then(Result::ok).ok_or_else(no_room)?;
         let body =
-            Bytes::from_request(request, api).await.map_err(|error| match error.status().as_u16() {
+            Bytes::from_request(request, state).await.map_err(|error| match error.status().as_u16() {
                 413 => too_long(),
                 status => EsError::new(status, "illegal_argument_exception", error.body_text()),
             })?;

@@ -1,5 +1,7 @@
 //! Elasticsearch's query language, as JSON.
 
+pub(crate) mod write;
+
 use super::context::Context;
 use super::dates::{Format, Reader, Zone};
 use super::{EsError, query_string, simple_query};

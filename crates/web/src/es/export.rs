@@ -9,16 +9,16 @@ use super::{EsError, dsl};
 use axum::body::{Body as Answered, Bytes};
 use axum::extract::State;
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use http_body_util::channel::{Channel, Sender};
 use serde_json::Value;
 use std::io;
 use store::{Query, Search, SortKey, SortValue};
 
 /// Events that are read at once; as many are in memory.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 /// Pages that may wait for the client.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -31,42 +31,70 @@ enum Kind {
 
 /// The form of the file.
 #[derive(Clone)]
-struct Shape {
+pub(super) struct Shape {
     kind: Kind,
     fields: Vec<String>,
     wanted: Vec<(String, Option<Format>)>,
     rule: Rule,
 }
 
+/// What goes into the file, sorted by time.
+pub(super) struct Wanted {
+    pub(super) index: String,
+    pub(super) descending: bool,
+    pub(super) limit: usize,
+    pub(super) shape: Shape,
+    media: &'static str,
+    ending: &'static str,
+}
+
+impl Wanted {
+    /// Reads the arguments; the body holds a `query` alone.
+    pub(super) fn read(arguments: &Arguments, json: &Value) -> Result<Self, EsError> {
+        arguments.only(&["index", "as", "fields", "order", "limit"])?;
+        if let Some(name) = json.as_object().and_then(|body| body.keys().find(|name| *name != "query")) {
+            return Err(EsError::unknown("the part of an export", name, &["query"]));
+        }
+        let fields = arguments.get("fields").unwrap_or_default().split(',');
+        let fields: Vec<String> = fields.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let (kind, media, ending) = match arguments.get("as").unwrap_or("ndjson") {
+            "ndjson" => (Kind::Ndjson, "application/x-ndjson", "ndjson"),
+            "csv" => (Kind::Csv, "text/csv; charset=utf-8", "csv"),
+            "text" => (Kind::Text, "text/plain; charset=utf-8", "txt"),
+            other => return Err(EsError::unknown("the form", other, &["ndjson", "csv", "text"])),
+        };
+        if fields.is_empty() && kind != Kind::Ndjson {
+            return Err(EsError::argument(
+                "[fields] must name the columns, such as @timestamp,level,message",
+            ));
+        }
+        let descending = match arguments.get("order").unwrap_or("desc") {
+            "desc" => true,
+            "asc" => false,
+            other => return Err(EsError::unknown("the order", other, &["asc", "desc"])),
+        };
+        let limit = arguments.number("limit")?.unwrap_or(usize::MAX);
+        let rule = if fields.is_empty() { Rule::Whole } else { Rule::of(fields.clone(), Vec::new()) };
+        let wanted = fields.iter().map(|name| (name.clone(), None)).collect();
+        let shape = Shape { kind, fields, wanted, rule };
+        let index = arguments.get("index").unwrap_or("logs-*").to_owned();
+        Ok(Self { index, descending, limit, shape, media, ending })
+    }
+
+    /// The answer, whose text is sent into the channel.
+    pub(super) fn answer(&self, channel: Channel<Bytes, io::Error>) -> Response {
+        let name = format!("attachment; filename=\"logs.{}\"", self.ending);
+        let headers = [(header::CONTENT_TYPE, self.media.to_owned()), (header::CONTENT_DISPOSITION, name)];
+        (headers, Answered::new(channel)).into_response()
+    }
+}
+
 /// Sends everything that the `query` of the body finds, sorted by time (`order`), without a
 /// limit unless `limit` gives one. `fields` are the columns; NDJSON has whole events without.
 pub(crate) async fn export(State(api): State<Api>, arguments: Arguments, body: Body) -> Answer {
-    arguments.only(&["index", "as", "fields", "order", "limit"])?;
     let json = body.json()?;
-    if let Some(name) = json.as_object().and_then(|body| body.keys().find(|name| *name != "query")) {
-        return Err(EsError::unknown("the part of an export", name, &["query"]));
-    }
-    let fields = arguments.get("fields").unwrap_or_default().split(',');
-    let fields: Vec<String> = fields.filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    let (kind, media, ending) = match arguments.get("as").unwrap_or("ndjson") {
-        "ndjson" => (Kind::Ndjson, "application/x-ndjson", "ndjson"),
-        "csv" => (Kind::Csv, "text/csv; charset=utf-8", "csv"),
-        "text" => (Kind::Text, "text/plain; charset=utf-8", "txt"),
-        other => return Err(EsError::unknown("the form", other, &["ndjson", "csv", "text"])),
-    };
-    if fields.is_empty() && kind != Kind::Ndjson {
-        return Err(EsError::argument("[fields] must name the columns, such as @timestamp,level,message"));
-    }
-    let descending = match arguments.get("order").unwrap_or("desc") {
-        "desc" => true,
-        "asc" => false,
-        other => return Err(EsError::unknown("the order", other, &["asc", "desc"])),
-    };
-    let limit = arguments.number("limit")?.unwrap_or(usize::MAX);
-    let rule = if fields.is_empty() { Rule::Whole } else { Rule::of(fields.clone(), Vec::new()) };
-    let wanted = fields.iter().map(|name| (name.clone(), None)).collect();
-    let shape = Shape { kind, fields, wanted, rule };
-    let index = arguments.get("index").unwrap_or("logs-*").to_owned();
+    let wanted = Wanted::read(&arguments, &json)?;
+    let index = wanted.index.clone();
     // What is asked is read once, before the answer begins: after that, nothing can be refused.
     let (indices, query) = api
         .with_store(move |store| {
@@ -76,13 +104,12 @@ pub(crate) async fn export(State(api): State<Api>, arguments: Arguments, body: B
             Ok((indices, query))
         })
         .await?;
+    let descending = wanted.descending;
     let keys = vec![SortKey { field: "@timestamp".to_owned(), descending, missing_first: false }];
     let search = Search { indices, query, sort: keys, ..Search::default() };
     let (sender, channel) = Channel::<Bytes, io::Error>::new(AHEAD);
-    tokio::spawn(send(api, search, shape, limit, sender));
-    let name = format!("attachment; filename=\"logs.{ending}\"");
-    let headers = [(header::CONTENT_TYPE, media.to_owned()), (header::CONTENT_DISPOSITION, name)];
-    Ok((headers, Answered::new(channel)).into_response())
+    tokio::spawn(send(api, search, wanted.shape.clone(), wanted.limit, sender));
+    Ok(wanted.answer(channel))
 }
 
 /// Reads page after page; ends when the client is gone. An error breaks the answer off, so
@@ -131,7 +158,8 @@ async fn send(
 }
 
 impl Shape {
-    fn head(&self) -> String {
+    /// What stands before the first event.
+    pub(super) fn head(&self) -> String {
         match self.kind {
             Kind::Csv => {
                 // The name that every event has is no formula, and its readers look for it.
@@ -143,7 +171,8 @@ impl Shape {
         }
     }
 
-    fn write(&self, source: Vec<u8>, out: &mut Vec<u8>) {
+    /// Adds an event, from its source.
+    pub(super) fn write(&self, source: Vec<u8>, out: &mut Vec<u8>) {
         if self.kind == Kind::Ndjson {
             if let Some(object) = self.rule.apply(source) {
                 out.extend_from_slice(object.get().as_bytes());

@@ -18,6 +18,7 @@ mod own;
 mod patterns;
 pub mod query_string;
 mod refused;
+pub(crate) mod remote;
 mod search;
 #[cfg(test)]
 mod show;
@@ -170,7 +171,7 @@ pub(crate) fn routes(store: Arc<Store>, ingest: Option<Arc<dyn Ingest>>, status:
         .with_state(api)
         .merge(asked)
         .merge(pond)
-        .merge(crate::page::routes())
+        .merge(crate::page::routes(None))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -11,25 +11,21 @@ use store::{Patterns, Query, Search, SortKey, SortValue};
 /// Events that are looked at; of more, these are the newest.
 const EVENTS_MAX: u64 = 200_000;
 /// Events that are read at once.
-const PAGE: usize = 2_000;
+pub(super) const PAGE: usize = 2_000;
 /// Patterns of one answer that does not say how many, and at most.
 const PATTERNS: usize = 100;
 const PATTERNS_MAX: usize = 1_000;
 /// Parts of the time in which each is counted.
-const BARS: usize = 30;
-const NS_PER_MS: i64 = 1_000_000;
+pub(super) const BARS: usize = 30;
+pub(super) const NS_PER_MS: i64 = 1_000_000;
 
 /// The patterns of the messages that the `query` of the body finds, the most frequent first
 /// (`size` of them). A `template` query for one of them finds as many events as it counts;
 /// all counts, those of patterns that are left out and what is in none make up `looked_at`.
 pub(crate) async fn patterns(State(api): State<Api>, arguments: Arguments, body: Body) -> Answer {
     let begun = Instant::now();
-    arguments.only(&["index", "size"])?;
     let json = body.json()?;
-    if let Some(name) = json.as_object().and_then(|body| body.keys().find(|name| *name != "query")) {
-        return Err(EsError::unknown("the part of a search for patterns", name, &["query"]));
-    }
-    let size = arguments.number("size")?.unwrap_or(PATTERNS).min(PATTERNS_MAX);
+    let size = read_size(&arguments, &json)?;
     let index = arguments.get("index").unwrap_or("logs-*").to_owned();
     let (indices, query, times) = api
         .with_store(move |store| {
@@ -75,6 +71,21 @@ pub(crate) async fn patterns(State(api): State<Api>, arguments: Arguments, body:
             break;
         }
     }
+    let total = total.unwrap_or(0).max(looked_at);
+    Ok(answer(shown(found, size, looked_at, total, begun), &arguments))
+}
+
+/// How many patterns an answer has.
+pub(super) fn read_size(arguments: &Arguments, json: &Value) -> Result<usize, EsError> {
+    arguments.only(&["index", "size"])?;
+    if let Some(name) = json.as_object().and_then(|body| body.keys().find(|name| *name != "query")) {
+        return Err(EsError::unknown("the part of a search for patterns", name, &["query"]));
+    }
+    Ok(arguments.number("size")?.unwrap_or(PATTERNS).min(PATTERNS_MAX))
+}
+
+/// The answer, of so many events that were looked at of all that were found.
+pub(super) fn shown(found: Patterns, size: usize, looked_at: u64, total: u64, begun: Instant) -> Value {
     let (patterns, unclustered) = found.finish();
     let others = patterns.iter().skip(size).map(|pattern| pattern.count).sum::<u64>();
     let shown = patterns.iter().take(size).map(|pattern| {
@@ -83,12 +94,11 @@ pub(crate) async fn patterns(State(api): State<Api>, arguments: Arguments, body:
             "first": pattern.first / NS_PER_MS, "last": pattern.last / NS_PER_MS, "bars": pattern.bars,
         })
     });
-    let found = json!({
+    json!({
         "took": u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "total": total.unwrap_or(0).max(looked_at), "looked_at": looked_at,
+        "total": total, "looked_at": looked_at,
         "found": patterns.len(), "unclustered": unclustered,
         "others": { "patterns": patterns.len().saturating_sub(size), "events": others },
         "patterns": shown.collect::<Vec<Value>>(),
-    });
-    Ok(answer(found, &arguments))
+    })
 }

@@ -307,7 +307,7 @@ fn headers(config: &Config) -> Result<HeaderMap, String> {
 }
 
 /// What tells the server who we are; reads the secret's file when there is one.
-fn authorization(auth: Option<&Auth>, endpoint: &Endpoint) -> Result<Option<HeaderValue>, String> {
+pub(super) fn authorization(auth: Option<&Auth>, endpoint: &Endpoint) -> Result<Option<HeaderValue>, String> {
     let basic = |user: &str, password: &str| format!("Basic {}", BASE64.encode(format!("{user}:{password}")));
     // As it is shown when it is made, `id:key`, or encoded already.
     let api_key = |key: &str| match key.contains(':') {

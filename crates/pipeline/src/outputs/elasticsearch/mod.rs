@@ -10,12 +10,15 @@
 //! A body is sent at once when none is under way, else when it is full or `linger` old: single
 //! events do not wait, and many events fill large bodies by themselves.
 
+mod ask;
 mod client;
 mod conflict;
 mod flow;
 mod shape;
 #[cfg(test)]
 mod tests;
+
+pub use ask::Asker;
 
 use super::requests::{Done, Requests, Standing, words};
 use super::{Delivery, Letter, Output, OutputError, Refused, WRITE_WAIT_MAX};
