@@ -79,7 +79,8 @@ fn what_was_answered_survives_kill_minus_nine() {
         missing = answered.iter().copied().filter(|n| !there.contains(n)).collect();
         missing.is_empty().then_some(())
     });
-    assert!(pond.stop().success());
+    let status = pond.stop();
+    assert!(status.success(), "{status}: {}", pond.said());
 }
 
 /// util-linux's `logger` by both protocols and in both formats, and Logstash's config of the same.

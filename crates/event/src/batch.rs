@@ -225,6 +225,21 @@ impl Batch {
         &self.runs
     }
 
+    /// Whether all of its events are lines into which nobody looked.
+    pub fn is_untouched(&self) -> bool {
+        self.slots.iter().all(|slot| slot.flags == LINE)
+    }
+
+    /// Gives the runs other fields in common, in their order; for events that are
+    /// [untouched](Self::is_untouched).
+    pub fn replace_commons(&mut self, commons: impl IntoIterator<Item = Arc<Common>>) {
+        debug_assert!(self.is_untouched(), "an event may hold fields of its origin");
+        self.shared = Shared::default();
+        for (run, common) in self.runs.iter_mut().zip(commons) {
+            run.common = common;
+        }
+    }
+
     /// About how much memory the batch takes, without counting.
     pub fn size(&self) -> usize {
         self.bytes.len() + self.fields.len() * size_of::<Field>() + self.slots.len() * size_of::<Slot>()

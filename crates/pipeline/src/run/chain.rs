@@ -4,11 +4,13 @@
 //! once the event itself has gone through the chain. They belong behind it in the order in which
 //! Logstash has them; the batch is [put in order](event::Batch::arrange) when all are through.
 
+use super::early::{self, Early};
 use crate::plan::{FilterStep, Step};
-use event::Event;
+use event::{Batch, Common, Event};
 use expr::Condition;
 use filters::on_success::{OnSuccess, add_tags};
 use filters::{BuildError, Filter, Provider};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a chain cannot be built.
@@ -29,7 +31,18 @@ pub struct Chain {
     /// Events that filters made, and the step at which each goes on.
     made: Vec<(usize, usize)>,
     pause: Duration,
+    /// The first steps, as far as they can be taken once for an origin.
+    early: Vec<Early>,
+    /// The step behind them.
+    behind_early: usize,
+    /// Whether they were taken for the batch that is under way.
+    begun: bool,
+    /// What became of what origins have in common.
+    origins: Vec<(Arc<Common>, Option<Arc<Common>>)>,
 }
+
+/// Of so many origins it is known what they have in common behind the first steps.
+const ORIGINS_MAX: usize = 256;
 
 /// A filter of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +57,11 @@ pub struct Named {
 
 /// Sees events before and behind the filters of a chain, which are counted from 0.
 pub trait Watch {
+    /// Whether it wants to see what events hold before and behind the first filters, and not only
+    /// that they pass.
+    fn looks(&self) -> bool {
+        true
+    }
     /// The next event of the batch is at its beginning.
     fn next_event(&mut self) {}
     /// An event comes to a chain: the one of the input of this number, or, behind these, that of
@@ -58,12 +76,20 @@ pub trait Watch {
 /// Nobody looks.
 pub struct Unwatched;
 
-impl Watch for Unwatched {}
+impl Watch for Unwatched {
+    fn looks(&self) -> bool {
+        false
+    }
+}
 
 /// Two that look; the second is nearer to the filters, and sees nothing of what the first takes.
 pub struct Both<'w, A, B>(pub &'w mut A, pub &'w mut B);
 
 impl<A: Watch, B: Watch> Watch for Both<'_, A, B> {
+    fn looks(&self) -> bool {
+        self.0.looks() || self.1.looks()
+    }
+
     fn next_event(&mut self) {
         self.0.next_event();
         self.1.next_event();
@@ -108,6 +134,13 @@ impl Chain {
     pub fn build(steps: &[Step], at: &str, provider: &dyn Provider) -> Result<Self, ChainError> {
         let mut chain = Self::default();
         chain.add(steps, at, provider)?;
+        for step in steps {
+            let Step::Filter(step) = step else { break };
+            let Some(early) = Early::of(step) else { break };
+            chain.early.push(early);
+            // With a condition it is a jump and a filter.
+            chain.behind_early += 1 + usize::from(step.when.is_some());
+        }
         Ok(chain)
     }
 
@@ -198,11 +231,46 @@ impl Chain {
         std::mem::take(&mut self.pause)
     }
 
+    /// Takes the first steps for all events of a batch at once where that is the same: this chain is
+    /// the first that they come to, nobody looked into them yet, and nobody watches. They come to
+    /// [`run`](Self::run) then.
+    pub fn begin(&mut self, batch: &mut Batch, is_first: bool, watch: &impl Watch) {
+        self.begun = false;
+        if !is_first || self.early.is_empty() || watch.looks() || !batch.is_untouched() {
+            return;
+        }
+        let all: Option<Vec<_>> = batch.runs().iter().map(|run| self.behind(&run.common)).collect();
+        if let Some(all) = all {
+            batch.replace_commons(all);
+            self.begun = true;
+        }
+    }
+
+    fn behind(&mut self, common: &Arc<Common>) -> Option<Arc<Common>> {
+        if let Some((_, known)) = self.origins.iter().find(|(own, _)| Arc::ptr_eq(own, common)) {
+            return known.clone();
+        }
+        if self.origins.len() >= ORIGINS_MAX {
+            self.origins.clear();
+        }
+        let behind = early::behind(common, &self.early);
+        self.origins.push((common.clone(), behind.clone()));
+        behind
+    }
+
     /// Takes an event through the chain, and the events that filters make of it; `event` is the
     /// first one again then. Returns how many filters and conditions failed on them.
     pub fn run(&mut self, event: &mut Event<'_>, now: i64, watch: &mut impl Watch) -> u64 {
         let first = event.index();
-        let mut failed = self.run_from(0, event, now, watch);
+        let mut from = 0;
+        if self.begun {
+            from = self.behind_early;
+            for filter in 0..self.early.len() {
+                watch.before(filter, event);
+                watch.after(filter, event);
+            }
+        }
+        let mut failed = self.run_from(from, event, now, watch);
         while let Some((copy, step)) = self.made.pop() {
             event.turn_to(copy);
             failed += self.run_from(step, event, now, watch);
@@ -285,7 +353,7 @@ pub fn condition_of(text: &str, at: &str) -> Result<Condition, ChainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Batch, Common, Origin};
+    use event::Origin;
 
     #[track_caller]
     fn check(steps: &str, before: &str, after: &str, failed: u64) {

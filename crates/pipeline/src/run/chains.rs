@@ -47,6 +47,8 @@ impl Chains {
             return 0;
         }
         let mut failed = 0;
+        own.begin(batch, true, watch);
+        all.begin(batch, own.is_empty(), watch);
         batch.each(|event| {
             watch.next_event();
             watch.enter(input);

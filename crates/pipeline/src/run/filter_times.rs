@@ -104,6 +104,10 @@ impl FilterTimes {
 }
 
 impl Watch for Timer<'_> {
+    fn looks(&self) -> bool {
+        false
+    }
+
     fn next_event(&mut self) {
         self.until = self.until.wrapping_sub(1);
     }

@@ -14,6 +14,7 @@ pub mod chain;
 mod chains;
 pub mod dead_letters;
 mod deliver;
+mod early;
 mod filter_times;
 pub mod lane;
 pub mod ledger;
