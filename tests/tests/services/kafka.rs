@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// Which Kafka to start.
 #[derive(Debug, Clone)]
@@ -82,11 +83,21 @@ impl Kafka {
         (self.server.file(&format!("{name}/user.crt")), self.server.file(&format!("{name}/user.key")))
     }
 
-    /// Creates a topic; fails the test when it cannot be.
+    /// Creates a topic, and waits until every broker that runs knows it: until then clients that ask
+    /// such a one give up what they were to send. Fails the test when it cannot be.
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
         let first = self.bootstrap().split(',').next().unwrap_or_default();
         let (code, message) = create_topic(first, topic, partitions).expect("an answer of Kafka");
         assert_eq!(code, 0, "the topic {topic} was not created: {message}");
+        let until = Instant::now() + PATIENCE;
+        for broker in self.bootstrap().split(',') {
+            // One that is away learns it when it comes back.
+            while partitions_of(broker, topic).is_ok_and(|known| known != partitions) {
+                assert!(Instant::now() < until, "{broker} does not know the topic {topic}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        assert_eq!(partitions_of(first, topic).expect("an answer of Kafka"), partitions);
     }
 
     /// Ends a broker as an operator would; its data stays.
@@ -185,10 +196,47 @@ fn create_topic(address: &str, topic: &str, partitions: i32) -> io::Result<(i16,
     Ok((code, take_string(&mut rest)?))
 }
 
+/// How many partitions of a topic a broker knows: one Metadata request, version 4
+/// (<https://kafka.apache.org/protocol#The_Messages_Metadata>), which creates nothing.
+fn partitions_of(address: &str, topic: &str) -> io::Result<i32> {
+    const METADATA: i16 = 3;
+    const VERSION: i16 = 4;
+    let mut body = Vec::new();
+    body.extend(METADATA.to_be_bytes());
+    body.extend(VERSION.to_be_bytes());
+    body.extend(1i32.to_be_bytes()); // correlation id
+    put_string(&mut body, "tests"); // client id
+    body.extend(1i32.to_be_bytes()); // topics
+    put_string(&mut body, topic);
+    body.push(0); // not created
+
+    // A broker that hangs is one that is away.
+    let answer = exchange_within(address, &body, Duration::from_secs(5))?;
+    let mut rest = answer.as_slice();
+    take::<8>(&mut rest)?; // correlation id, throttle time
+    for _ in 0..i32::from_be_bytes(take(&mut rest)?) {
+        take::<4>(&mut rest)?; // number of the broker
+        take_string(&mut rest)?;
+        take::<4>(&mut rest)?; // port
+        take_string(&mut rest)?; // rack
+    }
+    take_string(&mut rest)?; // cluster
+    take::<8>(&mut rest)?; // controller, number of topics
+    let code = i16::from_be_bytes(take(&mut rest)?);
+    take_string(&mut rest)?;
+    take::<1>(&mut rest)?; // whether it is internal
+    let partitions = i32::from_be_bytes(take(&mut rest)?);
+    Ok(if code == 0 { partitions } else { 0 })
+}
+
 /// Sends one message with its length before it, and reads one.
 fn exchange(address: &str, message: &[u8]) -> io::Result<Vec<u8>> {
+    exchange_within(address, message, PATIENCE)
+}
+
+fn exchange_within(address: &str, message: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     let length = i32::try_from(message.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes()[..], message].concat())?;
     let mut length = [0; 4];
