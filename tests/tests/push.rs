@@ -83,6 +83,21 @@ fn what_was_answered_survives_kill_minus_nine() {
     assert!(status.success(), "{status}: {}", pond.said());
 }
 
+/// Whoever sees that the program listens may ask it to end, and it ends in order.
+#[test]
+fn a_program_that_just_began_to_listen_ends_when_asked() {
+    for _ in 0..20 {
+        let mut pond = Pond::new();
+        let port = free_port();
+        let config = format!(
+            "inputs: {{web: {{http: {{listen: [\"127.0.0.1:{port}\"]}}}}}}\noutputs: {{out: {{blackhole: {{}}}}}}\n"
+        );
+        run(&mut pond, &config, port);
+        let status = pond.stop();
+        assert!(status.success(), "{status}: {}", pond.said());
+    }
+}
+
 /// util-linux's `logger` by both protocols and in both formats, and Logstash's config of the same.
 #[test]
 fn logger_is_understood() {

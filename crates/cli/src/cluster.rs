@@ -1,7 +1,7 @@
 //! How a person names a Kafka cluster on the command line.
 
+use crate::tls::Tls;
 use pipeline::net::kafka::{ClusterConfig, SaslConfig, SaslMechanism};
-use pipeline::net::tls::{TlsConfig, Verification};
 use pipeline::plan::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,18 +15,8 @@ pub(crate) struct Cluster {
     /// TLS, with those whom the system trusts.
     #[arg(long)]
     tls: bool,
-    /// TLS, and a file of certificates (PEM) of whom to trust.
-    #[arg(long)]
-    ca: Option<PathBuf>,
-    /// TLS, and our own certificate (PEM).
-    #[arg(long, requires = "key")]
-    cert: Option<PathBuf>,
-    /// The key of our certificate (PEM).
-    #[arg(long, requires = "cert")]
-    key: Option<PathBuf>,
-    /// TLS, whoever it is that answers.
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    trust: Tls,
     /// How to log in.
     #[arg(long, value_enum)]
     sasl: Option<Mechanism>,
@@ -64,13 +54,7 @@ impl Cluster {
 
     /// The same as a config has it.
     pub(crate) fn config(&self) -> ClusterConfig {
-        let has_tls = self.tls || self.insecure || self.ca.is_some() || self.cert.is_some();
-        let tls = TlsConfig {
-            ca: self.ca.clone(),
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            verification: if self.insecure { Verification::None } else { Verification::Full },
-        };
+        let tls = (self.tls || self.trust.is_given()).then(|| self.trust.config());
         let sasl = self.sasl.map(|mechanism| SaslConfig {
             mechanism: match mechanism {
                 Mechanism::Plain => SaslMechanism::Plain,
@@ -83,6 +67,6 @@ impl Cluster {
             password_file: None,
             token_file: self.token_file.clone(),
         });
-        ClusterConfig { brokers: self.brokers.clone(), client_id: None, tls: has_tls.then_some(tls), sasl }
+        ClusterConfig { brokers: self.brokers.clone(), client_id: None, tls, sasl }
     }
 }

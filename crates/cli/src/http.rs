@@ -2,6 +2,7 @@
 //! its data directory.
 
 use crate::Failure;
+use crate::signals::Signals;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
@@ -59,7 +60,7 @@ pub(crate) fn lines_here(
     mut each: impl FnMut(&str) -> Result<bool, Failure>,
 ) -> Result<Ended, Failure> {
     runtime()?.block_on(async {
-        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+        let mut signals = Signals::new()?;
         let stream = knock(data_dir).await?;
         let response = send(stream, "localhost", "POST", path, Some(body)).await?;
         if !response.status().is_success() {
@@ -69,7 +70,7 @@ pub(crate) fn lines_here(
         let mut rest: Vec<u8> = Vec::new();
         loop {
             let frame = tokio::select! {
-                _ = interrupt.recv() => return Ok(Ended::Interrupted),
+                _ = signals.next() => return Ok(Ended::Interrupted),
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { return Ok(Ended::Done) };

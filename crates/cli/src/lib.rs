@@ -11,7 +11,9 @@ mod place;
 mod pond;
 mod process;
 mod reload;
+mod signals;
 mod status;
+mod tls;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;

@@ -3,6 +3,7 @@
 use crate::commands::run::serve;
 use crate::monitor::{self, Monitor};
 use crate::reload::{Asks, Reloader, Reread};
+use crate::signals::Signals;
 use crate::status::Status;
 use crate::{Failure, host};
 use disk::{Disk, DiskError, RealDisk};
@@ -33,6 +34,15 @@ pub(crate) fn run(
     reread: Option<Reread>,
     ready: impl FnOnce(Option<&str>, &Running),
 ) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(16)
+        .thread_name("net")
+        .enable_all()
+        .build()?;
+    let (stop, asks) = (Stop::new(), Asks::new(reread.is_some())?);
+    // Before anything can be seen of the program: it can be asked to end from then on.
+    watch_signals(&runtime, stop.clone(), reread.is_some().then(|| asks.clone()))?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(data_dir).map_err(|error| advice(data_dir, &error))?);
     let _lock = disk.lock("lock").map_err(|error| advice(data_dir, &error))?;
     let has_store = plan.api.is_some() || plan.pipelines.values().any(pipeline::plan::Pipeline::has_store);
@@ -42,17 +52,7 @@ pub(crate) fn run(
         None
     };
     let world = World { disk: disk.clone(), store: store.clone(), host: host::name(), bus: Bus::default() };
-    let running = Running::start(plan, &world)?;
-    let stop = running.stopping();
-    let running = Arc::new(Mutex::new(running));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .max_blocking_threads(16)
-        .thread_name("net")
-        .enable_all()
-        .build()?;
-    let asks = Asks::new(reread.is_some())?;
-    watch_signals(&runtime, stop.clone(), reread.is_some().then(|| asks.clone()))?;
+    let running = Arc::new(Mutex::new(Running::start(plan, &world, stop.clone())?));
     let mut reloader = reread.map(|reread| Reloader::new(reread, asks.clone(), plan));
     let status = Arc::new(Status::new(&running, asks.clone()));
     let control = {
@@ -240,8 +240,7 @@ fn watch_signals(
 ) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _context = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::new()?;
     if let Some(asks) = asks {
         let mut hangup = signal(SignalKind::hangup())?;
         runtime.spawn(async move {
@@ -252,10 +251,7 @@ fn watch_signals(
     }
     runtime.spawn(async move {
         for count in 0.. {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            signals.next().await;
             if count > 0 {
                 std::process::exit(ENDED_AT_ONCE);
             }

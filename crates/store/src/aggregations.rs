@@ -62,7 +62,7 @@ fn rename_fields(value: &mut Json) {
 pub(crate) fn set_filters(
     aggregations: &mut Aggregations,
     request: &Json,
-    filters: &[Box<dyn Query>],
+    filters: &[Arc<dyn Query>],
 ) -> Result<(), StoreError> {
     for (name, own) in aggregations {
         let request = &request[name];
@@ -71,7 +71,7 @@ pub(crate) fn set_filters(
             let query = place.and_then(|place| filters.get(place)).ok_or_else(|| {
                 StoreError::Query(format!("the aggregation {name} names no filter: {}", request["filter"]))
             })?;
-            let compiled = Compiled { query: Some(Arc::from(query.box_clone())) };
+            let compiled = Compiled { query: Some(query.clone()) };
             *filter = FilterAggregation::new_with_builder(Box::new(compiled));
         }
         set_filters(&mut own.sub_aggregation, &request["aggs"], filters)?;

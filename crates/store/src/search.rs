@@ -99,7 +99,7 @@ pub(crate) fn compile(query: &Query, index: &Index) -> Result<Boxed, StoreError>
         Query::Terms { field, values } => column(field, Test::Values(values.clone())),
         Query::Match { field, text, all } => compile_match(field, text, *all, index),
         Query::Phrase { field, text, slop } => compile_phrase(field, text, *slop, index),
-        Query::PhrasePrefix { field, text } => compile_phrase_prefix(field, text, index)?,
+        Query::PhrasePrefix { field, text } => compile_phrase_prefix(field, text, index),
         Query::Fuzzy { field, text, distance, transpositions } => {
             compile_fuzzy(field, text, (*distance).min(2), *transpositions, index)
         }
@@ -226,35 +226,29 @@ fn words_of(value: &str) -> Vec<String> {
         .collect()
 }
 
-fn compile_phrase_prefix(field: &str, text: &str, index: &Index) -> Result<Boxed, StoreError> {
+fn compile_phrase_prefix(field: &str, text: &str, index: &Index) -> Boxed {
     let words = words(index, text);
-    let Some((last, before)) = words.split_last() else { return Ok(Box::new(EmptyQuery)) };
-    let beginning = regex::escape(last) + ".*";
-    // The phrase needs a word before; as Elasticsearch, it tries so many that begin as the last one.
-    let phrase = |terms: Vec<Term>| -> Boxed {
-        let mut query = PhrasePrefixQuery::new(terms);
+    let Some((last, before)) = words.split_last() else { return Box::new(EmptyQuery) };
+    let phrase = |term: &dyn Fn(&str) -> Term| -> Boxed {
+        // The phrase needs a word before; as Elasticsearch, it tries so many that begin as the last one.
+        if before.is_empty() {
+            return Box::new(FuzzyTermQuery::new_prefix(term(last), 0, false));
+        }
+        let mut query = PhrasePrefixQuery::new(words.iter().map(|word| term(word)).collect());
         query.set_max_expansions(EXPANSIONS_MAX);
         Box::new(query)
     };
     if field == "message" {
-        if before.is_empty() {
-            return Ok(Box::new(RegexQuery::from_pattern(&beginning, index.fields.message)?));
-        }
-        let terms = words.iter().map(|word| Term::from_field_text(index.fields.message, word));
-        return Ok(phrase(terms.collect()));
+        return phrase(&|word| Term::from_field_text(index.fields.message, word));
     }
-    let long = if before.is_empty() {
-        Box::new(FuzzyTermQuery::new_prefix(long_term(&index.fields, field, last), 0, false))
-    } else {
-        phrase(words.iter().map(|word| long_term(&index.fields, field, word)).collect())
-    };
+    let long = phrase(&|word| long_term(&index.fields, field, word));
     let (last, before) = (last.clone(), before.to_vec());
     let passes = move |value: &str| {
         words_of(value).windows(before.len() + 1).any(|window| {
             window[..before.len()] == before[..] && window[before.len()].starts_with(last.as_str())
         })
     };
-    Ok(any(vec![column(field, Test::Text(Arc::new(passes))), long]))
+    any(vec![column(field, Test::Text(Arc::new(passes))), long])
 }
 
 /// As Elasticsearch's `max_expansions`.

@@ -611,7 +611,7 @@ impl Store {
                 let mut aggregations = aggregations.clone();
                 if let (Some(aggregations), Some(request)) = (&mut aggregations, request) {
                     let filters: Result<Vec<_>, _> =
-                        search.filters.iter().map(|filter| compile(filter, index)).collect();
+                        search.filters.iter().map(|filter| compile(filter, index).map(Arc::from)).collect();
                     aggregations::set_filters(aggregations, request, &filters?)?;
                 }
                 let query = compile(&search.query, index)?;

@@ -200,8 +200,13 @@ pub fn router(
     ingest: Option<Arc<dyn Ingest>>,
     status: Arc<dyn Status>,
 ) -> Router {
+    guarded(options, es::routes(store, ingest, status))
+}
+
+/// Routes for those alone who may use them.
+pub(crate) fn guarded(options: &ServerOptions, routes: Router) -> Router {
     let guard = Arc::new(Guard::new(options.users.clone(), options.tls.is_some()));
-    es::routes(store, ingest, status).layer(middleware::from_fn_with_state(guard, guard::check))
+    routes.layer(middleware::from_fn_with_state(guard, guard::check))
 }
 
 impl Server {

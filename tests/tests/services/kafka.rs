@@ -174,13 +174,7 @@ fn create_topic(address: &str, topic: &str, partitions: i32) -> io::Result<(i16,
     const CREATE_TOPICS: i16 = 19;
     const VERSION: i16 = 4;
     const TIMEOUT_MS: i32 = 30_000;
-    let mut body = Vec::new();
-    body.extend(CREATE_TOPICS.to_be_bytes());
-    body.extend(VERSION.to_be_bytes());
-    body.extend(1i32.to_be_bytes()); // correlation id
-    put_string(&mut body, "tests"); // client id
-    body.extend(1i32.to_be_bytes()); // topics
-    put_string(&mut body, topic);
+    let mut body = about_topic(CREATE_TOPICS, VERSION, topic);
     body.extend(partitions.to_be_bytes());
     body.extend((-1i16).to_be_bytes()); // replication factor: the broker's default
     body.extend(0i32.to_be_bytes()); // no assignments
@@ -201,13 +195,7 @@ fn create_topic(address: &str, topic: &str, partitions: i32) -> io::Result<(i16,
 fn partitions_of(address: &str, topic: &str) -> io::Result<i32> {
     const METADATA: i16 = 3;
     const VERSION: i16 = 4;
-    let mut body = Vec::new();
-    body.extend(METADATA.to_be_bytes());
-    body.extend(VERSION.to_be_bytes());
-    body.extend(1i32.to_be_bytes()); // correlation id
-    put_string(&mut body, "tests"); // client id
-    body.extend(1i32.to_be_bytes()); // topics
-    put_string(&mut body, topic);
+    let mut body = about_topic(METADATA, VERSION, topic);
     body.push(0); // not created
 
     // A broker that hangs is one that is away.
@@ -227,6 +215,18 @@ fn partitions_of(address: &str, topic: &str) -> io::Result<i32> {
     take::<1>(&mut rest)?; // whether it is internal
     let partitions = i32::from_be_bytes(take(&mut rest)?);
     Ok(if code == 0 { partitions } else { 0 })
+}
+
+/// The beginning of a request whose first part is a list of topics, of which there is one.
+fn about_topic(key: i16, version: i16, topic: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.extend(key.to_be_bytes());
+    body.extend(version.to_be_bytes());
+    body.extend(1i32.to_be_bytes()); // correlation id
+    put_string(&mut body, "tests"); // client id
+    body.extend(1i32.to_be_bytes()); // topics
+    put_string(&mut body, topic);
+    body
 }
 
 /// Sends one message with its length before it, and reads one.

@@ -4,6 +4,7 @@
 //! script can answer. Values are typed without echo. A file is replaced as a whole; it keeps its
 //! owner and its mode where there was one, and a new one has the mode 0600.
 
+use crate::signals::Signals;
 use crate::{Failure, http};
 use disk::{Disk, RealDisk};
 use keystore::{Keystore, is_referable, name_of};
@@ -251,7 +252,6 @@ fn agreed(question: &str) -> io::Result<bool> {
 
 /// Asks for a value; what is typed is not shown.
 fn asked(name: &str) -> io::Result<String> {
-    use tokio::signal::unix::{SignalKind, signal};
     let ask = || {
         eprint!("value of {name}: ");
         io::stderr().flush()
@@ -262,15 +262,13 @@ fn asked(name: &str) -> io::Result<String> {
     }
     let runtime = http::runtime()?;
     let typed = runtime.block_on(async {
-        // Both before the echo goes: whoever ends the program is to have it back.
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        // Before the echo goes: whoever ends the program is to have it back.
+        let mut signals = Signals::new()?;
         let _hidden = Hidden::new()?;
         // Whoever answers at once is not shown either.
         ask()?;
         tokio::select! {
-            _ = interrupt.recv() => Err(io::Error::other("interrupted; nothing was changed")),
-            _ = terminate.recv() => Err(io::Error::other("asked to end; nothing was changed")),
+            asked = signals.next() => Err(io::Error::other(format!("{asked}; nothing was changed"))),
             typed = tokio::task::spawn_blocking(line) => typed?,
         }
     });

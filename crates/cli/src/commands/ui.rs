@@ -1,16 +1,15 @@
 //! `logpond ui`: the page over a cluster of Elasticsearch or OpenSearch.
 
+use crate::signals::Signals;
+use crate::tls::Tls;
 use crate::{Failure, http};
 use hyper::Method;
 use hyper::body::Bytes;
-use pipeline::net::tls::{TlsConfig, Verification};
 use pipeline::outputs::elasticsearch::{Asker, Auth, Basic};
 use pipeline::plan::Secret;
 use serde_json::Value;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
 use web::{Boxed, Cluster, Server, ServerOptions};
 
 #[derive(clap::Args)]
@@ -30,28 +29,12 @@ pub(crate) struct Arguments {
     /// A key of the API, as ID:KEY or in base64; better given in the environment.
     #[arg(long, env = "LOGPOND_ELASTICSEARCH_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
-    /// A file of certificates (PEM) of whom to trust.
-    #[arg(long)]
-    ca: Option<PathBuf>,
-    /// Our own certificate (PEM).
-    #[arg(long, requires = "key")]
-    cert: Option<PathBuf>,
-    /// The key of our certificate (PEM).
-    #[arg(long, requires = "cert")]
-    key: Option<PathBuf>,
-    /// Do not check who it is that answers by https.
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    trust: Tls,
 }
 
 impl Arguments {
     fn asker(&self) -> Result<Asker, Failure> {
-        let tls = TlsConfig {
-            ca: self.ca.clone(),
-            cert: self.cert.clone(),
-            key: self.key.clone(),
-            verification: if self.insecure { Verification::None } else { Verification::Full },
-        };
         let auth = match (&self.user, &self.api_key) {
             (Some(user), _) => Some(Auth::Basic(Basic {
                 user: user.clone(),
@@ -61,7 +44,8 @@ impl Arguments {
             (None, Some(key)) => Some(Auth::ApiKey(Secret::new(key.clone()))),
             (None, None) => None,
         };
-        Asker::new(&self.elasticsearch, auth, &tls).map_err(|why| format!("--elasticsearch: {why}").into())
+        Asker::new(&self.elasticsearch, auth, &self.trust.config())
+            .map_err(|why| format!("--elasticsearch: {why}").into())
     }
 }
 
@@ -85,16 +69,12 @@ impl Cluster for Known {
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let asker = Arc::new(arguments.asker()?);
     http::runtime()?.block_on(async {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut signals = Signals::new()?;
         let name = who(&asker).await?;
         let options = ServerOptions { listen: arguments.listen.clone(), ..ServerOptions::default() };
         let server = Server::start_over(&options, Arc::new(Known { asker, name: name.clone() })).await?;
         eprintln!("the page over {name}: http://{}  (Ctrl+C ends it)", server.address);
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        signals.next().await;
         server.stop().await;
         Ok(ExitCode::SUCCESS)
     })

@@ -139,9 +139,8 @@ const MEMORY_LIMIT: u64 = 256 << 20;
 const BATCH_BYTES: usize = 256 << 10;
 
 impl Running {
-    /// Starts everything. When anything is wrong, nothing runs.
-    pub fn start(plan: &Plan, world: &World) -> Result<Self, StartError> {
-        let stop = Stop::new();
+    /// Starts everything; `stop` ends it. When anything is wrong, nothing runs.
+    pub fn start(plan: &Plan, world: &World, stop: Stop) -> Result<Self, StartError> {
         let (registry, report) = Registry::open(world.disk.clone())?;
         if !report.is_clean() {
             tracing::warn!(?report, "the registry was damaged; what it lost is read again");

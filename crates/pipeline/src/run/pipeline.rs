@@ -803,7 +803,7 @@ mod tests {
         let plan: Plan = serde_json::from_str(&plan).unwrap();
         let disk = Arc::new(RealDisk::open(folder.path().join("data")).unwrap());
         let world = World { disk, store: None, host: "h".to_owned(), bus: crate::run::bus::Bus::default() };
-        let mut running = Running::start(&plan, &world).unwrap();
+        let mut running = Running::start(&plan, &world, Stop::new()).unwrap();
         running.wait_inputs();
         let shared = running.pipelines()[0].shared();
         running.wait();

@@ -341,6 +341,7 @@ fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
 mod tests {
     use super::super::World;
     use super::*;
+    use crate::stop::Stop;
     use disk::RealDisk;
     use serde_json::json;
     use std::path::Path;
@@ -354,7 +355,7 @@ mod tests {
     fn start(folder: &Path, plan: &Plan) -> Mutex<Running> {
         let disk = Arc::new(RealDisk::open(folder.join("data")).unwrap());
         let world = World { disk, store: None, host: "h".to_owned(), bus: bus::Bus::default() };
-        Mutex::new(Running::start(plan, &world).unwrap())
+        Mutex::new(Running::start(plan, &world, Stop::new()).unwrap())
     }
 
     fn end(running: Mutex<Running>) {

@@ -10,10 +10,15 @@ use serde_json::{Value, json};
 /// The version of Elasticsearch whose API this is.
 pub(super) const VERSION: &str = "7.10.2";
 
+/// Whether it is a browser that asks.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accepts.is_some_and(|accepts| accepts.contains("text/html"))
+}
+
 /// The banner; a browser gets the page.
 pub(crate) async fn root(headers: HeaderMap, arguments: Arguments) -> Response {
-    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepts.contains("text/html") {
+    if wants_page(&headers) {
         return Redirect::to("/_ui/").into_response();
     }
     let version = json!({

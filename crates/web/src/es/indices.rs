@@ -256,6 +256,19 @@ pub(super) fn read_mapping(mappings: &Value) -> Result<Mapping, EsError> {
     Ok(mapping)
 }
 
+/// What a type of Elasticsearch's is to a search; none where that depends on the values.
+pub(super) fn kind_of(name: &str) -> Option<FieldType> {
+    Some(match name {
+        "text" | "match_only_text" | "search_as_you_type" => FieldType::Text,
+        "keyword" | "wildcard" | "constant_keyword" | "ip" | "version" => FieldType::Keyword,
+        "long" | "integer" | "short" | "byte" | "unsigned_long" => FieldType::Long,
+        "double" | "float" | "half_float" | "scaled_float" => FieldType::Double,
+        "boolean" => FieldType::Boolean,
+        "date" | "date_nanos" => FieldType::Date,
+        _ => return None,
+    })
+}
+
 fn read_properties(
     properties: &Value,
     prefix: &str,
@@ -272,13 +285,9 @@ fn read_properties(
             read_properties(&rule["properties"], &path, mapping, depth + 1)?;
             continue;
         }
-        let kind = match rule["type"].as_str().unwrap_or("object") {
-            "text" | "match_only_text" | "search_as_you_type" => FieldType::Text,
-            "keyword" | "wildcard" | "constant_keyword" | "ip" | "version" => FieldType::Keyword,
-            "long" | "integer" | "short" | "byte" | "unsigned_long" => FieldType::Long,
-            "double" | "float" | "half_float" | "scaled_float" => FieldType::Double,
-            "boolean" => FieldType::Boolean,
-            "date" | "date_nanos" => FieldType::Date,
+        let named = rule["type"].as_str().unwrap_or("object");
+        let kind = match named {
+            _ if let Some(kind) = kind_of(named) => kind,
             // What has no type here gets the one of its first value.
             "object"
             | "flattened"

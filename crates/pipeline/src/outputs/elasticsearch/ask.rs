@@ -1,14 +1,13 @@
 //! Questions to Elasticsearch or OpenSearch, beside what is written to them.
 
 use super::Auth;
-use super::client::authorization;
+use super::client::{authorization, request_to};
 use crate::net::endpoint::Endpoint;
 use crate::net::http::{Host, HttpError};
 use crate::net::tls::TlsConfig;
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request};
+use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -27,12 +26,11 @@ impl Asker {
     /// Hosts by their URLs; a user in a URL counts where `auth` is none. The error says which option
     /// is wrong, and never repeats a secret.
     pub fn new(urls: &[String], auth: Option<Auth>, tls: &TlsConfig) -> Result<Self, String> {
-        let mut hosts = Vec::new();
-        for url in urls {
-            let endpoint = Endpoint::parse(url)?;
-            let config = if endpoint.tls { Some(tls.build()?) } else { None };
-            hosts.push(Host::new(endpoint, config.as_ref(), CONNECT_TIMEOUT, REQUEST_TIMEOUT)?);
-        }
+        let endpoints = urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
+        let has_tls = endpoints.iter().any(|endpoint| endpoint.tls);
+        let config = has_tls.then(|| tls.build()).transpose()?;
+        let host = |endpoint| Host::new(endpoint, config.as_ref(), CONNECT_TIMEOUT, REQUEST_TIMEOUT);
+        let hosts = endpoints.into_iter().map(host).collect::<Result<Vec<_>, _>>()?;
         if hosts.is_empty() {
             return Err("there is no host".to_owned());
         }
@@ -47,7 +45,11 @@ impl Asker {
         for n in 0..self.hosts.len() {
             let place = (first + n) % self.hosts.len();
             let host = &self.hosts[place];
-            match host.send(self.request(host, &method, path, body.clone())?).await {
+            let authorization = authorization(self.auth.as_ref(), &host.endpoint)?;
+            let request = request_to(&host.endpoint, method.clone(), path, body.clone(), authorization);
+            let mut request = request.map_err(|error| error.to_string())?;
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            match host.send(request).await {
                 Ok(answer) => {
                     self.current.store(place, Relaxed);
                     return Ok((answer.status, answer.body));
@@ -57,24 +59,5 @@ impl Asker {
             }
         }
         Err(reasons.join("; "))
-    }
-
-    fn request(
-        &self,
-        host: &Host,
-        method: &Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Request<Full<Bytes>>, String> {
-        let endpoint = &host.endpoint;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", endpoint.path))
-            .header(HOST, endpoint.authority())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(authorization) = authorization(self.auth.as_ref(), endpoint)? {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        request.body(Full::new(body)).map_err(|error| error.to_string())
     }
 }

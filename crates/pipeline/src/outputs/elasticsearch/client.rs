@@ -168,17 +168,8 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Request<Full<Bytes>>, HttpError> {
-        let endpoint = &node.host.endpoint;
-        let builder = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", endpoint.path))
-            .header(HOST, endpoint.authority());
-        let mut request =
-            builder.body(Full::new(body)).map_err(|error| HttpError::Unreachable(error.to_string()))?;
         let authorization = node.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(authorization) = authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization);
-        }
+        let mut request = request_to(&node.host.endpoint, method, path, body, authorization)?;
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
         }
@@ -304,6 +295,26 @@ fn headers(config: &Config) -> Result<HeaderMap, String> {
         headers.insert(name, value);
     }
     Ok(headers)
+}
+
+/// A request for what is at `path` below an endpoint.
+pub(super) fn request_to(
+    endpoint: &Endpoint,
+    method: Method,
+    path: &str,
+    body: Bytes,
+    authorization: Option<HeaderValue>,
+) -> Result<Request<Full<Bytes>>, HttpError> {
+    let builder = Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", endpoint.path))
+        .header(HOST, endpoint.authority());
+    let mut request =
+        builder.body(Full::new(body)).map_err(|error| HttpError::Unreachable(error.to_string()))?;
+    if let Some(authorization) = authorization {
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+    }
+    Ok(request)
 }
 
 /// What tells the server who we are; reads the secret's file when there is one.

@@ -1,6 +1,7 @@
 //! `composite`: buckets of the values of several fields together, page by page.
 
-use super::{DAY_MS, EsError, Node, finish, interval_ms, known, plain};
+use super::finish::ns;
+use super::{EsError, Node, finish, interval_ms, known, plain, unit_ms};
 use crate::es::aggs::Finish;
 use crate::es::context::Context;
 use crate::es::dates::{Format, Zone};
@@ -223,7 +224,7 @@ impl Source {
                 (end / 1_000_000) as f64 - number
             }
         };
-        finish::piece(&self.field, self.is_time(), number, length)
+        finish::range(&self.field, self.is_time(), Some(number), Some(number + length))
     }
 
     /// The store's form of a value that the next page begins behind.
@@ -258,10 +259,6 @@ impl Source {
     }
 }
 
-fn ns(ms: f64) -> i64 {
-    (ms as i64).saturating_mul(1_000_000)
-}
-
 /// The interval of a source of times; units of the calendar that have one length become fixed ones.
 fn read_times(options: &Map<String, Json>, request: &mut Map<String, Json>) -> Result<Cut, EsError> {
     let get = |name: &str| options.get(name).map(plain);
@@ -279,14 +276,8 @@ fn read_times(options: &Map<String, Json>, request: &mut Map<String, Json>) -> R
         "month" | "1M" if !is_fixed => ("M", "month"),
         "year" | "1y" if !is_fixed => ("y", "year"),
         other => {
-            let length = match other {
-                "second" if !is_fixed => Some(1_000),
-                "minute" if !is_fixed => Some(60_000),
-                "hour" if !is_fixed => Some(3_600_000),
-                "day" if !is_fixed => Some(DAY_MS),
-                other => interval_ms(other),
-            };
-            let length = length.ok_or_else(|| {
+            let unit = if is_fixed { None } else { unit_ms(other) };
+            let length = unit.or_else(|| interval_ms(other)).ok_or_else(|| {
                 EsError::argument(format!(
                     "the interval [{other}] of a source is not supported; there are second, minute, hour, day, week, month, year, and fixed ones such as 30s, 5m, 1h, 1d"
                 ))

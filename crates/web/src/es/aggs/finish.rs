@@ -107,15 +107,18 @@ pub(super) fn and(query: &Query, other: Query) -> Query {
     }
 }
 
-/// The events of a piece of a histogram; for times in milliseconds.
-pub(super) fn piece(field: &str, is_time: bool, from: f64, length: f64) -> Query {
-    let value = |number: f64| {
-        if is_time { Value::Time((number as i64).saturating_mul(1_000_000)) } else { Value::Float(number) }
-    };
+/// Milliseconds as nanoseconds.
+pub(super) fn ns(ms: f64) -> i64 {
+    (ms as i64).saturating_mul(1_000_000)
+}
+
+/// The events from one value on and below another; for times in milliseconds.
+pub(super) fn range(field: &str, is_time: bool, from: Option<f64>, to: Option<f64>) -> Query {
+    let value = |number: f64| if is_time { Value::Time(ns(number)) } else { Value::Float(number) };
     Query::Range {
         field: field.to_owned(),
-        lower: Bound::Included(value(from)),
-        upper: Bound::Excluded(value(from + length)),
+        lower: from.map_or(Bound::Unbounded, |from| Bound::Included(value(from))),
+        upper: to.map_or(Bound::Unbounded, |to| Bound::Excluded(value(to))),
     }
 }
 
@@ -214,7 +217,8 @@ impl Node {
         let field = shape.field.clone();
         let is_time = context.kind(&field) == Some(FieldType::Date);
         if self.kind != "terms" {
-            return piece(&field, is_time, key.as_f64().unwrap_or(0.0), shape.interval);
+            let from = key.as_f64().unwrap_or(0.0);
+            return range(&field, is_time, Some(from), Some(from + shape.interval));
         }
         let value = match (key, context.kind(&field)) {
             (key, Some(FieldType::Boolean)) => Value::Bool(is_true(key)),
@@ -254,19 +258,18 @@ impl Node {
             let inner;
             let name = if is_range {
                 // The store fills the gaps between the ranges; nobody asked for those.
-                let Some(range) = key.as_str().and_then(|n| shape.ranges.get(n.parse::<usize>().ok()?))
-                else {
+                let Some(own) = key.as_str().and_then(|n| shape.ranges.get(n.parse::<usize>().ok()?)) else {
                     continue;
                 };
                 let is_time = shape.calendar.is_some() || self.kind == "date_range";
-                inner = self.inner(within, || range.query(&shape.field, is_time));
+                inner = self.inner(within, || range(&shape.field, is_time, own.from, own.to));
                 if shape.calendar.is_some() {
-                    let ms = range.from.unwrap_or(0.0);
+                    let ms = own.from.unwrap_or(0.0);
                     out.insert("key_as_string".to_owned(), shape.time(ms).into());
                     out.insert("key".to_owned(), json!(ms as i64));
                 } else {
-                    out.insert("key".to_owned(), range.key.as_str().into());
-                    for (side, value) in [("from", range.from), ("to", range.to)] {
+                    out.insert("key".to_owned(), own.key.as_str().into());
+                    for (side, value) in [("from", own.from), ("to", own.to)] {
                         let Some(value) = value else { continue };
                         out.insert(side.to_owned(), json!(value));
                         if self.kind == "date_range" {
@@ -274,7 +277,7 @@ impl Node {
                         }
                     }
                 }
-                range.key.clone()
+                own.key.clone()
             } else {
                 inner = self.inner(within, || self.bucket_query(&key, &bucket, shape, by.context));
                 self.insert_key(&mut out, key, &bucket, shape, by.context)
@@ -407,31 +410,13 @@ fn shown_units(mut buckets: Vec<(String, Json)>, calendar: &Calendar) -> Vec<(St
 
 /// Milliseconds as a format says.
 pub(super) fn time(format: Option<&Format>, zone: Option<Zone>, ms: f64) -> String {
-    let ns = (ms as i64).saturating_mul(1_000_000);
-    format.unwrap_or(&Format::Iso).write(ns, zone.unwrap_or(Zone::UTC))
+    format.unwrap_or(&Format::Iso).write(ns(ms), zone.unwrap_or(Zone::UTC))
 }
 
 impl Shape {
     /// Milliseconds as the format of the aggregation says.
     pub(super) fn time(&self, ms: f64) -> String {
         time(self.format.as_ref(), self.zone, ms)
-    }
-}
-
-impl super::RangeBucket {
-    fn query(&self, field: &str, is_time: bool) -> Query {
-        let value = |number: f64| {
-            if is_time {
-                Value::Time((number as i64).saturating_mul(1_000_000))
-            } else {
-                Value::Float(number)
-            }
-        };
-        Query::Range {
-            field: field.to_owned(),
-            lower: self.from.map_or(Bound::Unbounded, |from| Bound::Included(value(from))),
-            upper: self.to.map_or(Bound::Unbounded, |to| Bound::Excluded(value(to))),
-        }
     }
 }
 

@@ -587,10 +587,7 @@ fn read_intervals(request: &mut Map<String, Json>, shape: &Shape, context: &Cont
     let interval = match (fixed, calendar.or(legacy)) {
         (Some(fixed), None) => fixed,
         (None, Some(name)) => match name.as_str() {
-            "second" | "1s" => "1s".to_owned(),
-            "minute" | "1m" => "1m".to_owned(),
-            "hour" | "1h" => "1h".to_owned(),
-            "day" | "1d" => "1d".to_owned(),
+            name if let Some(length) = unit_ms(name) => format!("{length}ms"),
             "week" | "1w" => {
                 // Weeks begin on a Monday, 1970 began on a Thursday.
                 shift = 4 * DAY_MS;
@@ -651,6 +648,17 @@ fn read_intervals(request: &mut Map<String, Json>, shape: &Shape, context: &Cont
 }
 
 const DAY_MS: i64 = 86_400_000;
+
+/// The units of the calendar that always have the same length, weeks excepted, by their names.
+fn unit_ms(name: &str) -> Option<i64> {
+    Some(match name {
+        "second" => 1_000,
+        "minute" => 60_000,
+        "hour" => 3_600_000,
+        "day" => DAY_MS,
+        _ => return None,
+    })
+}
 
 /// `30s`, `1.5h` is refused.
 fn interval_ms(text: &str) -> Option<i64> {

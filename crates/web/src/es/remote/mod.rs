@@ -9,24 +9,24 @@ mod tail;
 
 use super::api::{Answer, Body};
 use super::body::BodyRoom;
+use super::cluster::wants_page;
 use super::context::Context;
 use super::dsl::{self, write};
-use super::{EsError, dates};
-use crate::guard::Guard;
+use super::{EsError, dates, indices};
 use crate::server::{Boxed, Server, ServerError, ServerOptions};
-use crate::{guard, kql, page};
+use crate::{kql, page, server};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRef, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{any, get, post};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use store::{FieldType, Mapping};
+use store::Mapping;
 
 /// How long the fields of indices are taken as known.
 const FIELDS_KEPT: Duration = Duration::from_secs(30);
@@ -63,9 +63,7 @@ impl Server {
     /// Serves the page over a cluster; as [`start`](Self::start) it refuses an address that other
     /// machines reach, unless there are TLS and users.
     pub async fn start_over(options: &ServerOptions, cluster: Arc<dyn Cluster>) -> Result<Self, ServerError> {
-        let guard = Arc::new(Guard::new(options.users.clone(), options.tls.is_some()));
-        let router = routes(cluster).layer(middleware::from_fn_with_state(guard, guard::check));
-        Self::listen(options, router).await
+        Self::listen(options, server::guarded(options, routes(cluster))).await
     }
 }
 
@@ -105,8 +103,7 @@ async fn not_passed_on(method: Method, uri: Uri) -> EsError {
 }
 
 async fn root(State(remote): State<Remote>, headers: HeaderMap) -> Answer {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    if accept.is_some_and(|accept| accept.contains("text/html")) {
+    if wants_page(&headers) {
         return Ok(Redirect::temporary("/_ui/").into_response());
     }
     remote.pass(Method::GET, "/".to_owned(), Bytes::new()).await
@@ -114,7 +111,7 @@ async fn root(State(remote): State<Remote>, headers: HeaderMap) -> Answer {
 
 /// A request as it is.
 async fn pass(State(remote): State<Remote>, method: Method, uri: Uri, body: Body) -> Answer {
-    remote.pass(method, path_of(&uri)?, body.0).await
+    remote.pass(method, path_of(whole(&uri))?, body.0).await
 }
 
 /// A search or a count.
@@ -122,12 +119,16 @@ async fn search(State(remote): State<Remote>, Path(index): Path<String>, uri: Ur
     let mut json = body.json()?;
     let context = remote.context(&index).await?;
     rewrite_search(&mut json, &context)?;
-    remote.pass(Method::POST, path_of(&uri)?, json.to_string().into()).await
+    remote.pass(Method::POST, path_of(whole(&uri))?, json.to_string().into()).await
 }
 
-/// The path with what is behind the `?`, as the cluster gets it.
-fn path_of(uri: &Uri) -> Result<String, EsError> {
-    let whole = uri.path_and_query().map_or("/", |path| path.as_str());
+/// The path with what is behind the `?`.
+fn whole(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |path| path.as_str())
+}
+
+/// Such a path as the cluster gets it.
+fn path_of(whole: &str) -> Result<String, EsError> {
     let (first, rest) = whole[1..].split_at(whole[1..].find('/').unwrap_or(whole.len() - 1));
     if first == SAVED.0 {
         return Ok(format!("/{}{rest}", SAVED.1));
@@ -174,21 +175,14 @@ impl Remote {
 
     /// The fields of indices, which decide what a search means.
     async fn context(&self, index: &str) -> Result<Context, EsError> {
-        let known = |kept: &HashMap<String, (Instant, Mapping)>| {
-            kept.get(index)
-                .filter(|(since, _)| since.elapsed() < FIELDS_KEPT)
-                .map(|(_, fields)| fields.clone())
-        };
         let mut context = Context::at(dates::now());
-        if let Some(fields) = known(&lock(&self.fields)) {
-            context.fields = fields;
+        if let Some((since, fields)) = lock(&self.fields).get(index)
+            && since.elapsed() < FIELDS_KEPT
+        {
+            context.fields = fields.clone();
             return Ok(context);
         }
-        let path = path_of(
-            &format!("/{}/_field_caps?fields=*", escaped(index))
-                .parse()
-                .map_err(|_| EsError::argument(format!("[{index}] is no name of an index")))?,
-        )?;
+        let path = path_of(&format!("/{}/_field_caps?fields=*", escaped(index)))?;
         // An index that is not there yet has no fields; the search itself says that it is not.
         let caps = match self.ask(Method::GET, path, &Json::Null).await {
             Err(error) if error.status == 404 => Json::Null,
@@ -196,7 +190,7 @@ impl Remote {
         };
         for (name, types) in caps["fields"].as_object().into_iter().flatten() {
             let first = types.as_object().and_then(|types| types.keys().next());
-            if let Some(kind) = first.and_then(|kind| kind_of(kind)) {
+            if let Some(kind) = first.and_then(|kind| indices::kind_of(kind)) {
                 context.fields.learn(name, kind);
             }
         }
@@ -222,30 +216,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The name of an index in a path: commas and stars stay.
-fn escaped(index: &str) -> String {
-    let mut out = String::new();
-    for byte in index.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b',' => {
-                out.push(byte.into());
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-/// What a type of Elasticsearch's is to a search.
-fn kind_of(name: &str) -> Option<FieldType> {
-    Some(match name {
-        "text" | "match_only_text" => FieldType::Text,
-        "keyword" | "constant_keyword" | "wildcard" | "ip" | "version" => FieldType::Keyword,
-        "long" | "integer" | "short" | "byte" | "unsigned_long" => FieldType::Long,
-        "double" | "float" | "half_float" | "scaled_float" => FieldType::Double,
-        "date" | "date_nanos" => FieldType::Date,
-        "boolean" => FieldType::Boolean,
-        _ => return None,
-    })
+fn escaped(index: &str) -> percent_encoding::PercentEncode<'_> {
+    const RESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b',');
+    utf8_percent_encode(index, RESERVED)
 }
 
 /// Puts the questions of a search into words that the cluster knows.
