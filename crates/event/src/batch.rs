@@ -15,6 +15,7 @@ use crate::scan;
 use crate::time;
 use crate::value::{Field, Kind, Span, Value};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -343,7 +344,7 @@ impl Batch {
                 out.push(b'"');
             }
             Kind::Str => json::write_str(self.span_bytes(field.span()), out),
-            Kind::Plain => self.write_plain(field.span(), out),
+            Kind::Plain => self.write_plain(field.range(), out),
             Kind::Raw => out.extend_from_slice(self.span_bytes(field.span())),
             Kind::Object => {
                 out.push(b'{');
@@ -366,14 +367,13 @@ impl Batch {
         }
     }
 
-    /// Writes text that needs no escapes: mostly it came out of JSON, and its quotes are there.
-    fn write_plain(&self, span: Span, out: &mut Vec<u8>) {
-        let (from, to) = (span.from as usize, span.to as usize);
-        match self.bytes.get(from.wrapping_sub(1)..to + 1) {
-            Some(quoted @ [b'"', .., b'"']) => out.extend_from_slice(quoted),
-            _ => {
+    /// Writes text that needs no escapes.
+    fn write_plain(&self, text: Range<usize>, out: &mut Vec<u8>) {
+        match self.quoted(text.clone()) {
+            Some(quoted) => out.extend_from_slice(&self.bytes[quoted]),
+            None => {
                 out.push(b'"');
-                out.extend_from_slice(&self.bytes[from..to]);
+                out.extend_from_slice(&self.bytes[text]);
                 out.push(b'"');
             }
         }
@@ -390,13 +390,46 @@ impl Batch {
             common.write_members(slot.position, out);
         }
         let hidden = self.names.hidden();
+        // Members that stand behind each other in the text they came in are written in one piece.
+        let mut piece = 0..0;
         for field in top {
-            if Some(field.name) != hidden {
-                out.extend_from_slice(self.names.member(field.name));
+            if Some(field.name) == hidden {
+                continue;
+            }
+            let member = self.names.member(field.name);
+            let written = self.written(*field);
+            if written.start == piece.end + member.len() && self.bytes[piece.end..written.start] == *member {
+                piece.end = written.end;
+                continue;
+            }
+            out.extend_from_slice(&self.bytes[piece]);
+            out.extend_from_slice(member);
+            if written.is_empty() {
                 self.write_value(*field, out);
             }
+            piece = written;
         }
+        out.extend_from_slice(&self.bytes[piece]);
         out.push(b'}');
+    }
+
+    /// Where the value stands in the bytes as JSON writes it; an empty range when it does not.
+    #[inline]
+    fn written(&self, field: Field) -> Range<usize> {
+        let span = field.range();
+        match field.kind {
+            Kind::Raw => span,
+            Kind::Plain => self.quoted(span).unwrap_or_default(),
+            _ => 0..0,
+        }
+    }
+
+    /// Text that needs no escapes with the quotes around it: mostly it came out of JSON, and they
+    /// are there.
+    #[inline]
+    fn quoted(&self, text: Range<usize>) -> Option<Range<usize>> {
+        let quoted = text.start.checked_sub(1)?..text.end + 1;
+        matches!(self.bytes.get(quoted.clone())?, [b'"', .., b'"']).then_some(quoted)
     }
 
     pub(crate) fn find(&self, fields: &[Field], part: &Part) -> Option<Field> {

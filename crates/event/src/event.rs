@@ -4,12 +4,16 @@ use crate::batch::{Batch, DROPPED, LINE, MESSAGE, OWN_COMMON, Slot, raw_field};
 use crate::common::CommonValue;
 use crate::json::{self, JsonError};
 use crate::path::{Part, Path, TIMESTAMP};
-use crate::scan::{self, Shape};
+use crate::scan::{self, Members, Shape};
 use crate::time;
 use crate::value::{Field, Kind, New, Span, Value};
 use crate::{DEPTH_MAX, FIELDS_MAX};
 use std::borrow::Cow;
 use std::fmt;
+
+/// How many fields of the event before may be missing in a row until its others are no guess of
+/// what comes next.
+const GUESSES_SKIPPED: usize = 8;
 
 /// Why a value was not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -432,81 +436,86 @@ impl<'b> Event<'b> {
         }
         let saved: Vec<Field> = if before > 1 { self.top.clone() } else { Vec::new() };
         let only = self.top.first().copied();
-        let hint_base = self
+        let elder = self
             .index
             .checked_sub(1)
             .map(|index| self.batch.slots[index])
-            .filter(|slot| slot.flags & LINE == 0);
+            .filter(|slot| slot.flags & LINE == 0)
+            .map_or(0..0, |slot| slot.from as usize..slot.to as usize);
         let result = {
-            let Batch { bytes, names, stamps, slots, runs, fields, .. } = &mut *self.batch;
+            let Batch { bytes, names, stamps, slots, fields, .. } = &mut *self.batch;
             let slot = &mut slots[self.index];
-            let tops = runs
-                .get(slot.run as usize)
-                .filter(|_| slot.flags & OWN_COMMON == 0)
-                .map(|run| run.common.tops());
-            let before_fields =
-                hint_base.map_or(&[][..], |slot| &fields[slot.from as usize..slot.to as usize]);
             let text = &bytes[base..span.to as usize];
             let checked = match std::str::from_utf8(text) {
                 Ok(checked) => checked,
                 Err(error) => return Err(scan::error(error.valid_up_to(), "not UTF-8")),
             };
+            // Events that follow each other mostly have the same fields in the same order.
+            let guesses = &fields[elder];
+            let mut guess = before.min(guesses.len());
             let top = &mut self.top;
-            let mut touches_common = false;
-            let mut has_no_time = false;
-            let mut count = 0;
-            let mut skew = 0;
-            let result = scan::members(text, 0, 0, &mut |key, item| {
-                let key_text: Cow<'_, str> = match key.shape {
-                    Shape::Plain => Cow::Borrowed(&checked[key.range()]),
-                    _ => json::key_of(checked, &key),
-                };
-                if key_text == TIMESTAMP {
-                    if item.shape == Shape::Plain
-                        && let Some(ns) = time::parse_rfc3339(&text[item.range()])
-                    {
-                        slot.time = ns;
-                        skew += 1;
-                        return Ok(());
-                    }
-                    has_no_time = true;
-                    let name = names.intern("_@timestamp");
-                    top.push(raw_field(name, base, &item));
-                    return Ok(());
-                }
-                // The key at the same place in the event before is tried first.
-                let hinted =
-                    before_fields.get(count + before.saturating_sub(skew)).or(before_fields.get(count));
-                let name = match hinted {
-                    Some(field) if names.get(field.name) == key_text => field.name,
-                    _ => names.intern(&key_text),
-                };
-                count += 1;
-                let field = raw_field(name, base, &item);
-                match seen(stamps, name, stamp) {
-                    Some(at) => top[at] = field,
-                    None => {
-                        if top.len() >= FIELDS_MAX {
-                            return Err(scan::error(key.range().start, "too many fields"));
+            let mut read = || {
+                let mut has_no_time = false;
+                let mut members = Members::open(text, 0, 0)?;
+                loop {
+                    let (name, item) = match guesses.get(guess) {
+                        Some(field) if members.pass(names.member(field.name)) => {
+                            guess += 1;
+                            (field.name, members.value()?)
                         }
-                        touches_common |= tops.is_some_and(|tops| tops.names().any(|own| *own == key_text));
-                        note(stamps, name, stamp, top.len());
-                        top.push(field);
+                        _ => {
+                            let Some(key) = members.key()? else { break };
+                            let mut key = json::key_of(checked, &key);
+                            let item = members.value()?;
+                            if key == TIMESTAMP {
+                                if item.shape == Shape::Plain
+                                    && let Some(ns) = time::parse_rfc3339(&text[item.range()])
+                                {
+                                    slot.time = ns;
+                                    continue;
+                                }
+                                has_no_time = true;
+                                key = Cow::Borrowed("_@timestamp");
+                            }
+                            let name = names.intern(&key);
+                            // Fields that are missing this time are passed over.
+                            let mut near = (guess..guesses.len()).chain(0..guess).take(GUESSES_SKIPPED);
+                            if let Some(at) = near.find(|at| guesses[*at].name == name) {
+                                guess = at + 1;
+                            }
+                            (name, item)
+                        }
+                    };
+                    let field = raw_field(name, base, &item);
+                    match seen(stamps, name, stamp) {
+                        Some(at) => top[at] = field,
+                        None if top.len() >= FIELDS_MAX => {
+                            return Err(scan::error(members.end(), "too many fields"));
+                        }
+                        None => {
+                            note(stamps, name, stamp, top.len());
+                            top.push(field);
+                        }
                     }
                 }
-                Ok(())
-            })
-            .and_then(|end| {
-                let end = scan::blank(text, end);
-                if end == text.len() { Ok(()) } else { Err(scan::error(end, "something behind the object")) }
-            });
-            result.map(|()| (touches_common, has_no_time))
+                let end = scan::blank(text, members.end());
+                if end == text.len() {
+                    Ok(has_no_time)
+                } else {
+                    Err(scan::error(end, "something behind the object"))
+                }
+            };
+            read()
         };
         match result {
-            Ok((touches_common, has_no_time)) => {
+            Ok(has_no_time) => {
                 self.dirty = true;
-                if touches_common {
-                    self.own_common();
+                let Slot { flags, run, .. } = self.batch.slots[self.index];
+                if flags & OWN_COMMON == 0 {
+                    let common = self.batch.common_names(run);
+                    if self.top[before..].iter().any(|field| common.contains(&field.name)) {
+                        self.own_common();
+                    }
                 }
                 Ok(!has_no_time)
             }

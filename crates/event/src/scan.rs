@@ -60,26 +60,62 @@ pub(crate) fn blank(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Calls `each` with every member of the object that begins at `at` (behind blanks) and
-/// returns the place behind the object. A key with escapes comes with its quotes.
-pub(crate) fn members(
-    text: &[u8],
+/// The members of an object, one after another: [a key](Self::key), [its value](Self::value),
+/// and so on.
+pub(crate) struct Members<'t> {
+    text: &'t [u8],
     at: usize,
     depth: usize,
-    each: &mut dyn FnMut(Item, Item) -> Result<(), JsonError>,
-) -> Result<usize, JsonError> {
-    let mut at = blank(text, at);
-    if text.get(at) != Some(&b'{') {
-        return Err(error(at, "expected {"));
+    is_first: bool,
+}
+
+impl<'t> Members<'t> {
+    /// Of the object that begins at `at`, behind blanks.
+    pub(crate) fn open(text: &'t [u8], at: usize, depth: usize) -> Result<Self, JsonError> {
+        let at = blank(text, at);
+        if text.get(at) != Some(&b'{') {
+            return Err(error(at, "expected {"));
+        }
+        if depth >= DEPTH_MAX {
+            return Err(error(at, "nested too deep"));
+        }
+        Ok(Self { text, at: at + 1, depth, is_first: true })
     }
-    if depth >= DEPTH_MAX {
-        return Err(error(at, "nested too deep"));
+
+    /// Passes over the next key if it is this one, given as `,"name":`. Costs much less than to read
+    /// it, where whoever asks can guess it.
+    #[inline]
+    pub(crate) fn pass(&mut self, member: &[u8]) -> bool {
+        let mut at = self.at;
+        if !self.is_first {
+            if self.text.get(at) != Some(&b',') {
+                return false;
+            }
+            at += 1;
+        }
+        at = blank(self.text, at);
+        let passes = self.text[at..].starts_with(&member[1..]);
+        if passes {
+            self.at = at + member.len() - 1;
+            self.is_first = false;
+        }
+        passes
     }
-    at = blank(text, at + 1);
-    if text.get(at) == Some(&b'}') {
-        return Ok(at + 1);
-    }
-    loop {
+
+    /// The next key, in its quotes if it has escapes; `None` behind the last member.
+    #[inline]
+    pub(crate) fn key(&mut self) -> Result<Option<Item>, JsonError> {
+        let Self { text, is_first, .. } = *self;
+        let mut at = blank(text, self.at);
+        match text.get(at) {
+            Some(b'}') => {
+                self.at = at + 1;
+                return Ok(None);
+            }
+            Some(b',') if !is_first => at = blank(text, at + 1),
+            _ if is_first => {}
+            _ => return Err(error(at, "expected , or }")),
+        }
         if text.get(at) != Some(&b'"') {
             return Err(error(at, "expected a key in quotes"));
         }
@@ -88,16 +124,42 @@ pub(crate) fn members(
         if text.get(at) != Some(&b':') {
             return Err(error(at, "expected :"));
         }
-        at = blank(text, at + 1);
-        let item = if text.get(at) == Some(&b'"') { string(text, at)? } else { value(text, at, depth + 1)? };
-        each(key, item)?;
-        at = blank(text, item.end());
-        match text.get(at) {
-            Some(b',') => at = blank(text, at + 1),
-            Some(b'}') => return Ok(at + 1),
-            _ => return Err(error(at, "expected , or }")),
-        }
+        self.at = at + 1;
+        self.is_first = false;
+        Ok(Some(key))
     }
+
+    /// The value of the key that was read or passed.
+    #[inline]
+    pub(crate) fn value(&mut self) -> Result<Item, JsonError> {
+        let text = self.text;
+        let at = blank(text, self.at);
+        let item =
+            if text.get(at) == Some(&b'"') { string(text, at)? } else { value(text, at, self.depth + 1)? };
+        self.at = item.end();
+        Ok(item)
+    }
+
+    /// Where the text goes on; behind the object once there is no further key.
+    pub(crate) fn end(&self) -> usize {
+        self.at
+    }
+}
+
+/// Calls `each` with every member of the object that begins at `at` (behind blanks) and
+/// returns the place behind the object. A key with escapes comes with its quotes.
+pub(crate) fn members(
+    text: &[u8],
+    at: usize,
+    depth: usize,
+    each: &mut dyn FnMut(Item, Item) -> Result<(), JsonError>,
+) -> Result<usize, JsonError> {
+    let mut members = Members::open(text, at, depth)?;
+    while let Some(key) = members.key()? {
+        let item = members.value()?;
+        each(key, item)?;
+    }
+    Ok(members.end())
 }
 
 /// Calls `each` with every element of the array that begins at `at`.
@@ -174,17 +236,18 @@ fn number(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
 /// Finds the first `"`, `\` or control character.
 #[inline]
 pub(crate) fn special(text: &[u8], mut at: usize) -> usize {
-    loop {
-        let rest = text.get(at..).unwrap_or_default();
-        let block = &rest[..rest.len().min(BLOCK)];
+    let mut rest = text.get(at..).unwrap_or_default();
+    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
         let found = specials(block);
         if found != 0 {
             return at + found.trailing_zeros() as usize;
         }
-        at += block.len();
-        if block.len() < BLOCK {
-            return at;
-        }
+        at += BLOCK;
+        rest = behind;
+    }
+    match specials(rest) {
+        0 => at + rest.len(),
+        found => at + found.trailing_zeros() as usize,
     }
 }
 
@@ -193,7 +256,7 @@ pub(crate) const BLOCK: usize = 32;
 
 /// Where `"`, `\` and control characters stand in a text of up to [`BLOCK`] bytes: a bit a byte, the
 /// first one's the lowest.
-#[inline]
+#[inline(always)]
 pub(crate) fn specials(text: &[u8]) -> u32 {
     debug_assert!(text.len() <= BLOCK, "a bit a byte");
     let word = |at: usize| u64::from_le_bytes(*text[at..].first_chunk().expect("eight bytes"));

@@ -301,6 +301,43 @@ proptest! {
     }
 
     #[test]
+    fn an_event_is_read_and_written_whatever_stood_before_it(
+        objects in prop::collection::vec(prop::collection::vec(("[a-d]|e\"", arbitrary_json()), 0..8), 1..5),
+        blanks: bool,
+        removed in "[a-d]",
+        renamed in "[a-d]",
+    ) {
+        let message = Path::of(["message"]);
+        let mut batch = empty();
+        let mut models = Vec::new();
+        for (n, members) in objects.into_iter().enumerate() {
+            let members: Vec<String> = members
+                .iter()
+                .map(|(key, value)| format!("{}:{value}", Json::from(key.as_str())))
+                .collect();
+            let text = format!("{{{}}}", members.join(if blanks { " , " } else { "," }));
+            let from = batch.bytes().len();
+            batch.bytes_mut().extend_from_slice(text.as_bytes());
+            batch.push_line(event::Span::new(from, from + text.len()), 0);
+            let mut event = batch.event_mut(n);
+            let line = event.text(&message).unwrap();
+            event.merge_json(line).unwrap();
+            event.remove(&message);
+            event.remove(&Path::of([&removed]));
+            event.rename(&Path::of([&renamed]), &Path::of(["z"])).unwrap();
+            let mut model: Map<String, Json> = serde_json::from_str(&text).unwrap();
+            model.shift_remove(&removed);
+            if let Some(value) = model.shift_remove(&renamed) {
+                model.insert("z".to_owned(), value);
+            }
+            models.push(Json::Object(model));
+        }
+        for (n, model) in models.iter().enumerate() {
+            prop_assert_eq!(&written(&batch, n), model);
+        }
+    }
+
+    #[test]
     fn damaged_text_is_refused_as_serde_json_does(object in arbitrary_json(), at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
         let mut text = serde_json::to_vec(&json!({"a": object})).unwrap();
         let at = at.index(text.len());

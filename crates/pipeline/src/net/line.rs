@@ -2,6 +2,7 @@
 //! how it comes about, and how is waited for it.
 
 use super::tls;
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 pub(crate) const CONNECT_LOOK: Duration = Duration::from_millis(5);
 /// The words for a peer that hangs up.
 pub(crate) const CLOSED: &str = "it closed the connection";
+
+/// So much of what TLS unpacked is read at once: a record's worth (RFC 8446, section 5.1).
+const PLAINTEXT_BYTES: usize = 16 << 10;
 
 /// TLS, whoever of the two began.
 pub(crate) type Secured = rustls::Connection;
@@ -98,16 +102,18 @@ impl Line {
         }
     }
 
-    /// Reads what there is, as much as there is room for: how many bytes that is, which may be none
-    /// where only TLS had something to say; or nothing, for now. The peer's end is an error.
-    pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut nothing = None;
+    /// Reads what there is to the end of a buffer, as far as it has room, which is made so large at
+    /// least; says whether there was something, if only for TLS. The peer's end is an error.
+    pub(crate) fn read_to(&mut self, buffer: &mut Vec<u8>, room: usize) -> io::Result<bool> {
+        buffer.reserve(room);
+        let mut is_something = false;
         let read = match &mut self.secured {
-            None => self.stream.read(room),
-            Some(secured) => match secured.reader().read(room) {
+            // What it reads over need not be cleared before.
+            None => rustix::io::read(&self.stream, spare_capacity(buffer)).map_err(io::Error::from),
+            Some(secured) => match read_plaintext(secured, buffer) {
                 Err(error) if is_for_later(&error) => {
                     match secured.read_tls(&mut self.stream) {
-                        Ok(_) => nothing = Some(0),
+                        Ok(_) => is_something = true,
                         Err(error) if is_for_later(&error) => {}
                         Err(error) => return Err(error),
                     }
@@ -116,7 +122,7 @@ impl Line {
                         let _ = secured.write_tls(&mut self.stream);
                         return Err(io::Error::other(tls::explain(&error)));
                     }
-                    secured.reader().read(room)
+                    read_plaintext(secured, buffer)
                 }
                 // What TLS holds comes before what the system holds.
                 other => other,
@@ -125,27 +131,23 @@ impl Line {
         let closed = || io::Error::new(ErrorKind::UnexpectedEof, CLOSED);
         match read {
             Ok(0) => Err(closed()),
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if is_for_later(&error) => Ok(nothing),
+            Ok(_) => Ok(true),
+            Err(error) if is_for_later(&error) => Ok(is_something),
             // TLS says so when the peer did not take its leave.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(closed()),
             Err(error) => Err(error),
         }
     }
-
-    /// Reads to the end of a buffer, so many bytes at most; says whether there was something.
-    pub(crate) fn read_to(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> io::Result<bool> {
-        let begin = buffer.len();
-        buffer.resize(begin + bytes_max, 0);
-        let read = self.read(&mut buffer[begin..]);
-        buffer.truncate(begin + bytes_of(&read));
-        Ok(read?.is_some())
-    }
 }
 
-/// How many bytes a [`Line::read`] gave.
-pub(crate) fn bytes_of(read: &io::Result<Option<usize>>) -> usize {
-    read.as_ref().map_or(0, |bytes| bytes.unwrap_or(0))
+/// Reads what TLS unpacked.
+fn read_plaintext(secured: &mut Secured, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let begin = buffer.len();
+    let room = (buffer.capacity() - begin).min(PLAINTEXT_BYTES);
+    buffer.resize(begin + room, 0);
+    let read = secured.reader().read(&mut buffer[begin..]);
+    buffer.truncate(begin + read.as_ref().map_or(0, |bytes| *bytes));
+    read
 }
 
 fn is_for_later(error: &io::Error) -> bool {

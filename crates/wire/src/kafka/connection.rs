@@ -31,6 +31,8 @@ use super::produce;
 use super::sasl::{Credentials, Exchange, SaslError};
 use super::versions::{NoCommonVersion, Versions};
 
+/// There is room for so much at least.
+const READ_BYTES_MIN: usize = 16 << 10;
 /// The first version to ask with: brokers from 2.4 know it, others say that they do not.
 const API_VERSIONS_FIRST: i16 = 3;
 
@@ -261,7 +263,7 @@ pub struct Connection {
     renew_at: Option<Instant>,
     next_id: i32,
     in_flight: VecDeque<InFlight>,
-    input: BytesMut,
+    input: Vec<u8>,
     output: VecDeque<Bytes>,
     /// Requests that wait until a new authentication is over, during which brokers take no others.
     held: VecDeque<Bytes>,
@@ -286,7 +288,7 @@ impl Connection {
             renew_at: None,
             next_id: 0,
             in_flight: VecDeque::new(),
-            input: BytesMut::new(),
+            input: Vec::new(),
             output: VecDeque::new(),
             held: VecDeque::new(),
             held_in_flight: VecDeque::new(),
@@ -316,10 +318,15 @@ impl Connection {
     }
 
     /// Where bytes that arrive are to be appended, with room for some.
-    pub fn buffer(&mut self) -> &mut BytesMut {
-        let missing = self.frame_bytes().map_or(0, |bytes| (4 + bytes).saturating_sub(self.input.len()));
-        // At first the announced length is only believed in part: memory comes with the bytes.
-        self.input.reserve(missing.clamp(16 << 10, 1 << 20));
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        let has = self.input.len();
+        let missing = frame_bytes(&self.input).map_or(0, |bytes| (4 + bytes).saturating_sub(has));
+        // At first the announced length is only believed in part: memory comes with the bytes. There
+        // is no room behind a large answer, so that it becomes whole what is handed on.
+        match missing {
+            0..READ_BYTES_MIN => self.input.reserve(READ_BYTES_MIN),
+            _ => self.input.reserve_exact(missing.min(has.max(1 << 20))),
+        }
         &mut self.input
     }
 
@@ -416,7 +423,9 @@ impl Connection {
 
     /// Takes what arrived.
     pub fn process(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        while let Some(length) = self.length() {
+        let mut input = std::mem::take(&mut self.input);
+        let mut at = 0;
+        while let Some(length) = length(&input[at..]) {
             let limit = self.options.frame_bytes_max;
             let Some(bytes) = usize::try_from(length).ok().filter(|bytes| *bytes <= limit) else {
                 return Err(ConnectionError::Frame {
@@ -425,22 +434,23 @@ impl Connection {
                     limit,
                 });
             };
-            if self.input.len() < 4 + bytes {
+            let from = at + 4;
+            let to = from + bytes;
+            if input.len() < to {
                 break;
             }
-            self.input.advance(4);
-            let frame = self.input.split_to(bytes).freeze();
-            self.answered(frame, now)?;
+            at = to;
+            if at == input.len() && bytes >= READ_BYTES_MIN {
+                let frame = Bytes::from(std::mem::take(&mut input)).split_off(from);
+                at = 0;
+                self.answered(frame, now)?;
+            } else {
+                self.answered(Bytes::copy_from_slice(&input[from..to]), now)?;
+            }
         }
+        input.drain(..at);
+        self.input = input;
         Ok(())
-    }
-
-    fn length(&self) -> Option<i32> {
-        self.input.first_chunk().map(|bytes| i32::from_be_bytes(*bytes))
-    }
-
-    fn frame_bytes(&self) -> Option<usize> {
-        self.length().and_then(|length| usize::try_from(length).ok())
     }
 
     fn answered(&mut self, mut frame: Bytes, now: Instant) -> Result<(), ConnectionError> {
@@ -649,6 +659,15 @@ impl Connection {
 
 /// The answer to SaslHandshake, the same in its two versions: an error and the names of mechanisms.
 /// Who sends it has not proved anything yet, so no memory is reserved because it says so.
+/// The length that a frame begins with.
+fn length(input: &[u8]) -> Option<i32> {
+    input.first_chunk().map(|bytes| i32::from_be_bytes(*bytes))
+}
+
+fn frame_bytes(input: &[u8]) -> Option<usize> {
+    length(input).and_then(|length| usize::try_from(length).ok())
+}
+
 fn read_handshake(mut body: &[u8]) -> Option<(i16, Vec<String>)> {
     let error = body.try_get_i16().ok()?;
     let count = body.try_get_i32().ok()?;

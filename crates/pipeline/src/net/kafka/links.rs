@@ -21,9 +21,6 @@ use wire::kafka::metadata::Address;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Before a broker that failed is tried again.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), max: Duration::from_secs(5) };
-/// As much is read at once, at least and at most.
-const READ_BYTES_MIN: usize = 16 << 10;
-const READ_BYTES_MAX: usize = 256 << 10;
 /// So many pieces are written at once.
 const PIECES_MAX: usize = 64;
 
@@ -73,13 +70,7 @@ enum State {
     /// Until then it is not tried.
     Resting(Instant),
     Connecting(Receiver<io::Result<TcpStream>>),
-    Open(Socket),
-}
-
-struct Socket {
-    line: Line,
-    /// So many bytes are read at once.
-    read_bytes: usize,
+    Open(Line),
 }
 
 impl<T, K: Copy + Eq + Hash> Links<T, K> {
@@ -165,9 +156,9 @@ impl<T, K: Copy + Eq + Hash> Links<T, K> {
             match &link.state {
                 State::Resting(rest) => wake = wake.min(*rest),
                 State::Connecting(_) => wake = wake.min(now + CONNECT_LOOK),
-                State::Open(socket) => {
-                    let out = if socket.line.is_full() { PollFlags::OUT } else { PollFlags::empty() };
-                    fds.push(PollFd::from_borrowed_fd(socket.line.stream().as_fd(), PollFlags::IN | out));
+                State::Open(line) => {
+                    let out = if line.is_full() { PollFlags::OUT } else { PollFlags::empty() };
+                    fds.push(PollFd::from_borrowed_fd(line.stream().as_fd(), PollFlags::IN | out));
                     wake = link.connection.deadline().map_or(wake, |deadline| wake.min(deadline));
                 }
             }
@@ -187,7 +178,7 @@ impl<T> Link<T> {
     /// Does what can be done without waiting.
     fn pass<K>(&mut self, cluster: &Cluster, happened: &mut Vec<Happened<T, K>>) -> Result<(), String> {
         self.connect(cluster)?;
-        let Self { address, state: State::Open(socket), connection, waiting, asked } = self else {
+        let Self { address, state: State::Open(line), connection, waiting, asked } = self else {
             return Ok(());
         };
         let named = |error: io::Error| format!("the broker {}:{}: {error}", address.host, address.port);
@@ -199,8 +190,9 @@ impl<T> Link<T> {
             error => error.to_string(),
         };
         loop {
-            let mut progress = socket.line.write(connection).map_err(named)?;
-            progress |= socket.read(connection).map_err(named)?;
+            let mut progress = line.write(connection).map_err(named)?;
+            // The connection made room for what it expects.
+            progress |= line.read_to(connection.buffer(), 1).map_err(named)?;
             let now = Instant::now();
             connection.process(now).map_err(wrong)?;
             connection.on_time(now).map_err(wrong)?;
@@ -248,26 +240,8 @@ impl<T> Link<T> {
         };
         let tls = cluster.tls.as_ref().map(|config| line::secure(config, host));
         let tls = tls.transpose().map_err(|error| format!("TLS with {host}:{port}: {error}"))?;
-        self.state = State::Open(Socket { line: Line::new(stream, tls), read_bytes: READ_BYTES_MIN });
+        self.state = State::Open(Line::new(stream, tls));
         Ok(())
-    }
-}
-
-impl Socket {
-    /// Reads what there is, up to a limit; says whether there was something.
-    fn read(&mut self, connection: &mut Connection) -> io::Result<bool> {
-        let buffer = connection.buffer();
-        let begin = buffer.len();
-        let room = (buffer.capacity() - begin).clamp(READ_BYTES_MIN, self.read_bytes);
-        buffer.resize(begin + room, 0);
-        let read = self.line.read(&mut buffer[begin..]);
-        let bytes = line::bytes_of(&read);
-        buffer.truncate(begin + bytes);
-        if bytes > 0 {
-            // Twice as much as came: what is cleared for nothing costs more than to read it.
-            self.read_bytes = (2 * bytes).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        }
-        Ok(read?.is_some())
     }
 }
 
