@@ -72,6 +72,8 @@ impl Bench {
         while let Some(event) = self.member.poll(self.now) {
             seen.push(self.words(event));
         }
+        let deadline = self.member.deadline();
+        assert!(deadline.is_none_or(|at| at > self.now), "it does not run in circles");
         seen.retain(|words| !words.is_empty());
         seen.join("; ")
     }
@@ -409,6 +411,16 @@ fn errors_of_commits() {
     check(E::NotCoordinator, "", "find");
     check(E::TopicAuthorizationFailed, "not committed 0@120: Refused(TopicAuthorizationFailed)", "");
     check(E::OffsetMetadataTooLarge, "not committed 0@120: Refused(OffsetMetadataTooLarge)", "");
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    for mut bench in [Bench::classic(Assignor::Range), Bench::consumer()] {
+        assert_eq!(bench.happens(), "find");
+        bench.member.leave(bench.now);
+        assert_eq!(bench.happens(), "left");
+        assert_eq!(bench.found(), "");
+    }
 }
 
 #[test]

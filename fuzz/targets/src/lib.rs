@@ -12,6 +12,7 @@ pub mod event;
 pub mod expr;
 pub mod filters;
 pub mod kafka;
+pub mod kafka_client;
 pub mod keystore;
 pub mod logstash;
 pub mod native;
@@ -45,6 +46,9 @@ pub const TARGETS: &[Target] = &[
     ("filters_useragent", filters::useragent),
     ("filters_xml", filters::xml),
     ("kafka_connection", kafka::connection),
+    ("kafka_fetch", kafka_client::fetch),
+    ("kafka_group", kafka_client::group),
+    ("kafka_producer", kafka_client::producer),
     ("kafka_records", kafka::records),
     ("keystore", keystore::file),
     ("logstash", logstash::config),

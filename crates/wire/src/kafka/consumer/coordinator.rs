@@ -121,11 +121,10 @@ impl Coordinator {
             self.find(now);
             return;
         }
-        let Some(identity) = identity else { return };
-        if self.offsets_not_before.is_some_and(|at| now < at) {
-            return;
-        }
-        self.offsets_not_before = None;
+        // Also while the member joins, when nothing is asked: a time that is past would be waited
+        // for without end.
+        self.offsets_not_before.take_if(|at| now >= *at);
+        let Some(identity) = identity.filter(|_| self.offsets_not_before.is_none()) else { return };
         self.ask_starts(identity);
         self.send_commits(identity);
     }

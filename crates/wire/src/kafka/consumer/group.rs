@@ -189,6 +189,9 @@ impl Group {
 
     /// See [`Membership::answer`](super::membership::Membership::answer).
     pub fn answer(&mut self, id: RequestId, answer: Result<ResponseKind, Unanswered>, now: Instant) {
+        if matches!(self.state, State::Ended) {
+            return;
+        }
         let identity = self.identity();
         if self.coordinator.has_asked(id) {
             if let Some(error) = self.coordinator.answer(id, answer, identity.as_ref(), now) {

@@ -177,6 +177,9 @@ impl Group848 {
 
     /// See [`Membership::answer`](super::membership::Membership::answer).
     pub fn answer(&mut self, id: RequestId, answer: Result<ResponseKind, Unanswered>, now: Instant) {
+        if self.state == State::Ended {
+            return;
+        }
         let identity = self.identity();
         if self.coordinator.has_asked(id) {
             match self.coordinator.answer(id, answer, identity.as_ref(), now) {

@@ -470,10 +470,11 @@ impl Positions {
     // Asking
 
     fn ask_metadata(&mut self, now: Instant) {
+        // Of what went nothing need be known.
+        self.stale_topics.retain(|topic| self.positions.keys().any(|at| at.topic == *topic));
         let leaderless = self.positions.iter().filter(|(_, position)| position.leader.is_none());
         let mut topics: BTreeSet<TopicName> = leaderless.map(|(at, _)| at.topic.clone()).collect();
-        topics.append(&mut self.stale_topics.clone());
-        topics.retain(|topic| self.positions.keys().any(|at| at.topic == *topic));
+        topics.extend(self.stale_topics.iter().cloned());
         if topics.is_empty() || self.metadata_not_before.is_some_and(|at| now < at) {
             return;
         }
@@ -923,6 +924,8 @@ mod tests {
                     FetchEvent::Refused { error, .. } => format!("{error:?}"),
                 });
             }
+            let deadline = self.positions.deadline();
+            assert!(deadline.is_none_or(|at| at > self.now), "it does not run in circles");
             seen.join("; ")
         }
 
@@ -1002,6 +1005,14 @@ mod tests {
         assert_eq!(bench.happens(), "list 1 1234");
         bench.open.remove(0);
         assert_eq!(bench.listed(-1), "list 1 -1", "nothing so young: what comes next");
+    }
+
+    #[test]
+    fn nothing_need_be_known_of_what_went() {
+        let (mut bench, _) = Bench::reading(FetchConfig::default(), Some(100));
+        assert_eq!(bench.refused(ResponseError::NotLeaderOrFollower), "metadata");
+        bench.positions.unassign(&[at(0)].into());
+        assert_eq!(bench.later(Duration::from_secs(60)), "");
     }
 
     #[test]

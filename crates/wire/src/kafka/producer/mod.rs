@@ -961,7 +961,7 @@ impl Producer {
                 tokens,
                 offset,
             });
-            offset = offset.map(|offset| offset + count);
+            offset = offset.and_then(|offset| offset.checked_add(count));
         }
         self.forget(batch);
     }
