@@ -33,6 +33,7 @@ impl Tls {
             cert: self.cert.clone(),
             key: self.key.clone(),
             verification: if self.insecure { Verification::None } else { Verification::Full },
+            ..TlsConfig::default()
         }
     }
 }

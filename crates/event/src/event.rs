@@ -3,6 +3,7 @@
 use crate::batch::{Batch, DROPPED, LINE, MESSAGE, OWN_COMMON, Slot, raw_field};
 use crate::common::CommonValue;
 use crate::json::{self, JsonError};
+use crate::names::NameId;
 use crate::path::{Part, Path, TIMESTAMP};
 use crate::scan::{self, Members, Shape};
 use crate::time;
@@ -10,6 +11,7 @@ use crate::value::{Field, Kind, New, Span, Value};
 use crate::{DEPTH_MAX, FIELDS_MAX};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// How many fields of the event before may be missing in a row until its others are no guess of
 /// what comes next.
@@ -426,7 +428,6 @@ impl<'b> Event<'b> {
     /// `_@timestamp`). Values stay raw text. Nothing changes when the text is not an object. Says
     /// whether a time there was, was one.
     pub fn merge_json(&mut self, span: Span) -> Result<bool, JsonError> {
-        let base = span.from as usize;
         let before = self.top.len();
         let old_time = self.time();
         self.batch.stamp += 1;
@@ -436,78 +437,7 @@ impl<'b> Event<'b> {
         }
         let saved: Vec<Field> = if before > 1 { self.top.clone() } else { Vec::new() };
         let only = self.top.first().copied();
-        let elder = self
-            .index
-            .checked_sub(1)
-            .map(|index| self.batch.slots[index])
-            .filter(|slot| slot.flags & LINE == 0)
-            .map_or(0..0, |slot| slot.from as usize..slot.to as usize);
-        let result = {
-            let Batch { bytes, names, stamps, slots, fields, .. } = &mut *self.batch;
-            let slot = &mut slots[self.index];
-            let text = &bytes[base..span.to as usize];
-            let checked = match std::str::from_utf8(text) {
-                Ok(checked) => checked,
-                Err(error) => return Err(scan::error(error.valid_up_to(), "not UTF-8")),
-            };
-            // Events that follow each other mostly have the same fields in the same order.
-            let guesses = &fields[elder];
-            let mut guess = before.min(guesses.len());
-            let top = &mut self.top;
-            let mut read = || {
-                let mut has_no_time = false;
-                let mut members = Members::open(text, 0, 0)?;
-                loop {
-                    let (name, item) = match guesses.get(guess) {
-                        Some(field) if members.pass(names.member(field.name)) => {
-                            guess += 1;
-                            (field.name, members.value()?)
-                        }
-                        _ => {
-                            let Some(key) = members.key()? else { break };
-                            let mut key = json::key_of(checked, &key);
-                            let item = members.value()?;
-                            if key == TIMESTAMP {
-                                if item.shape == Shape::Plain
-                                    && let Some(ns) = time::parse_rfc3339(&text[item.range()])
-                                {
-                                    slot.time = ns;
-                                    continue;
-                                }
-                                has_no_time = true;
-                                key = Cow::Borrowed("_@timestamp");
-                            }
-                            let name = names.intern(&key);
-                            // Fields that are missing this time are passed over.
-                            let mut near = (guess..guesses.len()).chain(0..guess).take(GUESSES_SKIPPED);
-                            if let Some(at) = near.find(|at| guesses[*at].name == name) {
-                                guess = at + 1;
-                            }
-                            (name, item)
-                        }
-                    };
-                    let field = raw_field(name, base, &item);
-                    match seen(stamps, name, stamp) {
-                        Some(at) => top[at] = field,
-                        None if top.len() >= FIELDS_MAX => {
-                            return Err(scan::error(members.end(), "too many fields"));
-                        }
-                        None => {
-                            note(stamps, name, stamp, top.len());
-                            top.push(field);
-                        }
-                    }
-                }
-                let end = scan::blank(text, members.end());
-                if end == text.len() {
-                    Ok(has_no_time)
-                } else {
-                    Err(scan::error(end, "something behind the object"))
-                }
-            };
-            read()
-        };
-        match result {
+        match self.read_members(span, stamp) {
             Ok(has_no_time) => {
                 self.dirty = true;
                 let Slot { flags, run, .. } = self.batch.slots[self.index];
@@ -530,6 +460,67 @@ impl<'b> Event<'b> {
                 Err(error)
             }
         }
+    }
+
+    /// Reads an object's members over the fields, of which those of this stamp are noted; says
+    /// whether a time was none. After an error some of them are there.
+    fn read_members(&mut self, span: Span, stamp: u32) -> Result<bool, JsonError> {
+        let mut guess = self.guess();
+        let Batch { bytes, names, stamps, slots, fields, .. } = &mut *self.batch;
+        let base = span.from as usize;
+        let text = &bytes[base..span.to as usize];
+        let checked =
+            std::str::from_utf8(text).map_err(|error| scan::error(error.valid_up_to(), "not UTF-8"))?;
+        let mut has_no_time = false;
+        let mut members = Members::open(text, 0, 0)?;
+        loop {
+            let (name, item) = match guess.name(fields) {
+                Some(name) if members.pass(names.member(name)) => {
+                    guess.was_right();
+                    (name, members.value()?)
+                }
+                _ => {
+                    let Some(key) = members.key()? else { break };
+                    let mut key = json::key_of(checked, &key);
+                    let item = members.value()?;
+                    if key == TIMESTAMP {
+                        if item.shape == Shape::Plain
+                            && let Some(ns) = time::parse_rfc3339(&text[item.range()])
+                        {
+                            slots[self.index].time = ns;
+                            continue;
+                        }
+                        has_no_time = true;
+                        key = Cow::Borrowed("_@timestamp");
+                    }
+                    let name = names.intern(&key);
+                    guess.was_wrong(name, fields);
+                    (name, item)
+                }
+            };
+            let field = raw_field(name, base, &item);
+            match seen(stamps, name, stamp) {
+                Some(at) => self.top[at] = field,
+                None if self.top.len() >= FIELDS_MAX => {
+                    return Err(scan::error(members.end(), "too many fields"));
+                }
+                None => {
+                    note(stamps, name, stamp, self.top.len());
+                    self.top.push(field);
+                }
+            }
+        }
+        let end = scan::blank(text, members.end());
+        if end == text.len() { Ok(has_no_time) } else { Err(scan::error(end, "something behind the object")) }
+    }
+
+    /// Which members come, by the event before. What that had before it was read it mostly had as
+    /// this one has it.
+    fn guess(&self) -> Guess {
+        let elder = self.index.checked_sub(1).map(|index| self.batch.slots[index]);
+        let Some(elder) = elder.filter(|slot| slot.flags & LINE == 0) else { return Guess::default() };
+        let fields = elder.from as usize..elder.to as usize;
+        Guess { next: fields.len().min(self.top.len()), fields }
     }
 
     /// Sets the JSON value at `span`, checked and as raw text, at a path.
@@ -606,6 +597,37 @@ impl<'b> Event<'b> {
             };
             // It fits: an origin has a handful of fields, and an event at the limit keeps its own.
             let _ = self.set(path, new);
+        }
+    }
+}
+
+/// A guess what the next member of an object is called: events that follow each other mostly have the
+/// same fields in the same order.
+#[derive(Default)]
+struct Guess {
+    /// The fields of the event before.
+    fields: Range<usize>,
+    /// Which of them it is.
+    next: usize,
+}
+
+impl Guess {
+    #[inline]
+    fn name(&self, fields: &[Field]) -> Option<NameId> {
+        fields[self.fields.clone()].get(self.next).map(|field| field.name)
+    }
+
+    #[inline]
+    fn was_right(&mut self) {
+        self.next += 1;
+    }
+
+    /// It was this one: fields that are missing this time are passed over.
+    fn was_wrong(&mut self, name: NameId, fields: &[Field]) {
+        let fields = &fields[self.fields.clone()];
+        let mut near = (self.next..fields.len()).chain(0..self.next).take(GUESSES_SKIPPED);
+        if let Some(at) = near.find(|at| fields[*at].name == name) {
+            self.next = at + 1;
         }
     }
 }

@@ -1,10 +1,12 @@
 //! TLS towards servers: whom to trust, and who we are.
 
+use crate::plan::Secret;
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,9 @@ pub struct TlsConfig {
     pub cert: Option<PathBuf>,
     /// Its key (PEM).
     pub key: Option<PathBuf>,
+    /// What the key is encrypted with, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_passphrase: Option<Secret>,
     /// What is checked of the server's certificate.
     pub verification: Verification,
 }
@@ -65,7 +70,7 @@ impl TlsConfig {
         let config = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
                 let certs = certificates(cert)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
+                let key = private_key(key, self.key_passphrase.as_ref())?;
                 builder.with_client_auth_cert(certs, key).map_err(|error| wrong(cert, &error))?
             }
             (None, None) => builder.with_no_client_auth(),
@@ -129,6 +134,39 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
+/// The first key in a file (PEM), which may be encrypted (PKCS #8, RFC 5958 section 3).
+pub(super) fn private_key(
+    path: &Path,
+    passphrase: Option<&Secret>,
+) -> Result<PrivateKeyDer<'static>, String> {
+    const BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+    const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(path, &error))?;
+    let encrypted = text
+        .split_once(BEGIN)
+        .and_then(|(_, behind)| behind.split_once(END))
+        .map(|(inner, _)| [BEGIN, inner, END].concat());
+    let Some(encrypted) = encrypted else {
+        if text.contains("Proc-Type: 4,ENCRYPTED") {
+            let advice = "the way its key is encrypted is given up: openssl pkcs8 -topk8 -in KEY -out NEW";
+            return Err(wrong(path, &advice));
+        }
+        return PrivateKeyDer::from_pem_slice(text.as_bytes())
+            .map_err(|error| wrong(path, &format!("it holds no key in PEM form ({error})")));
+    };
+    let Some(passphrase) = passphrase else {
+        return Err(wrong(path, &"its key is encrypted: set \"key_passphrase\""));
+    };
+    let (_, sealed) = SecretDocument::from_pem(&encrypted).map_err(|error| wrong(path, &error))?;
+    let opened = EncryptedPrivateKeyInfoRef::try_from(sealed.as_bytes())
+        .map_err(|error| wrong(path, &error))?
+        .decrypt(passphrase.expose())
+        .map_err(|error| {
+            wrong(path, &format!("its key is not encrypted with \"key_passphrase\" ({error})"))
+        })?;
+    Ok(PrivatePkcs8KeyDer::from(opened.as_bytes().to_vec()).into())
+}
+
 /// Checks the chain, if that, and not the host's name.
 #[derive(Debug)]
 struct AnyHost {
@@ -181,5 +219,46 @@ impl ServerCertVerifier for AnyHost {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests-data").join(name)
+    }
+
+    #[test]
+    fn keys_may_be_encrypted() {
+        let plain = private_key(&data("client.key"), None).unwrap();
+        let passphrase = |text: &str| Secret::new(text.to_owned());
+        for name in ["client-aes.key", "client-3des.key", "client-scrypt.key", "client.key"] {
+            let key = private_key(&data(name), Some(&passphrase("open-sesame")));
+            assert_eq!(key.as_ref(), Ok(&plain), "{name}");
+        }
+        #[track_caller]
+        fn check(name: &str, passphrase: Option<Secret>, expected: &str) {
+            let error = private_key(&data(name), passphrase.as_ref()).unwrap_err();
+            assert!(error.contains(name) && error.contains(expected), "{error}");
+        }
+        check("client-aes.key", None, "its key is encrypted: set \"key_passphrase\"");
+        check(
+            "client-aes.key",
+            Some(passphrase("sesame")),
+            "its key is not encrypted with \"key_passphrase\"",
+        );
+        check("client-old.key", Some(passphrase("open-sesame")), "openssl pkcs8 -topk8");
+        check("client.pem", None, "it holds no key in PEM form");
+        check("nowhere.key", None, "No such file");
+        let config = TlsConfig {
+            ca: Some(data("ca.pem")),
+            cert: Some(data("client.pem")),
+            key: Some(data("client-aes.key")),
+            key_passphrase: Some(passphrase("open-sesame")),
+            ..TlsConfig::default()
+        };
+        assert!(config.build().is_ok());
     }
 }

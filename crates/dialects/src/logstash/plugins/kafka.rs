@@ -39,7 +39,7 @@ pub(super) const CLUSTER: &[Known] = &[
     honoured("ssl_keystore_location", ""),
     refused("ssl_keystore_password", "", PEM),
     honoured("ssl_keystore_type", "jks"),
-    refused("ssl_key_password", "", "give the key without a password"),
+    honoured("ssl_key_password", ""),
     honoured("ssl_endpoint_identification_algorithm", "https"),
     no_effect("client_dns_lookup", "default", "every address of a name is tried"),
     no_effect("connections_max_idle_ms", "540000", OWN),
@@ -92,6 +92,9 @@ fn tls(t: &mut Translator<'_>, options: &Options) -> Json {
             tls.insert("cert".into(), file.clone().into());
             tls.insert("key".into(), file.into());
         }
+    }
+    if let Some(password) = options.text(t, "ssl_key_password") {
+        tls.insert("key_passphrase".into(), password.into());
     }
     if options.has("ssl_endpoint_identification_algorithm") {
         let value = options.value("ssl_endpoint_identification_algorithm").and_then(|value| value.text());

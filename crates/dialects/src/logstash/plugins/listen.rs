@@ -11,8 +11,6 @@ use super::stream::client_tls;
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
-const PASSPHRASE: &str =
-    "give the key without a passphrase (openssl pkey -in KEY -out NEW), readable for logpond alone";
 const SUITES: &str = "the safe suites of TLS 1.2 and 1.3 are offered, whatever is listed";
 const PEM: &str = "give certificate and key as PEM: ssl_certificate and ssl_key";
 const THREADS: &str = "two threads serve all connections";
@@ -28,7 +26,7 @@ const LISTEN: &[Known] = &[
     honoured("ssl_client_authentication", ""),
     honoured("ssl_handshake_timeout", "10000"),
     honoured("ssl_key", ""),
-    refused("ssl_key_passphrase", "", PASSPHRASE),
+    honoured("ssl_key_passphrase", ""),
     honoured("ssl_supported_protocols", "[\"TLSv1.2\", \"TLSv1.3\"]"),
     near("ssl_cipher_suites", "", SUITES),
     refused("ssl_keystore_path", "", PEM),
@@ -133,6 +131,9 @@ fn tls(t: &mut Translator<'_>, options: &Options, asks: &str, config: &mut Map<S
                 format!("{} needs the option {:?} with {switch}", options.what, names[0]),
             ),
         }
+    }
+    if let Some(passphrase) = options.text(t, "ssl_key_passphrase") {
+        tls.insert("key_passphrase".into(), passphrase.into());
     }
     let authorities = options.list(t, "ssl_certificate_authorities").unwrap_or_default();
     match asks {
@@ -380,11 +381,11 @@ mod tests {
 
     #[test]
     fn tls_of_servers() {
-        let old = "beats { port => 1 ssl => true ssl_certificate => '/c' ssl_key => '/k' ssl_verify_mode => force_peer ssl_certificate_authorities => '/ca' tls_min_version => 1.2 }";
-        let new = "beats { port => 1 ssl_enabled => true ssl_certificate => '/c' ssl_key => '/k' ssl_client_authentication => required ssl_certificate_authorities => ['/ca'] ssl_supported_protocols => ['TLSv1.2', 'TLSv1.3'] }";
+        let old = "beats { port => 1 ssl => true ssl_certificate => '/c' ssl_key => '/k' ssl_key_passphrase => 'p' ssl_verify_mode => force_peer ssl_certificate_authorities => '/ca' tls_min_version => 1.2 }";
+        let new = "beats { port => 1 ssl_enabled => true ssl_certificate => '/c' ssl_key => '/k' ssl_key_passphrase => 'p' ssl_client_authentication => required ssl_certificate_authorities => ['/ca'] ssl_supported_protocols => ['TLSv1.2', 'TLSv1.3'] }";
         assert_eq!(read(old).0, read(new).0);
         let tls = &read(new).0["beats"]["tls"];
-        assert_eq!(tls["ca"], json!(["/ca"]));
+        assert_eq!((&tls["ca"], tls["key_passphrase"].is_string()), (&json!(["/ca"]), true));
         assert_eq!((&tls["client_auth"], &tls["min_version"]), (&json!("required"), &json!("1.2")));
         let tls = "ssl_enabled => true ssl_certificate => '/c' ssl_key => '/k'";
         wrong(&format!("tcp {{ port => 1 {tls} }}"), "it needs ssl_certificate_authorities, or");
@@ -396,7 +397,6 @@ mod tests {
             "beats { port => 1 ssl_enabled => true }",
             "needs the option \"ssl_certificate\" with ssl_enabled",
         );
-        wrong("beats { port => 1 ssl_key_passphrase => 'x' }", "give the key without a passphrase");
         wrong("beats { }", "needs the option \"port\"");
     }
 

@@ -435,7 +435,8 @@ pub(crate) fn tls(t: &mut Translator<'_>, options: &Options) -> Map<String, Json
             );
         }
     }
-    for (name, own) in [("ssl_certificate", "cert"), ("ssl_key", "key")] {
+    let files = [("ssl_certificate", "cert"), ("ssl_key", "key"), ("ssl_key_passphrase", "key_passphrase")];
+    for (name, own) in files {
         if let Some(file) = options.text(t, name) {
             tls.insert(own.into(), file.into());
         }

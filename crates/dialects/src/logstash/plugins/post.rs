@@ -108,7 +108,7 @@ pub(crate) const REDIS: PluginTable = PluginTable {
         honoured("ssl_certificate", ""),
         honoured("ssl_key", ""),
         honoured("ssl_verification_mode", "full"),
-        refused("ssl_key_passphrase", "", "a key without a passphrase: openssl pkcs8 -in KEY -out NEW"),
+        honoured("ssl_key_passphrase", ""),
         no_effect("ssl_supported_protocols", "", "TLS 1.2 and 1.3"),
         no_effect("ssl_cipher_suites", "", "those of rustls"),
     ]],

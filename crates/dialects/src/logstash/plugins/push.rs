@@ -67,7 +67,7 @@ pub(crate) const HTTP: PluginTable = PluginTable {
         honoured("ssl", "false"),
         honoured("ssl_certificate", ""),
         honoured("ssl_key", ""),
-        refused("ssl_key_passphrase", "", "a key without a passphrase: openssl pkcs8 -in KEY -out NEW"),
+        honoured("ssl_key_passphrase", ""),
         honoured("ssl_certificate_authorities", "[]"),
         honoured("ssl_client_authentication", "none"),
         honoured("ssl_verify_mode", "none"),
@@ -431,6 +431,9 @@ pub(crate) fn server_tls(t: &mut Translator<'_>, options: &Options) -> Option<Js
         if let Some(file) = options.needed(t, name) {
             tls.insert(own.into(), file.into());
         }
+    }
+    if let Some(passphrase) = options.text(t, "ssl_key_passphrase") {
+        tls.insert("key_passphrase".into(), passphrase.into());
     }
     let asked = options.text(t, "ssl_client_authentication");
     let mode = options.text(t, "ssl_verify_mode").or_else(|| options.text(t, "verify_mode"));

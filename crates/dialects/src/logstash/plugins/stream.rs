@@ -9,7 +9,6 @@ use super::outputs::codec;
 use super::push::server_tls;
 use serde_json::{Map, Value as Json, json};
 
-const PASSPHRASE: &str = "a key without a passphrase: openssl pkcs8 -in KEY -out NEW";
 const PEM: &str = "give certificate and key as PEM: ssl_certificate and ssl_key";
 
 pub(crate) const LUMBERJACK: PluginTable = PluginTable {
@@ -40,7 +39,7 @@ pub(crate) const TCP: PluginTable = PluginTable {
         honoured("ssl_certificate", ""),
         honoured("ssl_cert", ""),
         honoured("ssl_key", ""),
-        refused("ssl_key_passphrase", "", PASSPHRASE),
+        honoured("ssl_key_passphrase", ""),
         honoured("ssl_certificate_authorities", "[]"),
         honoured("ssl_cacert", ""),
         honoured("ssl_client_authentication", "none"),
@@ -167,8 +166,12 @@ pub(super) fn client_tls(t: &mut Translator<'_>, options: &Options, is_checked: 
             t.wrong(options.place("ssl_certificate_authorities"), message);
         }
     }
-    for (names, own) in [(["ssl_certificate", "ssl_cert"], "cert"), (["ssl_key", "ssl_key"], "key")] {
-        let name = names.into_iter().find(|name| options.has(name));
+    for (names, own) in [
+        (&["ssl_certificate", "ssl_cert"][..], "cert"),
+        (&["ssl_key"], "key"),
+        (&["ssl_key_passphrase"], "key_passphrase"),
+    ] {
+        let name = names.iter().find(|name| options.has(name));
         if let Some(file) = name.and_then(|name| options.text(t, name)) {
             tls.insert(own.into(), file.into());
         }

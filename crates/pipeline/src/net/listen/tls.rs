@@ -1,10 +1,9 @@
 //! TLS towards those who connect: our certificate, and whom to let in.
 
 use super::{HANDSHAKE, handshake_default};
-use crate::net::tls::{certificates, wrong};
+use crate::net::tls::{certificates, private_key, wrong};
+use crate::plan::Secret;
 use crate::units::Time;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use serde::{Deserialize, Serialize};
@@ -18,8 +17,11 @@ use std::time::Duration;
 pub struct ServerTls {
     /// Our certificate (PEM), and behind it those between it and one that others trust.
     pub cert: PathBuf,
-    /// Its key (PEM), not encrypted.
+    /// Its key (PEM).
     pub key: PathBuf,
+    /// What the key is encrypted with, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_passphrase: Option<Secret>,
     /// Files of certificates (PEM): who has one that these made is let in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ca: Vec<PathBuf>,
@@ -38,6 +40,7 @@ impl Default for ServerTls {
         Self {
             cert: PathBuf::new(),
             key: PathBuf::new(),
+            key_passphrase: None,
             ca: Vec::new(),
             client_auth: ClientAuth::None,
             min_version: TlsVersion::Tls12,
@@ -119,10 +122,7 @@ impl ServerTls {
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
             }
         };
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| {
-            let why = "it holds no key in PEM form that is not encrypted";
-            wrong(&self.key, &format!("{why} ({error})"))
-        })?;
+        let key = private_key(&self.key, self.key_passphrase.as_ref())?;
         let config = builder.with_single_cert(certificates(&self.cert)?, key);
         config.map(Arc::new).map_err(|error| wrong(&self.cert, &error))
     }

@@ -178,6 +178,11 @@ pub(super) fn key(access: &mut Access, value: &str) -> Said {
     Ok(())
 }
 
+pub(super) fn key_passphrase(access: &mut Access, value: &str) -> Said {
+    access.tls().key_passphrase = Some(Secret::new(value.to_owned()));
+    Ok(())
+}
+
 pub(super) fn trust_store(access: &mut Access, value: &str) -> Said {
     access.has_tls = true;
     access.trust_store.location = path(value);
