@@ -64,6 +64,12 @@ fn code(data: &mut &[u8]) -> i16 {
     }
 }
 
+/// Takes one of those that are asked.
+fn taken<T>(asked: &mut Vec<T>, data: &mut &[u8]) -> Option<T> {
+    let at = usize::from(byte(data)).checked_rem(asked.len())?;
+    Some(asked.remove(at))
+}
+
 /// Mostly a small offset, or any.
 fn offset(data: &mut &[u8]) -> i64 {
     match byte(data) {
@@ -124,13 +130,13 @@ impl Production {
             0 | 1 => self.append(data),
             2 => self.poll(),
             3 | 4 => {
-                if let Some(asked) = self.taken(data) {
+                if let Some(asked) = taken(&mut self.asked, data) {
                     let answer = any_answer(&asked.request, data);
                     self.producer.on_response(asked.id, answer, self.now);
                 }
             }
             5 => {
-                if let Some(asked) = self.taken(data) {
+                if let Some(asked) = taken(&mut self.asked, data) {
                     self.behave(&asked);
                 }
             }
@@ -161,11 +167,6 @@ impl Production {
     fn poll(&mut self) {
         self.asked.extend(self.producer.poll(self.now));
         assert!(self.producer.next_deadline().is_none_or(|at| at > self.now), "it does not run in circles");
-    }
-
-    fn taken(&mut self, data: &mut &[u8]) -> Option<Outgoing> {
-        let at = usize::from(byte(data)).checked_rem(self.asked.len())?;
-        Some(self.asked.remove(at))
     }
 
     /// Answers as brokers do that have no troubles.
@@ -362,8 +363,7 @@ impl Reading {
                 self.positions.leaders(&leaders, self.now);
             }
             6 | 7 => {
-                let Some(at) = usize::from(byte(data)).checked_rem(self.asked.len()) else { return };
-                let asked = self.asked.remove(at);
+                let Some(asked) = taken(&mut self.asked, data) else { return };
                 let answer = match &asked.request {
                     _ if byte(data) == 0 => Err(Unanswered),
                     RequestKind::Fetch(_) => Ok(ResponseKind::Fetch(fetched(data))),
@@ -512,8 +512,7 @@ impl Belonging {
     fn step(&mut self, data: &mut &[u8]) {
         match byte(data) % 8 {
             0..=3 => {
-                let Some(at) = usize::from(byte(data)).checked_rem(self.asked.len()) else { return };
-                let asked = self.asked.remove(at);
+                let Some(asked) = taken(&mut self.asked, data) else { return };
                 let answer = coordinated(&asked.request, data);
                 self.member.answer(asked.id, answer.ok_or(Unanswered), self.now);
             }

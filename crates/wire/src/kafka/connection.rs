@@ -320,12 +320,12 @@ impl Connection {
     /// Where bytes that arrive are to be appended, with room for some.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         let has = self.input.len();
-        let missing = frame_bytes(&self.input).map_or(0, |bytes| (4 + bytes).saturating_sub(has));
+        let length = length(&self.input).and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
         // At first the announced length is only believed in part: memory comes with the bytes. There
         // is no room behind a large answer, so that it becomes whole what is handed on.
-        match missing {
+        match length {
             0..READ_BYTES_MIN => self.input.reserve(READ_BYTES_MIN),
-            _ => self.input.reserve_exact(missing.min(has.max(1 << 20))),
+            _ => self.input.reserve_exact((4 + length).saturating_sub(has).min(has.max(1 << 20))),
         }
         &mut self.input
     }
@@ -657,17 +657,13 @@ impl Connection {
     }
 }
 
-/// The answer to SaslHandshake, the same in its two versions: an error and the names of mechanisms.
-/// Who sends it has not proved anything yet, so no memory is reserved because it says so.
 /// The length that a frame begins with.
 fn length(input: &[u8]) -> Option<i32> {
     input.first_chunk().map(|bytes| i32::from_be_bytes(*bytes))
 }
 
-fn frame_bytes(input: &[u8]) -> Option<usize> {
-    length(input).and_then(|length| usize::try_from(length).ok())
-}
-
+/// The answer to SaslHandshake, the same in its two versions: an error and the names of mechanisms.
+/// Who sends it has not proved anything yet, so no memory is reserved because it says so.
 fn read_handshake(mut body: &[u8]) -> Option<(i16, Vec<String>)> {
     let error = body.try_get_i16().ok()?;
     let count = body.try_get_i32().ok()?;
