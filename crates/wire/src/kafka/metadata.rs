@@ -4,7 +4,7 @@
 //! their ids are not known; an answer names the brokers and the servers are not asked again
 //! until no broker answers any more (KIP-899).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};
@@ -331,7 +331,10 @@ impl Topic {
             self.id = id;
             self.partitions.clear();
         }
-        let count = read.partitions.len();
+        // However often an answer names them.
+        let numbers: BTreeSet<i32> =
+            read.partitions.iter().map(|partition| partition.partition_index).collect();
+        let count = numbers.len();
         let old = std::mem::replace(&mut self.partitions, vec![NO_PARTITION; count]);
         for partition in &read.partitions {
             let Ok(at) = usize::try_from(partition.partition_index) else { continue };
@@ -453,6 +456,19 @@ mod tests {
         // Brokers before 2.1 tell no epochs.
         metadata.answered(&answer(&[1, 2, 3], vec![topic("t", 0, &[(2, -1)])]), now);
         assert_eq!(metadata.leader("t", 0), Some(2));
+    }
+
+    #[test]
+    fn partitions_that_are_named_twice_are_there_once() {
+        let now = Instant::now();
+        let mut metadata = Metadata::new(Options::default(), servers(1), 0, now);
+        metadata.want("t", now);
+        metadata.poll(now);
+        let mut named = topic("t", 0, &[(1, 5), (1, 6)]);
+        let again = named.partitions[1].clone();
+        named.partitions.push(again);
+        metadata.answered(&answer(&[1], vec![named]), now);
+        assert_eq!(metadata.topic("t").unwrap().partitions.len(), 2);
     }
 
     #[test]
