@@ -8,8 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Events in the store while searches are timed.
-const EVENTS: u64 = 1_000_000;
+/// How often each question is asked.
 const SEARCHES: usize = 200;
 
 /// From the start of the program to the first line that it read.
@@ -44,43 +43,95 @@ pub(crate) fn start(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Searches of 15 minutes among a million events, newest first, with a histogram.
-pub(crate) fn search(folder: &Path) -> io::Result<()> {
+/// Searches among so many events: what it took to store them, then how long answers take. Whole-range
+/// questions wait for a quiet store, those for the newest events as well.
+pub(crate) fn search(folder: &Path, events: u64) -> io::Result<()> {
     let work = tempfile::tempdir_in(folder)?;
     let log = work.path().join("access.log");
-    corpus::access(&log, EVENTS)?;
+    corpus::access(&log, events)?;
+    let raw = fs::metadata(&log)?.len();
+    let begun = Instant::now();
     let pond = Pond::start(work.path(), &log)?;
-    let until = Instant::now() + Duration::from_secs(300);
-    while pond.count() != Some(EVENTS) {
+    // The corpus begins at midnight and has a thousand lines a second.
+    let window = |minute: u64, more: &str, rest: &str| {
+        let at = |minute: u64| format!("2026-11-21T{:02}:{:02}:00Z", minute / 60, minute % 60);
+        format!(
+            r#"{{"size":50,"sort":[{{"@timestamp":"desc"}}],{rest}"query":{{"bool":{{"filter":[{{"range":{{"@timestamp":{{"gte":"{}","lt":"{}"}}}}}}{more}]}}}}}}"#,
+            at(minute),
+            at(minute + 15)
+        )
+    };
+    let while_written = window(0, "", "");
+    let mut times = Vec::new();
+    let until = Instant::now() + Duration::from_secs(900);
+    while pond.count() != Some(events) {
         if Instant::now() > until {
             return Err(io::Error::other("the store did not get all events in time"));
         }
         std::thread::sleep(Duration::from_millis(200));
+        let asked = Instant::now();
+        pond.request("/logs-*/_search", &while_written);
+        times.push(asked.elapsed());
     }
+    let took = begun.elapsed();
+    let of = |bytes: u64| bytes as f64 / raw as f64;
+    println!(
+        "{:<26} {:.0} events/s, {:.2} x the raw size on disk, RSS {} MiB at most",
+        format!("store: {}", short(events)),
+        events as f64 / took.as_secs_f64(),
+        of(pond.stored_bytes()),
+        pond.peak_rss().unwrap_or(0) >> 10,
+    );
+    print("search: while it is written", &mut times, Duration::from_millis(150));
+    let minutes = events / 60_000;
     let mut random = fastrand::Rng::with_seed(7);
-    // The corpus begins at midnight and has a thousand lines a second.
-    let window = |minute: usize, rest: &str| {
+    let histogram = |interval: &str| {
         format!(
-            "{{\"size\":50,\"sort\":[{{\"@timestamp\":\"desc\"}}],{rest}\"query\":{{\"bool\":{{\"filter\":[{{\"range\":{{\"@timestamp\":{{\"gte\":\"2026-11-21T00:{minute:02}:00Z\",\"lt\":\"2026-11-21T00:{:02}:00Z\"}}}}}},{{\"range\":{{\"status\":{{\"gte\":500}}}}}}]}}}}}}",
-            minute + 15
+            r#""aggs":{{"over_time":{{"date_histogram":{{"field":"@timestamp","fixed_interval":"{interval}"}}}}}},"#
         )
     };
-    let histogram = "\"aggs\":{\"over_time\":{\"date_histogram\":{\"field\":\"@timestamp\",\"fixed_interval\":\"10s\"}}},";
-    for (name, rest) in [("search: 15 minutes of 1M", ""), ("search: with histogram", histogram)] {
+    let errors = r#",{"range":{"status":{"gte":500}}}"#;
+    let near = histogram("10s");
+    let whole =
+        |rest: &str| format!(r#"{{"size":0,"track_total_hits":true,{rest}"query":{{"match_all":{{}}}}}}"#);
+    let phrase = r#"{"size":50,"sort":[{"@timestamp":"desc"}],"query":{"match_phrase":{"message":"compatible Googlebot 2.1"}}}"#;
+    let term = r#"{"size":50,"sort":[{"@timestamp":"desc"}],"query":{"term":{"status":404}}}"#;
+    let terms = r#""aggs":{"top":{"terms":{"field":"path","size":10}}},"#;
+    let asked: [(&str, Duration, &mut dyn FnMut() -> String); 7] = [
+        ("search: 15 minutes", Duration::from_millis(150), &mut || {
+            window(random.u64(..minutes.saturating_sub(14)), errors, "")
+        }),
+        ("search: with histogram", Duration::from_millis(150), &mut || {
+            window(fastrand::u64(..minutes.saturating_sub(14)), "", &near)
+        }),
+        ("search: whole histogram", Duration::from_millis(300), &mut || whole(&histogram("1m"))),
+        ("search: term", Duration::from_millis(300), &mut || term.to_owned()),
+        ("search: phrase", Duration::from_millis(800), &mut || phrase.to_owned()),
+        ("search: terms of 5 values", Duration::from_millis(300), &mut || {
+            whole(r#""aggs":{"top":{"terms":{"field":"status","size":10}}},"#)
+        }),
+        ("search: terms of all paths", Duration::from_millis(800), &mut || whole(terms)),
+    ];
+    for (name, budget, body) in asked {
         let mut times = Vec::new();
         for _ in 0..SEARCHES {
-            let body = window(random.usize(0..2), rest);
+            let body = body();
             let begun = Instant::now();
             let answer = pond.request("/logs-*/_search", &body);
-            let found = answer.and_then(|answer| answer["hits"]["total"]["value"].as_u64());
-            if found.is_none_or(|found| found == 0) {
-                return Err(io::Error::other("a search found nothing"));
-            }
             times.push(begun.elapsed());
+            let found = answer.as_ref().and_then(|answer| answer["hits"]["total"]["value"].as_u64());
+            if found.is_none_or(|found| found == 0) {
+                return Err(io::Error::other(format!("{name} found nothing: {answer:?}")));
+            }
         }
-        print(name, &mut times, Duration::from_millis(100));
+        print(name, &mut times, budget);
     }
     Ok(())
+}
+
+/// A number of events as people say it: `1M`.
+fn short(events: u64) -> String {
+    format!("{}M", events / 1_000_000)
 }
 
 fn print(name: &str, times: &mut [Duration], budget: Duration) {

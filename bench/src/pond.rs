@@ -1,7 +1,9 @@
 //! A running pond, asked over its API.
 
+use crate::measure;
 use crate::service::ask;
 use serde_json::Value;
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Pond {
     child: Child,
     address: String,
+    data: PathBuf,
 }
 
 fn binary() -> PathBuf {
@@ -19,9 +22,10 @@ fn binary() -> PathBuf {
 impl Pond {
     /// Starts `up` with its data below the folder, and waits until it answers.
     pub(crate) fn start(folder: &Path, log: &Path) -> io::Result<Self> {
+        let data = folder.join("data");
         let mut child = Command::new(binary())
             .args(["up", "--no-journal", "--listen", "127.0.0.1:0", "--log-level", "error", "--data-dir"])
-            .arg(folder.join("data"))
+            .arg(&data)
             .arg(log)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -38,7 +42,7 @@ impl Pond {
                 eprintln!("{line}");
             }
         });
-        Ok(Self { child, address })
+        Ok(Self { child, address, data })
     }
 
     pub(crate) fn kill(&mut self) {
@@ -50,6 +54,16 @@ impl Pond {
         ask(&self.address, "POST", path, body)
     }
 
+    /// The greatest resident memory so far, in KiB.
+    pub(crate) fn peak_rss(&self) -> Option<u64> {
+        measure::peak_rss(Path::new(&format!("/proc/{}/status", self.child.id())))
+    }
+
+    /// Bytes of the store on disk, without its queue.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        bytes_below(&self.data.join("store"))
+    }
+
     pub(crate) fn count(&self) -> Option<u64> {
         self.request("/_count", "")?["count"].as_u64()
     }
@@ -59,4 +73,14 @@ impl Drop for Pond {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let about = entry.metadata().ok()?;
+            Some(if about.is_dir() { bytes_below(&entry.path()) } else { about.len() })
+        })
+        .sum()
 }

@@ -261,7 +261,11 @@ fn table(arguments: &[String]) -> io::Result<()> {
         latency::start(folder.path())?;
     }
     if wanted("search") {
-        latency::search(folder.path())?;
+        latency::search(folder.path(), 1_000_000)?;
+    }
+    // It takes minutes, so it must be asked for.
+    if arguments.iter().any(|word| word == "10M") {
+        latency::search(folder.path(), 10_000_000)?;
     }
     if wanted("idle") {
         idle(folder.path())?;
