@@ -1,7 +1,7 @@
 //! Events by the Lumberjack protocol: from a sender that keeps what is not acknowledged, as Beats do.
 
 use crate::http_output::run;
-use crate::pond::{PATIENCE, Pond, free_port};
+use crate::pond::{PATIENCE, Pond, certificate, free_port};
 use crate::receiver::{Receiver, Reply};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -189,22 +189,12 @@ fn lines_over_tcp_are_delivered_in_order() {
     assert!(std::fs::read_to_string(out).expect("a file") == lines);
 }
 
-/// A certificate that trusts itself, and its key.
-fn certificate(pond: &Pond) -> [String; 2] {
-    let [cert, key] = ["cert.pem", "key.pem"].map(|name| pond.path(name).display().to_string());
-    let mut openssl = std::process::Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=logs"]);
-    let made = openssl.args(["-out", &cert, "-keyout", &key]).output().expect("openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    [cert, key]
-}
-
 /// What the lines of `in.log` become behind a receiver that is killed while they come.
 fn through_kills(config_of_sender: impl Fn(&str, u16, &str) -> (&'static str, String), expected: &str) {
     const LINES: usize = 30_000;
     let port = free_port();
     let mut receiver = Pond::new();
-    let [cert, key] = certificate(&receiver);
+    let [cert, key] = certificate(&receiver.path(""));
     let config = format!(
         "inputs: {{b: {{beats: {{listen: ['127.0.0.1:{port}'], tls: {{cert: '{cert}', key: '{key}'}}}}}}}}\nqueue: {{}}\noutputs: {{o: {{file: {{path: '{}', codec: {{text: '%{{message}}'}}}}}}}}\n",
         receiver.path("out.log").display()

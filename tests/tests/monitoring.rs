@@ -5,7 +5,7 @@
 //! is there unless its name ends with `?`; `*` is any name; nothing else may be there.
 
 use crate::http;
-use crate::pond::{PATIENCE, Pond, free_port};
+use crate::pond::{PATIENCE, Pond, certificate, free_port};
 use crate::receiver::{Receiver, Reply};
 use serde_json::{Value, json};
 use std::fs;
@@ -357,13 +357,7 @@ fn the_first_free_port_is_taken_and_none_is_an_error() {
 #[test]
 fn users_and_tls() {
     let folder = tempfile::tempdir().expect("a folder");
-    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-out", &cert, "-keyout", &key])
-        .output()
-        .expect("openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let [cert, key] = certificate(folder.path());
     let auth = "api.auth.type: basic\napi.auth.basic.username: ann\napi.auth.basic.password: Pa55-words\n";
     let config = "input { heartbeat { } } output { null { } }";
 

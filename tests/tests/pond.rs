@@ -3,7 +3,7 @@
 use crate::http;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,6 +22,18 @@ pub(crate) fn binary() -> PathBuf {
     let binary = folder.join("logpond");
     assert!(binary.exists(), "{} is missing: cargo build -p cli, or ./dev test", binary.display());
     binary
+}
+
+/// A certificate of `localhost` that trusts itself, and its key, in a folder.
+pub(crate) fn certificate(folder: &Path) -> [String; 2] {
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=logs"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-out", &cert, "-keyout", &key])
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    [cert, key]
 }
 
 /// A port that nobody listens on now.

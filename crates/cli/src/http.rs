@@ -1,5 +1,4 @@
-//! A small client for the running pond: by the address of its API, or by the control socket in
-//! its data directory.
+//! A small client for the running pond by the control socket in its data directory.
 
 use crate::Failure;
 use crate::signals::Signals;
@@ -12,18 +11,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
-
-/// Asks the pond at `address` and returns its answer; `http://` before it may be left out.
-pub(crate) fn ask(address: &str, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
-    runtime()?.block_on(async {
-        let stream = TcpStream::connect(address)
-            .await
-            .map_err(|error| NoPond { address: address.to_owned(), error })?;
-        whole(send(stream, address, method, path, body).await?).await
-    })
-}
+use tokio::net::UnixStream;
 
 /// Asks the pond that runs in a data directory.
 pub(crate) fn ask_here(
@@ -34,7 +22,7 @@ pub(crate) fn ask_here(
 ) -> Result<Value, Failure> {
     runtime()?.block_on(async {
         let stream = knock(data_dir).await?;
-        whole(send(stream, "localhost", method, path, body).await?).await
+        read(send(stream, method, path, body).await?).await
     })
 }
 
@@ -42,9 +30,9 @@ pub(crate) fn ask_here(
 pub(crate) fn text_here(data_dir: &Path, path: &str) -> Result<String, Failure> {
     runtime()?.block_on(async {
         let stream = knock(data_dir).await?;
-        let response = send(stream, "localhost", "GET", path, None).await?;
+        let response = send(stream, "GET", path, None).await?;
         if !response.status().is_success() {
-            return Err(whole(response).await.err().unwrap_or_else(|| "no answer".into()));
+            return Err(read(response).await.err().unwrap_or_else(|| "no answer".into()));
         }
         let bytes = response.into_body().collect().await?.to_bytes();
         Ok(String::from_utf8(bytes.to_vec())?)
@@ -62,9 +50,9 @@ pub(crate) fn lines_here(
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let stream = knock(data_dir).await?;
-        let response = send(stream, "localhost", "POST", path, Some(body)).await?;
+        let response = send(stream, "POST", path, Some(body)).await?;
         if !response.status().is_success() {
-            return Err(whole(response).await.err().unwrap_or_else(|| "no answer".into()));
+            return Err(read(response).await.err().unwrap_or_else(|| "no answer".into()));
         }
         let mut body = response.into_body();
         let mut rest: Vec<u8> = Vec::new();
@@ -139,7 +127,6 @@ async fn knock(data_dir: &Path) -> Result<UnixStream, Refusal> {
 
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    host: &str,
     method: &str,
     path: &str,
     body: Option<&Value>,
@@ -150,41 +137,27 @@ async fn send(
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header("host", host)
+        .header("host", "localhost")
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))?;
     Ok(sender.send_request(request).await?)
 }
 
+async fn read(response: Response<Incoming>) -> Result<Value, Failure> {
+    let status = response.status().as_u16();
+    whole(status, &response.into_body().collect().await?.to_bytes())
+}
+
 /// The answer as JSON, or the reason that it gives.
-async fn whole(response: Response<Incoming>) -> Result<Value, Failure> {
-    let status = response.status();
-    let bytes = response.into_body().collect().await?.to_bytes();
-    let answer: Value = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    if !status.is_success() {
+pub(crate) fn whole(status: u16, bytes: &[u8]) -> Result<Value, Failure> {
+    let answer: Value = serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()));
+    if !(200..300).contains(&status) {
         let reason = answer["error"]["reason"].as_str().map_or_else(|| answer.to_string(), str::to_owned);
         return Err(format!("the pond answers {status}: {reason}").into());
     }
     Ok(answer)
 }
-
-#[derive(Debug)]
-struct NoPond {
-    address: String,
-    error: io::Error,
-}
-
-impl fmt::Display for NoPond {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no pond answers at {} ({}); start one with \"logpond up FILE\", or name its address with --at",
-            self.address, self.error
-        )
-    }
-}
-impl std::error::Error for NoPond {}
 
 /// Why the pond of a data directory cannot be asked.
 #[derive(Debug)]

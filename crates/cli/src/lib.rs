@@ -1,5 +1,6 @@
 //! The command line: what a person types, and what they read.
 
+mod access;
 mod cluster;
 mod commands;
 mod host;
@@ -88,6 +89,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Runs the program and returns how it ended.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    process::give_buffers_back();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

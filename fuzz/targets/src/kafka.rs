@@ -125,7 +125,7 @@ fn write(rows: &[Record<'_>]) {
         let mut writer = BatchWriter::default();
         rows.iter().for_each(|row| writer.append_record(row));
         let mut compressor = Compressor::new(compression, None).expect("a compressor");
-        let (bytes, _) = writer.finish(Stamp::default(), &mut compressor, Vec::new());
+        let (bytes, _) = writer.finish(Stamp::default(), &mut compressor, &mut Vec::new());
         let mut scratch = Vec::new();
         let mut set = RecordSet::new(&bytes, Limits::default());
         let batch = set.next(&mut scratch).expect("a batch").expect("a good one");

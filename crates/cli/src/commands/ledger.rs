@@ -1,6 +1,8 @@
 //! `logpond ledger`: what became of every event.
 
-use crate::{Failure, http};
+use crate::Failure;
+use crate::access::Access;
+use hyper::Method;
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -9,13 +11,15 @@ pub(crate) struct Arguments {
     /// The address of the pond.
     #[arg(long, default_value = "127.0.0.1:9200")]
     at: String,
+    #[command(flatten)]
+    access: Access,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let ledger = http::ask(&arguments.at, "GET", "/_logpond/ledger", None)?;
+    let ledger = arguments.access.ask(&arguments.at, Method::GET, "/_logpond/ledger", None)?;
     if arguments.json {
         println!("{ledger:#}");
     } else {

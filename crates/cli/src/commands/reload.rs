@@ -1,8 +1,10 @@
 //! `logpond reload`: the running pond takes up its changed config.
 
+use crate::access::Access;
 use crate::place::Place;
 use crate::reload::Outcome;
 use crate::{Failure, http};
+use hyper::Method;
 use std::process::ExitCode;
 
 #[derive(clap::Args)]
@@ -12,6 +14,8 @@ pub(crate) struct Arguments {
     /// The address of the pond's API, in place of its folder.
     #[arg(long, visible_alias = "url", conflicts_with_all = ["data_dir", "config"])]
     at: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// Print the outcome as JSON.
     #[arg(long)]
     json: bool,
@@ -21,7 +25,7 @@ const PATH: &str = "/_logpond/reload";
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let answer = match &arguments.at {
-        Some(address) => http::ask(address, "POST", PATH, None)?,
+        Some(address) => arguments.access.ask(address, Method::POST, PATH, None)?,
         None => http::ask_here(&arguments.place.folder()?, "POST", PATH, None)?,
     };
     let outcome: Outcome = serde_json::from_value(answer.clone())?;

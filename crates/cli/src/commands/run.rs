@@ -46,7 +46,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             plan.pipelines.values().map(|pipeline| pipeline.inputs.len() + pipeline.outputs.len()).sum();
         eprintln!("logpond: running {parts} parts; positions and queues are in {}", data_dir.display());
         if let Some(address) = address {
-            eprintln!("logpond: the API is at http://{address}");
+            let scheme =
+                if plan.api.as_ref().is_some_and(|api| api.tls.is_some()) { "https" } else { "http" };
+            eprintln!("logpond: the API is at {scheme}://{address}");
         }
     })
 }

@@ -1,6 +1,8 @@
 //! `logpond search`: reads the running pond.
 
-use crate::{Failure, http};
+use crate::Failure;
+use crate::access::Access;
+use hyper::Method;
 use pipeline::units::Time;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -30,6 +32,8 @@ pub(crate) struct Arguments {
     /// The address of the pond.
     #[arg(long, default_value = "127.0.0.1:9200")]
     at: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// How often `--follow` looks for new events.
@@ -45,7 +49,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let Some(Time(last)) = arguments.last {
         body["last_ms"] = json!(u64::try_from(last.as_millis()).unwrap_or(u64::MAX));
     }
-    let answer = http::ask(&arguments.at, "POST", "/_logpond/search", Some(&body))?;
+    let ask =
+        |body: &Value| arguments.access.ask(&arguments.at, Method::POST, "/_logpond/search", Some(body));
+    let answer = ask(&body)?;
     let mut hits = hits_of(&answer);
     hits.reverse();
     print_hits(&hits, arguments.json);
@@ -62,7 +68,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         body["order"] = json!("asc");
         body["size"] = json!(1_000);
         body["search_after"] = after.clone();
-        let hits = hits_of(&http::ask(&arguments.at, "POST", "/_logpond/search", Some(&body))?);
+        let hits = hits_of(&ask(&body)?);
         if let Some(last) = hits.last() {
             after = last["sort"].clone();
         }

@@ -162,7 +162,7 @@ impl Default for Config {
             request_bytes_max: Bytes(defaults.request_bytes_max as u64),
             in_flight_max: defaults.in_flight_max,
             request_timeout: Time(defaults.request_timeout),
-            memory_bytes_max: Bytes(8 << 20),
+            memory_bytes_max: Bytes(6 << 20),
             create_topics: true,
             denied: Denied::Wait,
             client_id: None,

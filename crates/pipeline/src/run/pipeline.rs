@@ -125,7 +125,7 @@ pub(super) struct Remains {
 }
 
 /// How many batches wait between two threads at most; their bytes are bounded by the budget.
-const LANE_MAX: usize = 4;
+const LANE_MAX: usize = 2;
 /// How long what was read may wait for the outputs, or for room in the queue, once the program is
 /// to end. With what an input takes to say goodbye it is less than the five seconds that impatient
 /// supervisors give.

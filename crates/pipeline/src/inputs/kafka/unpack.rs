@@ -454,7 +454,7 @@ mod tests {
             let producer = Some(Producer { id: 7, epoch: 0, base_sequence: 0 });
             let stamp = Stamp { producer, ..Stamp::default() };
             let mut compressor = Compressor::new(compression, None).unwrap();
-            let mut bytes = writer.finish(stamp, &mut compressor, Vec::new()).0;
+            let mut bytes = writer.finish(stamp, &mut compressor, &mut Vec::new()).0;
             bytes[..8].copy_from_slice(&base.to_be_bytes());
             bytes[12..16].copy_from_slice(&epoch.to_be_bytes());
             Self(bytes)

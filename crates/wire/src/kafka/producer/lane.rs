@@ -118,10 +118,14 @@ impl Lane {
 
     /// Ends the open batch. Gives the change of the memory in use, in bytes, and a buffer to
     /// use again.
-    pub(super) fn seal(&mut self, compressor: &mut Compressor, spare: Vec<u8>) -> (isize, Vec<u8>) {
-        let Some(Open { writer, tokens, .. }) = self.open.take() else { return (0, spare) };
+    pub(super) fn seal(
+        &mut self,
+        compressor: &mut Compressor,
+        scratch: &mut Vec<u8>,
+    ) -> (isize, Option<Vec<u8>>) {
+        let Some(Open { writer, tokens, .. }) = self.open.take() else { return (0, None) };
         let (plain_bytes, records) = (writer.size(), writer.records());
-        let (bytes, spare) = writer.finish(Stamp::default(), compressor, spare);
+        let (bytes, spare) = writer.finish(Stamp::default(), compressor, scratch);
         let grown = bytes.len() as isize - plain_bytes as isize;
         let place = self.next_place;
         self.next_place += u64::from(records.unsigned_abs());
@@ -253,7 +257,8 @@ impl Batch {
             records::Producer { base_sequence, ..stamp }
         });
         let (plain_bytes, records) = (writer.size(), writer.records());
-        let (bytes, _) = writer.finish(Stamp { producer: stamp, ..Stamp::default() }, compressor, Vec::new());
+        let stamped = Stamp { producer: stamp, ..Stamp::default() };
+        let (bytes, _) = writer.finish(stamped, compressor, &mut Vec::new());
         let place = self.place + first as u64;
         Batch { bytes: bytes.into(), records, plain_bytes, tokens, place, stamp, tried: true }
     }

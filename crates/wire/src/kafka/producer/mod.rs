@@ -46,9 +46,6 @@ use super::records::{BatchWriter, HEADER_BYTES};
 
 pub use self::partitioner::{Partitioner, murmur2};
 
-/// Buffers of batches that are kept for the next.
-const SPARE_BUFFERS_MAX: usize = 64;
-
 /// When a record counts as delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Acks {
@@ -257,7 +254,9 @@ pub struct Producer {
     topics: Vec<Topic>,
     by_name: HashMap<Arc<str>, TopicId>,
     compressor: Compressor,
-    spare: Vec<Vec<u8>>,
+    spare: Spare,
+    /// What compressors write into.
+    scratch: Vec<u8>,
     used_bytes: usize,
     chance: fastrand::Rng,
     identity: Option<Identity>,
@@ -300,6 +299,28 @@ enum Asks {
     Produce(Vec<(TopicId, usize)>),
 }
 
+/// Buffers of batches that are gone.
+#[derive(Debug, Default)]
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Vec<u8> {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    fn keep(&mut self, buffer: Vec<u8>, bytes_max: usize) {
+        if self.bytes + buffer.capacity() <= bytes_max {
+            self.bytes += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
 impl Producer {
     /// `servers` are where to begin, `seed` is for what happens by chance. Fails when the
     /// compressor gets no memory.
@@ -313,7 +334,8 @@ impl Producer {
             topics: Vec::new(),
             by_name: HashMap::new(),
             compressor: Compressor::new(options.compression, options.level)?,
-            spare: Vec::new(),
+            spare: Spare::default(),
+            scratch: Vec::new(),
             used_bytes: 0,
             chance: fastrand::Rng::with_seed(seed ^ 0x5eed),
             identity: None,
@@ -420,9 +442,10 @@ impl Producer {
         let lane = &mut topic.lanes[at];
         let open = lane.open.get_or_insert_with(|| {
             self.used_bytes += HEADER_BYTES;
-            let writer = BatchWriter::reusing(self.spare.pop().unwrap_or_default());
+            let writer = BatchWriter::reusing(self.spare.take());
             Open { writer, tokens: Tokens::default(), since: now }
         });
+        open.writer.make_room(topic.batch_bytes);
         let before = open.writer.size();
         append(&mut open.writer);
         let bytes = open.writer.size() - before;
@@ -439,7 +462,7 @@ impl Producer {
         self.used_bytes += bytes;
         let full = topic.batch_bytes.min(limit + HEADER_BYTES);
         if open.writer.size() > full && open.writer.records() > 1 {
-            let mut writer = BatchWriter::reusing(self.spare.pop().unwrap_or_default());
+            let mut writer = BatchWriter::reusing(self.spare.take());
             open.writer.move_last(&mut writer);
             self.used_bytes = self.used_bytes - bytes + writer.size();
             let mut tokens = Tokens::default();
@@ -497,17 +520,17 @@ impl Producer {
     }
 
     fn seal(&mut self, id: TopicId, at: usize) {
-        let spare = self.spare.pop().unwrap_or_default();
-        let (grown, spare) = self.topics[id.0].lanes[at].seal(&mut self.compressor, spare);
+        let lane = &mut self.topics[id.0].lanes[at];
+        let (grown, buffer) = lane.seal(&mut self.compressor, &mut self.scratch);
         self.used_bytes = self.used_bytes.saturating_add_signed(grown);
-        self.keep(spare);
+        if let Some(buffer) = buffer {
+            self.keep(buffer);
+        }
     }
 
-    /// Keeps a buffer for the next batch.
+    /// Keeps a buffer for the next batch, as long as there is not more of them than there may be in use.
     fn keep(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && self.spare.len() < SPARE_BUFFERS_MAX {
-            self.spare.push(buffer);
-        }
+        self.spare.keep(buffer, self.options.memory_bytes_max.saturating_sub(self.used_bytes));
     }
 
     /// Sends what there is without waiting for more.
@@ -968,8 +991,11 @@ impl Producer {
 
     fn forget(&mut self, batch: Batch) {
         self.used_bytes -= batch.bytes.len();
-        // Whoever still holds the request, which would mean a copy, keeps the memory.
-        if let Ok(bytes) = batch.bytes.try_into_mut() {
+        // Whoever still holds the request, which would mean a copy, keeps the memory. What was
+        // compressed is too small for the next batch.
+        if self.compressor.compression() == Compression::None
+            && let Ok(bytes) = batch.bytes.try_into_mut()
+        {
             self.keep(Vec::from(bytes));
         }
     }

@@ -23,7 +23,7 @@ fn rows(set: &[u8]) -> Result<Vec<Row>, Damage> {
 
 fn finish(writer: BatchWriter, stamp: Stamp, compression: Compression) -> Vec<u8> {
     let mut compressor = Compressor::new(compression, None).unwrap();
-    writer.finish(stamp, &mut compressor, Vec::new()).0
+    writer.finish(stamp, &mut compressor, &mut Vec::new()).0
 }
 
 fn hex(text: &str) -> Vec<u8> {

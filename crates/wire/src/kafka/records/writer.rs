@@ -73,6 +73,15 @@ impl BatchWriter {
         self.bytes.len()
     }
 
+    /// Makes room for the next record, so that a batch that grows to about `bytes` takes not much
+    /// more: a buffer that only doubled would have twice that as soon as it is passed.
+    pub fn make_room(&mut self, bytes: usize) {
+        let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if capacity < bytes && len > capacity / 4 * 3 {
+            self.bytes.reserve_exact((2 * capacity).min(bytes + bytes / 16) - len);
+        }
+    }
+
     /// Number of records.
     pub fn records(&self) -> i32 {
         self.records
@@ -225,20 +234,26 @@ impl BatchWriter {
         }
     }
 
-    /// Ends the batch, which must not be empty: compresses the records and fills in the header.
-    /// The second buffer is of use for another batch. Where the compressor fails, which is for
-    /// want of memory, the records stay as they are.
-    pub fn finish(self, stamp: Stamp, compressor: &mut Compressor, mut spare: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    /// Ends the batch, which must not be empty: compresses the records, through `scratch`, and fills in
+    /// the header. What was compressed takes no more memory than it needs, and the buffer it was
+    /// written into comes back for another batch. Where the compressor fails, which is for want of
+    /// memory, the records stay as they are.
+    pub fn finish(
+        self,
+        stamp: Stamp,
+        compressor: &mut Compressor,
+        scratch: &mut Vec<u8>,
+    ) -> (Vec<u8>, Option<Vec<u8>>) {
         let mut attributes = if stamp.transactional { bits::TRANSACTIONAL } else { 0 };
         attributes |= if stamp.control { bits::CONTROL } else { 0 };
-        let mut bytes = self.bytes;
+        let (mut bytes, mut spare) = (self.bytes, None);
         let compression = compressor.compression();
         if compression != Compression::None {
-            spare.clear();
-            spare.resize(HEADER_BYTES, 0);
-            if compressor.compress(&bytes[HEADER_BYTES..], &mut spare).is_ok() {
+            scratch.clear();
+            scratch.resize(HEADER_BYTES, 0);
+            if compressor.compress(&bytes[HEADER_BYTES..], scratch).is_ok() {
                 attributes |= i16::from(compression.code());
-                std::mem::swap(&mut bytes, &mut spare);
+                spare = Some(std::mem::replace(&mut bytes, scratch.to_vec()));
             }
         }
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
