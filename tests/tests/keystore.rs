@@ -141,6 +141,24 @@ fn keystore_commands_ask_and_say() {
 }
 
 #[test]
+fn keystore_adds_that_come_at_the_same_time_are_all_kept() {
+    let folder = Folder::new();
+    let settings = folder.path();
+    let at = ["--path.settings", settings.as_str()];
+    good(logpond(&["create", at[0], at[1]], "", "y\n"));
+    let names: Vec<String> = (0..12).map(|number| format!("name{number:02}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(move || good(logpond(&["add", name, "--stdin", at[0], at[1]], "", "value\n")));
+        }
+    });
+    let listed = good(logpond(&["list", at[0], at[1]], "", ""));
+    assert_eq!(listed.lines().collect::<Vec<_>>(), names);
+    let left = std::fs::read_dir(folder.0.path()).expect("the folder").count();
+    assert_eq!(left, 1, "nothing lies beside it");
+}
+
+#[test]
 fn keystore_gives_the_echo_back_to_whoever_interrupts_it() {
     let folder = Folder::new();
     let file = folder.file();

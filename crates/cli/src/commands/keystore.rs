@@ -10,6 +10,7 @@ use disk::{Disk, RealDisk};
 use keystore::{Keystore, is_referable, name_of};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::json;
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -118,6 +119,7 @@ impl Vault {
             }
         }
         let made = Keystore::create(self.password.as_deref(), millis(), &mut random)?;
+        let _lock = self.lock()?;
         self.write(&made)?;
         println!("created {file}");
         Ok(ExitCode::SUCCESS)
@@ -126,10 +128,11 @@ impl Vault {
     fn add(&self, names: &[String], from_stdin: bool, force: bool) -> Result<ExitCode, Failure> {
         // No value is asked for before it is sure that all names can be added.
         names.iter().try_for_each(|name| name_of(name).map(drop))?;
-        let mut keystore = self.open()?;
+        let keystore = self.open()?;
         let mut code = ExitCode::SUCCESS;
         for name in names {
-            if keystore.has(name) && !force {
+            let was_there = keystore.has(name);
+            if was_there && !force {
                 if from_stdin {
                     return Err(format!("{name} is there already; --force changes it").into());
                 }
@@ -142,8 +145,15 @@ impl Vault {
             if value.is_empty() {
                 return Err(format!("there is no value for {name}").into());
             }
-            keystore.insert(name, &value, millis(), &mut random)?;
-            self.write(&keystore)?;
+            self.change(|keystore| {
+                if keystore.has(name) && !was_there && !force {
+                    return Err(
+                        format!("{name} was added by somebody else just now; --force changes it").into()
+                    );
+                }
+                keystore.insert(name, &value, millis(), &mut random)?;
+                Ok(true)
+            })?;
             println!("added {}", name_of(name)?);
             if !is_referable(name) {
                 eprintln!(
@@ -166,22 +176,58 @@ impl Vault {
     }
 
     fn remove(&self, names: &[String]) -> Result<ExitCode, Failure> {
-        let mut keystore = self.open()?;
         let mut code = ExitCode::SUCCESS;
         let mut removed = Vec::new();
-        for name in names {
-            if keystore.remove(name) {
-                removed.push(name);
-            } else {
-                eprintln!("logpond: {} has no {name}", self.file.display());
-                code = ExitCode::FAILURE;
+        self.change(|keystore| {
+            for name in names {
+                if keystore.remove(name) {
+                    removed.push(name);
+                } else {
+                    eprintln!("logpond: {} has no {name}", self.file.display());
+                    code = ExitCode::FAILURE;
+                }
+            }
+            Ok(!removed.is_empty())
+        })?;
+        removed.iter().for_each(|name| println!("removed {name}"));
+        Ok(code)
+    }
+
+    /// Reads it, changes it and writes it, while nobody else does; `change` says whether there is
+    /// anything to write.
+    fn change(&self, change: impl FnOnce(&mut Keystore) -> Result<bool, Failure>) -> Result<(), Failure> {
+        let _lock = self.lock()?;
+        let mut keystore = self.open()?;
+        if change(&mut keystore)? { self.write(&keystore) } else { Ok(()) }
+    }
+
+    /// Waits until nobody else changes a keystore of this folder. It ends with what is returned.
+    fn lock(&self) -> Result<Option<File>, Failure> {
+        let (_, folder) = self.located()?;
+        let file =
+            File::open(&folder).map_err(|error| format!("cannot open {}: {error}", folder.display()))?;
+        match file.lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(error) => {
+                // Some file systems of other machines have no locks for folders.
+                eprintln!(
+                    "warning: {} cannot be locked: {error}; make no other change at the same time",
+                    folder.display()
+                );
+                Ok(None)
             }
         }
-        if !removed.is_empty() {
-            self.write(&keystore)?;
-            removed.iter().for_each(|name| println!("removed {name}"));
+    }
+
+    /// The file, and its folder. What a link leads to is changed, not the link.
+    fn located(&self) -> Result<(PathBuf, PathBuf), Failure> {
+        let full = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
+        let folder = full.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(format!("there is no folder {}", folder.display()).into());
         }
-        Ok(code)
+        let folder = folder.to_owned();
+        Ok((full, folder))
     }
 
     fn open(&self) -> Result<Keystore, Failure> {
@@ -204,15 +250,10 @@ impl Vault {
     /// its keystore, so it stays with whom it belonged to.
     fn write(&self, keystore: &Keystore) -> Result<(), Failure> {
         let bytes = keystore.to_bytes(&mut random)?;
-        // What a link leads to is replaced, not the link.
-        let full = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
+        let (full, folder) = self.located()?;
         let before = std::fs::metadata(&full).ok();
-        let folder = full.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = full.file_name().ok_or_else(|| format!("{} is no file", full.display()))?;
-        if !folder.is_dir() {
-            return Err(format!("there is no folder {}", folder.display()).into());
-        }
-        RealDisk::open(folder)?.write_atomic(Path::new(name), &bytes)?;
+        RealDisk::open(&folder)?.write_atomic(Path::new(name), &bytes)?;
         if let Some(before) = before {
             let now = std::fs::metadata(&full)?;
             if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
