@@ -7,7 +7,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +30,12 @@ pub struct TlsConfig {
     pub key_passphrase: Option<Secret>,
     /// What is checked of the server's certificate.
     pub verification: Verification,
+    /// The least version; none: 1.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<TlsVersion>,
+    /// The greatest version; none: 1.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_version: Option<TlsVersion>,
 }
 
 /// What is checked of a server's certificate.
@@ -42,14 +51,43 @@ pub enum Verification {
     None,
 }
 
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+impl TlsVersion {
+    /// The versions from one to the other, as rustls knows them.
+    pub(crate) fn between(min: Self, max: Self) -> Vec<&'static SupportedProtocolVersion> {
+        [(Self::Tls12, &rustls::version::TLS12), (Self::Tls13, &rustls::version::TLS13)]
+            .into_iter()
+            .filter(|(version, _)| (min..=max).contains(version))
+            .map(|(_, version)| version)
+            .collect()
+    }
+}
+
 impl TlsConfig {
     /// Reads the files. The error names the file and what is wrong with it.
     pub fn build(&self) -> Result<Arc<ClientConfig>, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let trusted = self.ca.as_ref().map_or(Ok(Vec::new()), |path| certificates(path))?;
         let roots = Arc::new(self.roots(&trusted)?);
+        let versions = TlsVersion::between(
+            self.min_version.unwrap_or(TlsVersion::Tls12),
+            self.max_version.unwrap_or(TlsVersion::Tls13),
+        );
+        if versions.is_empty() {
+            return Err("\"min_version\" is greater than \"max_version\"".to_owned());
+        }
         let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&versions)
             .map_err(|error| error.to_string())?;
         let builder = if self.verification == Verification::Full {
             builder.with_root_certificates(roots)

@@ -116,11 +116,40 @@ fn first<'n>(options: &Options, names: &[&'n str]) -> Option<&'n str> {
     names.iter().copied().find(|name| options.has(name))
 }
 
-/// TLS, if it is asked for. `asks` is the word for whether clients are asked for a certificate.
-fn tls(t: &mut Translator<'_>, options: &Options, asks: &str, config: &mut Map<String, Json>) {
-    let Some(switch) = first(options, &["ssl_enabled", "ssl", "ssl_enable"]) else { return };
+/// Whether clients are asked for a certificate: `none`, `optional` or `required`. Older options have
+/// other words for it.
+fn asks(t: &mut Translator<'_>, options: &Options, default: &str) -> String {
+    let newer = "ssl_client_authentication";
+    if let Some(word) = options.text(t, newer) {
+        let known = ["none", "optional", "required"];
+        if !known.contains(&word.as_str()) {
+            t.wrong(
+                options.place(newer),
+                unknown("value", &word, " of \"ssl_client_authentication\"", &known),
+            );
+            return "none".to_owned();
+        }
+        return word;
+    }
+    let Some(name) = first(options, &["ssl_verify_mode", "verify_mode"]) else { return default.to_owned() };
+    let known = [("none", "none"), ("peer", "optional"), ("force_peer", "required")];
+    let word = options.text(t, name).unwrap_or_default();
+    match known.iter().find(|(own, _)| *own == word) {
+        Some((_, newer)) => (*newer).to_owned(),
+        None => {
+            let message = unknown("value", &word, &format!(" of {name:?}"), &known.map(|(own, _)| own));
+            t.wrong(options.place(name), message);
+            "none".to_owned()
+        }
+    }
+}
+
+/// TLS towards those who connect, if it is asked for, with whatever spelling a plugin has for its
+/// options. `asks_by_default`: whether clients are asked for a certificate when nothing is said.
+pub(super) fn server_tls(t: &mut Translator<'_>, options: &Options, asks_by_default: &str) -> Option<Json> {
+    let switch = first(options, &["ssl_enabled", "ssl", "ssl_enable"])?;
     if options.bool(t, switch) != Some(true) {
-        return;
+        return None;
     }
     let mut tls = Map::new();
     for (names, own) in [(&["ssl_certificate", "ssl_cert"][..], "cert"), (&["ssl_key"], "key")] {
@@ -135,39 +164,31 @@ fn tls(t: &mut Translator<'_>, options: &Options, asks: &str, config: &mut Map<S
     if let Some(passphrase) = options.text(t, "ssl_key_passphrase") {
         tls.insert("key_passphrase".into(), passphrase.into());
     }
-    let authorities = options.list(t, "ssl_certificate_authorities").unwrap_or_default();
-    match asks {
-        "none" => {}
-        "optional" | "required" if authorities.is_empty() => {
+    let authorities = first(options, &["ssl_certificate_authorities", "ssl_cacert"]);
+    let authorities = authorities.and_then(|name| options.list(t, name)).unwrap_or_default();
+    match asks(t, options, asks_by_default) {
+        none if none == "none" => {}
+        _ if authorities.is_empty() => {
             let message = format!(
                 "{} asks clients for certificates: it needs ssl_certificate_authorities, or ssl_client_authentication => \"none\"",
                 options.what
             );
             t.wrong(options.place, message);
         }
-        "optional" | "required" => {
+        asks => {
             tls.insert("client_auth".into(), asks.into());
             tls.insert("ca".into(), authorities.into());
-        }
-        other => {
-            let message = unknown(
-                "value",
-                other,
-                " of \"ssl_client_authentication\"",
-                &["none", "optional", "required"],
-            );
-            t.wrong(options.place("ssl_client_authentication"), message);
         }
     }
     if let Some(time) = options.millis(t, "ssl_handshake_timeout") {
         tls.insert("handshake_timeout".into(), time.into());
     }
     versions(t, options, &mut tls);
-    config.insert("tls".into(), Json::Object(tls));
+    Some(tls.into())
 }
 
 /// The versions of TLS. Those before 1.2 are not spoken.
-fn versions(t: &mut Translator<'_>, options: &Options, tls: &mut Map<String, Json>) {
+pub(super) fn versions(t: &mut Translator<'_>, options: &Options, tls: &mut Map<String, Json>) {
     let mut ends = [
         options.text(t, "tls_min_version").map(|version| ("tls_min_version", version)),
         options.text(t, "tls_max_version").map(|version| ("tls_max_version", version)),
@@ -212,20 +233,9 @@ fn tagged(when: &str, tag: &str) -> Step {
 pub(super) fn beats(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
     let mut config = Map::new();
     listen(t, options, &mut config);
-    let asks = match options.text(t, "ssl_verify_mode").as_deref() {
-        _ if options.has("ssl_client_authentication") => {
-            options.text(t, "ssl_client_authentication").unwrap_or_default()
-        }
-        None | Some("none") => "none".to_owned(),
-        Some("peer") => "optional".to_owned(),
-        Some("force_peer") => "required".to_owned(),
-        Some(other) => {
-            let message = unknown("value", other, " of \"ssl_verify_mode\"", &["none", "peer", "force_peer"]);
-            t.wrong(options.place("ssl_verify_mode"), message);
-            "none".to_owned()
-        }
-    };
-    tls(t, options, &asks, &mut config);
+    if let Some(tls) = server_tls(t, options, "none") {
+        config.insert("tls".into(), tls);
+    }
     if let Some(time) = options.seconds(t, "client_inactivity_timeout") {
         config.insert("idle_timeout".into(), time.into());
     }
@@ -281,16 +291,10 @@ pub(super) fn tcp(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>
         }
     }
     let is_client = config.contains_key("hosts");
-    let asks = match options.bool(t, "ssl_verify") {
-        _ if options.has("ssl_client_authentication") => {
-            options.text(t, "ssl_client_authentication").unwrap_or_default()
-        }
-        Some(false) => "none".to_owned(),
-        // As there: who turns TLS on asks clients for certificates.
-        _ => "required".to_owned(),
-    };
-    if !is_client {
-        tls(t, options, &asks, &mut config);
+    // As there: who turns TLS on asks clients for certificates.
+    let asks = if options.bool(t, "ssl_verify") == Some(false) { "none" } else { "required" };
+    if !is_client && let Some(tls) = server_tls(t, options, asks) {
+        config.insert("tls".into(), tls);
     }
     if options.bool(t, "proxy_protocol") == Some(true) {
         config.insert("proxy_protocol".into(), true.into());
@@ -418,6 +422,10 @@ mod tests {
         );
         assert_eq!(input["tcp"]["hosts"], json!(["a:1"]));
         assert_eq!(input["tcp"]["hosts_tls"]["ca"], "/ca");
+        let (input, _) = read(
+            "tcp { mode => client host => 'a' port => 1 ssl_enabled => true ssl_supported_protocols => 'TLSv1.3' }",
+        );
+        assert_eq!(input["tcp"]["hosts_tls"]["min_version"], "1.3");
         wrong("tcp { port => 1 mode => client }", "needs the option \"host\"");
         wrong("tcp { port => 1 mode => both }", "\"mode\"");
         wrong("tcp { port => 1 codec => rot13 }", "is not supported for");

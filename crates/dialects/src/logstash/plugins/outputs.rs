@@ -6,6 +6,7 @@ use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator};
 use super::kafka::{CLUSTER, cluster};
+use super::listen::versions;
 use super::post;
 use super::stream;
 use serde_json::{Map, Value as Json, json};
@@ -101,7 +102,7 @@ pub(crate) const TABLES: &[PluginTable] = &[
             refused("ssl_truststore_path", "", PEM),
             refused("ssl_truststore_password", "", PEM),
             refused("ssl_truststore_type", "", PEM),
-            no_effect("ssl_supported_protocols", "", "TLS 1.2 and 1.3"),
+            honoured("ssl_supported_protocols", ""),
             no_effect("ssl_cipher_suites", "", "those of rustls"),
             no_effect("document_type", "_doc", "Elasticsearch has no types any more"),
             refused("parent", "", "give it as a field of the mapping's join"),
@@ -452,6 +453,7 @@ pub(crate) fn tls(t: &mut Translator<'_>, options: &Options) -> Map<String, Json
             t.wrong(options.place("ssl_verification_mode"), message);
         }
     }
+    versions(t, options, &mut tls);
     tls
 }
 

@@ -52,7 +52,7 @@ pub(crate) const HTTP: PluginTable = PluginTable {
         honoured("ssl_verification_mode", "full"),
         honoured("ssl_certificate_verification", "true"),
         no_effect("ssl_enabled", "", "the address says it"),
-        no_effect("ssl_supported_protocols", "", "TLS 1.2 and 1.3"),
+        honoured("ssl_supported_protocols", ""),
         no_effect("ssl_cipher_suites", "", "those of rustls"),
         refused("keystore", "", PEM),
         refused("keystore_password", "", PEM),
@@ -109,7 +109,7 @@ pub(crate) const REDIS: PluginTable = PluginTable {
         honoured("ssl_key", ""),
         honoured("ssl_verification_mode", "full"),
         honoured("ssl_key_passphrase", ""),
-        no_effect("ssl_supported_protocols", "", "TLS 1.2 and 1.3"),
+        honoured("ssl_supported_protocols", ""),
         no_effect("ssl_cipher_suites", "", "those of rustls"),
     ]],
 };

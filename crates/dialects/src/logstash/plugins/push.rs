@@ -8,6 +8,7 @@ use super::super::translate::{Ecs, Translator, native_step};
 use super::super::tree::{Plugin, ValueKind};
 use super::codecs::{self, codec_options, decode};
 use super::inputs::{host, plain_step};
+use super::listen::server_tls;
 use pipeline::plan::{FilterStep, Step};
 use serde_json::{Map, Value as Json, json};
 
@@ -76,8 +77,8 @@ pub(crate) const HTTP: PluginTable = PluginTable {
         honoured("ssl_supported_protocols", ""),
         no_effect("ssl_cipher_suites", "", RUSTLS),
         no_effect("cipher_suites", "", RUSTLS),
-        no_effect("tls_min_version", "", "1.2; ssl_supported_protocols sets it"),
-        no_effect("tls_max_version", "", "1.3; ssl_supported_protocols sets it"),
+        honoured("tls_min_version", ""),
+        honoured("tls_max_version", ""),
         refused("keystore", "", STORES),
         refused("keystore_password", "", STORES),
         refused("ssl_keystore_path", "", STORES),
@@ -376,7 +377,7 @@ fn http(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
     if !reply.is_empty() {
         config.insert("response_headers".into(), reply.into());
     }
-    if let Some(tls) = server_tls(t, options) {
+    if let Some(tls) = server_tls(t, options, "none") {
         config.insert("tls".into(), tls);
     }
     (json!({"http": config}), filters)
@@ -416,60 +417,6 @@ fn codecs(t: &mut Translator<'_>, options: &Options, ecs: Ecs) -> Map<String, Js
         out.insert(kind, codec.into());
     }
     out
-}
-
-/// The options of TLS towards those who connect.
-pub(crate) fn server_tls(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
-    let is_on = options.bool(t, "ssl_enabled").or(options.bool(t, "ssl")).or(options.bool(t, "ssl_enable"));
-    let is_on = is_on.unwrap_or(false);
-    if !is_on {
-        return None;
-    }
-    let mut tls = Map::new();
-    let certificate = if options.has("ssl_cert") { "ssl_cert" } else { "ssl_certificate" };
-    for (name, own) in [(certificate, "cert"), ("ssl_key", "key")] {
-        if let Some(file) = options.needed(t, name) {
-            tls.insert(own.into(), file.into());
-        }
-    }
-    if let Some(passphrase) = options.text(t, "ssl_key_passphrase") {
-        tls.insert("key_passphrase".into(), passphrase.into());
-    }
-    let asked = options.text(t, "ssl_client_authentication");
-    let mode = options.text(t, "ssl_verify_mode").or_else(|| options.text(t, "verify_mode"));
-    let auth = match (asked.as_deref(), mode.as_deref()) {
-        (Some(word @ ("none" | "optional" | "required")), _) => word,
-        (Some(other), _) => {
-            let known = ["none", "optional", "required"];
-            let message = unknown("value", other, " of \"ssl_client_authentication\"", &known);
-            t.wrong(options.place("ssl_client_authentication"), message);
-            "none"
-        }
-        (None, Some("peer")) => "optional",
-        (None, Some("force_peer")) => "required",
-        _ => "none",
-    };
-    let authorities = options.list(t, "ssl_certificate_authorities").unwrap_or_default();
-    if auth != "none" {
-        tls.insert("client_auth".into(), auth.into());
-        tls.insert("ca".into(), authorities.into());
-    }
-    if let Some(time) = options.millis(t, "ssl_handshake_timeout") {
-        tls.insert("handshake_timeout".into(), time.into());
-    }
-    let versions = options.list(t, "ssl_supported_protocols").unwrap_or_default();
-    for version in &versions {
-        if !["TLSv1.2", "TLSv1.3"].contains(&version.as_str()) {
-            let message = unknown("version", version, " of TLS", &["TLSv1.2", "TLSv1.3"]);
-            t.wrong(options.place("ssl_supported_protocols"), message);
-        }
-    }
-    if let [one] = versions.as_slice() {
-        let own = one.trim_start_matches("TLSv");
-        tls.insert("min_version".into(), own.into());
-        tls.insert("max_version".into(), own.into());
-    }
-    Some(tls.into())
 }
 
 /// The same steps as Logstash's plugin takes: grok, date, and the numbers of the priority.

@@ -1,12 +1,12 @@
 //! Outputs `lumberjack`, `tcp` and `udp`: defaults of `logstash-output-lumberjack` 3.1, `-tcp` 7.0,
 //! `-udp` 3.2.
 
-use super::super::known::{PluginTable, honoured, near, no_effect, refused, stronger};
+use super::super::known::{PluginTable, honoured, no_effect, refused, stronger};
 use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::Translator;
+use super::listen::{server_tls, versions};
 use super::outputs::codec;
-use super::push::server_tls;
 use serde_json::{Map, Value as Json, json};
 
 const PEM: &str = "give certificate and key as PEM: ssl_certificate and ssl_key";
@@ -45,7 +45,7 @@ pub(crate) const TCP: PluginTable = PluginTable {
         honoured("ssl_client_authentication", "none"),
         honoured("ssl_verification_mode", "full"),
         honoured("ssl_verify", "false"),
-        near("ssl_supported_protocols", "", "it is for mode => server; a client speaks TLS 1.2 and 1.3"),
+        honoured("ssl_supported_protocols", ""),
         no_effect("ssl_cipher_suites", "", "the safe suites of TLS 1.2 and 1.3"),
         refused("ssl_keystore_path", "", PEM),
         refused("ssl_keystore_password", "", PEM),
@@ -136,7 +136,7 @@ pub(crate) fn tcp(t: &mut Translator<'_>, options: &Options) -> Option<Json> {
         "server" => {
             config.insert("listen".into(), json!([address]));
             config.insert("nobody".into(), "forget".into());
-            if let Some(tls) = server_tls(t, options) {
+            if let Some(tls) = server_tls(t, options, "none") {
                 config.insert("listen_tls".into(), tls);
             }
         }
@@ -189,6 +189,7 @@ pub(super) fn client_tls(t: &mut Translator<'_>, options: &Options, is_checked: 
         return None;
     }
     tls.insert("verification".into(), mode.into());
+    versions(t, options, &mut tls);
     Some(tls.into())
 }
 
@@ -254,6 +255,13 @@ mod tests {
         let client =
             own("tcp { host => 'a' port => 1 ssl_enabled => true ssl_certificate_authorities => '/ca' }");
         assert_eq!(client["tls"]["verification"], "full");
+        assert_eq!(client["tls"].get("max_version"), None);
+        let client =
+            own("tcp { host => 'a' port => 1 ssl_enabled => true ssl_supported_protocols => ['TLSv1.2'] }");
+        assert_eq!(
+            (&client["tls"]["min_version"], &client["tls"]["max_version"]),
+            (&json!("1.2"), &json!("1.2"))
+        );
         let server = own(
             "tcp { host => '0.0.0.0' port => 1 mode => server codec => line { format => '%{message}' delimiter => '\\0' } ssl_enabled => true ssl_certificate => '/c' ssl_key => '/k' }",
         );

@@ -16,11 +16,12 @@ pub(crate) mod intake;
 mod reach;
 mod tls;
 
+pub use super::tls::TlsVersion;
 pub(crate) use complaints::Complaints;
 pub(crate) use connection::{Closing, Connection, Stream, keep_alive};
 pub(crate) use intake::{Intake, Taken};
 pub(crate) use reach::Reach;
-pub use tls::{ClientAuth, ServerTls, TlsVersion};
+pub use tls::{ClientAuth, ServerTls};
 
 use crate::net::sockets::{Held, Sockets};
 use crate::stop::Stop;

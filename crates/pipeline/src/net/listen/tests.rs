@@ -178,6 +178,40 @@ fn tls_lets_in_whom_it_is_told_to() {
 }
 
 #[test]
+fn both_sides_must_speak_a_version() {
+    use crate::net::tls::TlsConfig;
+    use TlsVersion::{Tls12, Tls13};
+    /// The version that is spoken between a client of these versions and a server of one.
+    fn spoken(client: [Option<TlsVersion>; 2], server: TlsVersion) -> Option<rustls::ProtocolVersion> {
+        let server = ServerTls { min_version: server, max_version: server, ..server_tls(ClientAuth::None) };
+        let [min_version, max_version] = client;
+        let client = TlsConfig { ca: Some(data("ca.pem")), min_version, max_version, ..TlsConfig::default() };
+        let name = "localhost".try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(client.build().unwrap(), name).unwrap();
+        let mut server = rustls::ServerConnection::new(server.build().unwrap()).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut &bytes[..]).unwrap();
+            server.process_new_packets().ok()?;
+            bytes.clear();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut &bytes[..]).unwrap();
+            client.process_new_packets().ok()?;
+        }
+        client.protocol_version()
+    }
+    let [one_two, one_three] = [rustls::ProtocolVersion::TLSv1_2, rustls::ProtocolVersion::TLSv1_3];
+    assert_eq!(spoken([None, None], Tls12), Some(one_two));
+    assert_eq!(spoken([None, None], Tls13), Some(one_three));
+    assert_eq!(spoken([Some(Tls13), None], Tls12), None);
+    assert_eq!(spoken([Some(Tls13), Some(Tls13)], Tls13), Some(one_three));
+    assert_eq!(spoken([None, Some(Tls12)], Tls13), None);
+    let wrong = TlsConfig { min_version: Some(Tls13), max_version: Some(Tls12), ..TlsConfig::default() };
+    assert!(wrong.build().unwrap_err().contains("greater than"));
+}
+
+#[test]
 fn who_speaks_no_tls_is_counted() {
     use std::io::{Read, Write};
     let listen = Listen { tls: Some(server_tls(ClientAuth::None)), ..listen() };

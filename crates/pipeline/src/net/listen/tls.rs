@@ -1,11 +1,11 @@
 //! TLS towards those who connect: our certificate, and whom to let in.
 
 use super::{HANDSHAKE, handshake_default};
-use crate::net::tls::{certificates, private_key, wrong};
+use crate::net::tls::{TlsVersion, certificates, private_key, wrong};
 use crate::plan::Secret;
 use crate::units::Time;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,17 +63,6 @@ pub enum ClientAuth {
     Required,
 }
 
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    #[serde(rename = "1.2")]
-    Tls12,
-    /// RFC 8446.
-    #[serde(rename = "1.3")]
-    Tls13,
-}
-
 impl ServerTls {
     /// Checks the options without looking at files.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -102,12 +91,7 @@ impl ServerTls {
     pub(crate) fn build(&self) -> Result<Arc<ServerConfig>, String> {
         self.check()?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let versions: Vec<&SupportedProtocolVersion> =
-            [(TlsVersion::Tls12, &rustls::version::TLS12), (TlsVersion::Tls13, &rustls::version::TLS13)]
-                .into_iter()
-                .filter(|(version, _)| (self.min_version..=self.max_version).contains(version))
-                .map(|(_, version)| version)
-                .collect();
+        let versions = TlsVersion::between(self.min_version, self.max_version);
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&versions)
             .map_err(|error| error.to_string())?;
