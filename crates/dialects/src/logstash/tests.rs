@@ -255,7 +255,9 @@ fn what_cannot_be_kept_is_told_with_its_place() {
     );
     bad(
         "input { kafka { security_protocol => SSL ssl_truststore_location => '/x.jks' } } output { null { } }",
-        &["a.conf:1:69: option \"ssl_truststore_location\" of input \"kafka\" is a keystore of Java"],
+        &[
+            "a.conf:1:69: option \"ssl_truststore_location\" of input \"kafka\": only a file of PEM can be read",
+        ],
     );
     bad(
         "input { stdin { } } output { elasticsearch { index => '%{+QQ}' } }",

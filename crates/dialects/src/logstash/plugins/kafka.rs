@@ -5,6 +5,8 @@
 use super::super::known::{Known, honoured, near, no_effect, refused};
 use super::super::options::Options;
 use super::super::translate::Translator;
+use pipeline::net::kafka::{ClusterConfig, Properties, SaslMechanism};
+use pipeline::plan::Secret;
 use serde_json::{Map, Value as Json, json};
 
 const PEM: &str = "give the certificates as PEM, and ssl_truststore_type => \"PEM\"";
@@ -50,107 +52,144 @@ pub(super) const CLUSTER: &[Known] = &[
     no_effect("retry_backoff_ms", "100", OWN),
 ];
 
+/// Options that are properties of Kafka's clients, whose names have dots.
+const PROPERTIES: [&str; 11] = [
+    "bootstrap_servers",
+    "client_id",
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_jaas_config",
+    "ssl_truststore_location",
+    "ssl_truststore_type",
+    "ssl_keystore_location",
+    "ssl_keystore_type",
+    "ssl_key_password",
+    "ssl_endpoint_identification_algorithm",
+];
+
 /// Puts the options of a cluster into those of a component of ours.
 pub(super) fn cluster(t: &mut Translator<'_>, options: &Options, out: &mut Map<String, Json>) {
-    let servers = options.text(t, "bootstrap_servers").unwrap_or_else(|| "localhost:9092".to_owned());
-    let brokers: Vec<&str> = servers.split(',').map(str::trim).filter(|broker| !broker.is_empty()).collect();
-    out.insert("brokers".into(), brokers.into());
-    out.insert(
-        "client_id".into(),
-        options.text(t, "client_id").unwrap_or_else(|| "logstash".to_owned()).into(),
-    );
     let protocol = options.text(t, "security_protocol").unwrap_or_else(|| "PLAINTEXT".to_owned());
-    if !["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"].contains(&protocol.as_str()) {
-        t.wrong(options.place("security_protocol"), format!("unknown protocol {protocol:?}"));
+    let (has_sasl, has_tls) = (protocol.starts_with("SASL"), protocol.ends_with("SSL"));
+    if has_sasl {
+        options.needed(t, "sasl_jaas_config");
     }
-    if protocol.ends_with("SSL") {
-        out.insert("tls".into(), tls(t, options));
-    }
-    if protocol.starts_with("SASL") {
-        out.insert("sasl".into(), sasl(t, options));
-    }
-}
-
-fn tls(t: &mut Translator<'_>, options: &Options) -> Json {
-    let mut tls = Map::new();
-    for (store, kind) in
-        [("ssl_truststore_location", "ssl_truststore_type"), ("ssl_keystore_location", "ssl_keystore_type")]
-    {
-        let Some(file) = options.text(t, store) else { continue };
-        if !options.text(t, kind).is_some_and(|kind| kind.eq_ignore_ascii_case("PEM")) {
-            t.wrong(
-                options.place(store),
-                format!(
-                    "option {store:?} of {} is a keystore of Java, which is not read: {PEM}",
-                    options.what
-                ),
-            );
+    let defaults = [
+        ("bootstrap_servers", "localhost:9092"),
+        ("client_id", "logstash"),
+        ("security_protocol", "PLAINTEXT"),
+        ("sasl_mechanism", "GSSAPI"),
+    ];
+    let mut said = Vec::new();
+    for name in PROPERTIES {
+        // What the protocol has no use for is passed over there.
+        if name.starts_with("sasl_") && !has_sasl || name.starts_with("ssl_") && !has_tls {
+            continue;
         }
-        if store == "ssl_truststore_location" {
-            tls.insert("ca".into(), file.into());
+        let default = || defaults.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+        let Some(mut value) = options.text(t, name).or_else(default) else { continue };
+        // Without config.support_escapes the backslashes before the quotes stay, and everybody means the
+        // quotes.
+        if name == "sasl_jaas_config" && value.contains("=\\\"") {
+            value = value.replace("\\\"", "\"");
+        }
+        said.push((name.replace('_', "."), value));
+    }
+    let (cluster, findings) = said.into_iter().collect::<Properties>().cluster();
+    for finding in findings {
+        let name = finding.property.replace('.', "_");
+        let message = format!("option {name:?} of {}: {}", options.what, finding.message);
+        if finding.is_wrong {
+            t.wrong(options.place(&name), message);
         } else {
-            tls.insert("cert".into(), file.clone().into());
-            tls.insert("key".into(), file.into());
+            t.warn(options.place(&name), message);
         }
     }
-    if let Some(password) = options.text(t, "ssl_key_password") {
-        tls.insert("key_passphrase".into(), password.into());
-    }
-    if options.has("ssl_endpoint_identification_algorithm") {
-        let value = options.value("ssl_endpoint_identification_algorithm").and_then(|value| value.text());
-        if value.is_some_and(|value| value.is_empty()) {
-            tls.insert("verification".into(), "certificate".into());
+    let ClusterConfig { brokers, client_id, tls, sasl } = cluster;
+    out.insert("brokers".into(), brokers.into());
+    out.insert("client_id".into(), client_id.into());
+    if let Some(tls) = tls {
+        let passphrase = tls.key_passphrase.as_ref().map(Secret::expose);
+        let mut own =
+            json!({"ca": tls.ca, "cert": tls.cert, "key": tls.key, "verification": tls.verification});
+        if let Some(passphrase) = passphrase {
+            own["key_passphrase"] = passphrase.into();
         }
+        out.insert("tls".into(), own);
     }
-    Json::Object(tls)
-}
-
-fn sasl(t: &mut Translator<'_>, options: &Options) -> Json {
-    let mechanism = options.text(t, "sasl_mechanism").unwrap_or_else(|| "GSSAPI".to_owned());
-    if !["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].contains(&mechanism.as_str()) {
-        let place = options.place("sasl_mechanism");
-        t.wrong(place, format!("option \"sasl_mechanism\" of {}: {mechanism} is not supported here; there are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512", options.what));
-        return Json::Null;
-    }
-    let config = options.needed(t, "sasl_jaas_config").unwrap_or_default();
-    let (Some(user), Some(password)) = (jaas(&config, "username"), jaas(&config, "password")) else {
-        if options.has("sasl_jaas_config") {
-            t.wrong(options.place("sasl_jaas_config"), "expected … required username=\"…\" password=\"…\";");
+    if let Some(sasl) = sasl {
+        if sasl.mechanism == SaslMechanism::OauthBearer {
+            let message = "option \"sasl_mechanism\": a token is read from a file: use logpond's own option sasl.token_file";
+            t.wrong(options.place("sasl_mechanism"), message);
         }
-        return Json::Null;
-    };
-    json!({"mechanism": mechanism, "user": user, "password": password})
-}
-
-/// A value out of `org.apache…LoginModule required username="u" password="p";`.
-fn jaas(config: &str, name: &str) -> Option<String> {
-    let (_, behind) = config.split_once(&format!("{name}="))?;
-    let behind = behind.trim_start_matches('\\');
-    let quote = behind.chars().next().filter(|c| "\"'".contains(*c));
-    let inner = quote.map_or(behind, |quote| &behind[quote.len_utf8()..]);
-    let end = match quote {
-        Some(quote) => inner.find(quote)?,
-        None => inner.find([' ', ';']).unwrap_or(inner.len()),
-    };
-    Some(inner[..end].trim_end_matches('\\').to_owned())
+        let password = sasl.password.as_ref().map(Secret::expose);
+        out.insert(
+            "sasl".into(),
+            json!({"mechanism": sasl.mechanism, "user": sasl.user, "password": password}),
+        );
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::jaas;
+    use crate::Source;
+    use pipeline::inputs::InputConfig;
+    use pipeline::net::tls::Verification;
+
+    fn read(options: &str) -> Result<pipeline::inputs::kafka::Config, String> {
+        let text = format!("input {{ kafka {{ {options} }} }} output {{ null {{ }} }}");
+        let read = crate::read(&[Source { name: "a.conf".to_owned(), text }])
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        match read.plan.pipelines.into_values().next().unwrap().inputs.into_values().next().unwrap().input {
+            InputConfig::Kafka(config) => Ok(*config),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
-    fn name_and_password_of_a_line_of_jaas() {
-        #[track_caller]
-        fn check(config: &str, user: Option<&str>, password: Option<&str>) {
-            assert_eq!(jaas(config, "username").as_deref(), user);
-            assert_eq!(jaas(config, "password").as_deref(), password);
+    fn who_we_are_and_tls() {
+        let ca = concat!(env!("CARGO_MANIFEST_DIR"), "/../pipeline/tests-data/ca.pem");
+        let jaas = r#"org.apache.kafka.common.security.scram.ScramLoginModule required username="u" password="p w";"#;
+        let config = read(&format!(
+            "bootstrap_servers => 'a:1, b:2' security_protocol => SASL_SSL sasl_mechanism => 'SCRAM-SHA-512' \
+             sasl_jaas_config => '{jaas}' ssl_truststore_location => '{ca}' ssl_truststore_type => PEM \
+             ssl_endpoint_identification_algorithm => ''"
+        ))
+        .unwrap();
+        assert_eq!(config.brokers, ["a:1", "b:2"]);
+        assert_eq!(config.client_id.as_deref(), Some("logstash"));
+        let (tls, sasl) = (config.tls.unwrap(), config.sasl.unwrap());
+        assert_eq!((tls.ca.unwrap().to_str(), tls.verification), (Some(ca), Verification::Certificate));
+        assert_eq!((sasl.user.as_str(), sasl.password.unwrap().expose()), ("u", "p w"));
+        // Quotes that the config need not escape, and what the protocol has no use for.
+        let escaped = jaas.replace('"', "\\\"");
+        let config = read(&format!(
+            "security_protocol => SASL_PLAINTEXT sasl_mechanism => PLAIN sasl_jaas_config => \"{escaped}\" \
+             ssl_truststore_location => '/ca.jks'"
+        ))
+        .unwrap();
+        assert_eq!((config.sasl.unwrap().password.unwrap().expose(), config.tls), ("p w", None));
+        assert_eq!(read("").unwrap().brokers, ["localhost:9092"]);
+    }
+
+    #[test]
+    fn what_cannot_be() {
+        let jaas = "sasl_jaas_config => \"a.PlainLoginModule required username='u' password='p';\"";
+        for (options, expected) in [
+            ("security_protocol => SSH".to_owned(), "option \"security_protocol\" of input \"kafka\""),
+            ("security_protocol => SASL_SSL".to_owned(), "needs the option \"sasl_jaas_config\""),
+            (format!("security_protocol => SASL_SSL {jaas}"), "option \"sasl_mechanism\" of input \"kafka\""),
+            (
+                format!("security_protocol => SASL_SSL sasl_mechanism => OAUTHBEARER {jaas}"),
+                "use logpond's own option sasl.token_file",
+            ),
+            (
+                "security_protocol => SASL_SSL sasl_mechanism => PLAIN sasl_jaas_config => 'x'".to_owned(),
+                "only PlainLoginModule and ScramLoginModule",
+            ),
+        ] {
+            let error = read(&options).unwrap_err();
+            assert!(error.contains(expected), "{error}");
         }
-        let module = "org.apache.kafka.common.security.plain.PlainLoginModule required";
-        check(&format!("{module} username=\"u\" password=\"p w;\";"), Some("u"), Some("p w;"));
-        check(&format!("{module} username='u' password='p';"), Some("u"), Some("p"));
-        check(&format!("{module} username=\\\"u\\\" password=\\\"p\\\";"), Some("u"), Some("p"));
-        check(&format!("{module} username=u password=p;"), Some("u"), Some("p"));
-        check(module, None, None);
     }
 }

@@ -59,6 +59,11 @@ impl Properties {
         (input::Config { brokers, client_id, tls, sasl, properties: Self::default(), ..config }, findings)
     }
 
+    /// The options of a cluster that they say; those of an input or an output alone are unknown here.
+    pub fn cluster(&self) -> (ClusterConfig, Vec<Finding>) {
+        self.over::<(), ()>(&[], &[], "", &mut (), Access::new(ClusterConfig::default()))
+    }
+
     fn over<T, O>(
         &self,
         own: &[Property<T>],

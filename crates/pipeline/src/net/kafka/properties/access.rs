@@ -132,7 +132,8 @@ pub(super) fn password(access: &mut Access, value: &str) -> Said {
     Ok(())
 }
 
-/// A login module of Java, with `username="…" password="…";` behind it (KIP-85).
+/// A login module of Java, with `username="…" password="…";` behind it (KIP-85); a value that is one
+/// word needs no quotes.
 pub(super) fn jaas(access: &mut Access, value: &str) -> Said {
     let module = value.split_whitespace().next().unwrap_or_default();
     if !["PlainLoginModule", "ScramLoginModule"].iter().any(|known| module.ends_with(known)) {
@@ -140,7 +141,10 @@ pub(super) fn jaas(access: &mut Access, value: &str) -> Said {
     }
     let named = |name: &str| {
         let mut rest = value.split_once(name)?.1.trim_start().strip_prefix('=')?.trim_start();
-        let quote = rest.chars().next().filter(|c| ['"', '\''].contains(c))?;
+        let Some(quote) = rest.chars().next().filter(|c| ['"', '\''].contains(c)) else {
+            let end = rest.find([' ', ';']).unwrap_or(rest.len());
+            return (end > 0).then(|| rest[..end].to_owned());
+        };
         rest = &rest[1..];
         let mut text = String::new();
         let mut chars = rest.chars();

@@ -77,6 +77,26 @@ fn what_a_java_consumer_says() {
 }
 
 #[test]
+fn name_and_password_of_a_line_of_jaas() {
+    for (words, password) in [
+        (r#"username="u" password="p w;";"#, "p w;"),
+        (r#"username="u" password="p\"w";"#, "p\"w"),
+        ("username='u' password='p';", "p"),
+        ("username = u password=p;", "p"),
+    ] {
+        let config = format!("org.apache.kafka.common.security.plain.PlainLoginModule required {words}");
+        let pairs = [("security.protocol", "SASL_SSL"), ("sasl.jaas.config", config.as_str())];
+        let (cluster, findings) = properties(&pairs).cluster();
+        assert_eq!(findings, []);
+        let sasl = cluster.sasl.unwrap();
+        assert_eq!((sasl.user.as_str(), sasl.password.unwrap().expose()), ("u", password), "{words}");
+        assert!(cluster.tls.is_some());
+    }
+    let (_, findings) = properties(&[("linger.ms", "1")]).cluster();
+    assert!(findings[0].is_wrong);
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     for (pairs, name, words) in [
         (&[("linger.ms", "soon")][..], "linger.ms", "no number of milliseconds"),
