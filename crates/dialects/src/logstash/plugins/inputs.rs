@@ -25,7 +25,7 @@ pub(crate) const TABLES: &[PluginTable] = &[
     PluginTable { name: "elastic_agent", note: "The same as beats.", options: listen::BEATS },
     PluginTable {
         name: "file",
-        note: "A file is known by its content, so no rotation sends a line twice or skips one.",
+        note: "A file is known by its content, so no rotation sends a line twice or skips one. With `mode => read` files whose names end with .gz or .gzip are unpacked.",
         options: &[&[
             honoured("path", ""),
             honoured("start_position", "end"),
@@ -50,14 +50,22 @@ pub(crate) const TABLES: &[PluginTable] = &[
             no_effect("file_chunk_count", "4611686018427387903", "files take turns by themselves"),
             no_effect("file_sort_by", "last_modified", "files take turns"),
             no_effect("file_sort_direction", "asc", "files take turns"),
-            refused("check_archive_validity", "false", "gzip files are not read; unpack them first"),
+            near(
+                "check_archive_validity",
+                "false",
+                "a damaged file is always told, and read as far as it goes; it is not looked through before",
+            ),
             refused(
                 "exit_after_read",
                 "false",
                 "logpond run --until-idle ends once everything was delivered",
             ),
-            refused("file_completed_action", "delete", "files are not deleted; let logrotate do it"),
-            refused("file_completed_log_path", "", "logpond ledger says what was read"),
+            near(
+                "file_completed_action",
+                "delete",
+                "files are not deleted, let logrotate do it; logpond ledger says what was read",
+            ),
+            near("file_completed_log_path", "", "no list is written; logpond ledger says what was read"),
         ]],
     },
     PluginTable {
@@ -266,6 +274,10 @@ fn file(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> 
     config.insert("paths".into(), paths.into());
     config
         .insert("start_at".into(), if is_read || start == "beginning" { "beginning" } else { "end" }.into());
+    if is_read {
+        // As there, by the names alone, and in this mode alone.
+        config.insert("gzip".into(), true.into());
+    }
     if !exclude.is_empty() {
         // They are about the file's own name, whatever its folder.
         config.insert("exclude".into(), exclude.iter().map(|name| format!("**/{name}")).collect());

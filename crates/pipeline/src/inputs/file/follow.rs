@@ -563,7 +563,7 @@ impl Followed {
     }
 }
 
-fn common_of(origin: Origin, path: &str, host: &str) -> Arc<Common> {
+pub(super) fn common_of(origin: Origin, path: &str, host: &str) -> Arc<Common> {
     let fields = [
         ("host.name", CommonValue::Str(host.to_owned())),
         ("log.file.path", CommonValue::Str(path.to_owned())),

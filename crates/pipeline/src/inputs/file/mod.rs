@@ -4,13 +4,15 @@
 //! during rotation must not send old lines again, and an inode that is used again must not
 //! hide new ones. The position of an event is the offset of its line; it is saved when the
 //! batch is acknowledged, so a crash repeats the last lines and never skips one. inotify only
-//! wakes us up; what is true is what `stat` and `read` say.
+//! wakes us up; what is true is what `stat` and `read` say. Files that are packed are not followed but
+//! read once (`packed.rs`).
 
 mod follow;
 mod glob;
 mod identity;
 pub(in crate::inputs) mod lines;
 mod notify;
+mod packed;
 mod siblings;
 mod watch;
 
@@ -52,6 +54,9 @@ pub struct Config {
     pub line_bytes_max: Bytes,
     /// Files that are open at most.
     pub open_files_max: usize,
+    /// Whether files whose names end with `.gz` or `.gzip` are unpacked; else they are read as they are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gzip: bool,
     /// Joins lines to one event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multiline: Option<MultilineConfig>,
@@ -80,6 +85,7 @@ impl Default for Config {
             scan_interval: Time(Duration::from_secs(1)),
             line_bytes_max: Bytes(1 << 20),
             open_files_max: 0,
+            gzip: false,
             multiline: None,
         }
     }
@@ -158,8 +164,10 @@ impl FileInput {
     /// Reads from each file whose turn it is, until the batch is full.
     fn read_round(&mut self, batch: &mut Batch, now: Instant) -> Vec<Positions> {
         let mut ranges = Vec::new();
-        let count = self.watch.awake().len();
         let batch_bytes = self.watch.batch_bytes();
+        // Half of the room at most: files that grow do not wait until all that is packed is read.
+        ranges.extend(self.watch.packed().read(batch, batch_bytes / 2, &self.splitter));
+        let count = self.watch.awake().len();
         for step in 0..count {
             let turn = (self.turn + step) % count;
             let room = batch_bytes.saturating_sub(batch.bytes().len());

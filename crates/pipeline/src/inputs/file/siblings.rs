@@ -67,7 +67,9 @@ fn starts_with(name: &OsStr, beginning: &OsStr) -> bool {
 
 fn is_packed(name: &OsStr) -> bool {
     let ending = Path::new(name).extension();
-    ending.is_some_and(|ending| ["gz", "bz2", "xz", "zst", "lz4"].iter().any(|packed| ending == *packed))
+    ending.is_some_and(|ending| {
+        ["gz", "gzip", "bz2", "xz", "zst", "lz4"].iter().any(|packed| ending == *packed)
+    })
 }
 
 fn list(folder: &Path) -> Vec<OsString> {
@@ -85,7 +87,9 @@ mod tests {
     fn what_rotation_makes_of_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for name in ["app.log", "app.log.1", "app.log-2026", "app.log.2.gz", "app.lo", "bapp.log.1"] {
+        for name in
+            ["app.log", "app.log.1", "app.log-2026", "app.log.2.gz", "app.log.3.gzip", "app.lo", "bapp.log.1"]
+        {
             fs::write(path(name), "").unwrap();
         }
         fs::create_dir(path("app.log.d")).unwrap();

@@ -1409,3 +1409,187 @@ fn inotify_wakes_it_and_the_request_to_stop_ends_it() {
     let lines: Vec<String> = reader.seen.iter().map(|seen| show(&seen.line)).collect();
     assert_eq!(lines, all(0..2));
 }
+
+// Packed files.
+
+fn packed(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_ref()).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn unpacking(config: &mut Config) {
+    config.gzip = true;
+}
+
+fn unreadable(reader: &Reader) -> Vec<String> {
+    reader.registry.unreadable().into_iter().map(|file| file.reason).collect()
+}
+
+#[test]
+fn packed_files_are_read_once() {
+    for inotify in [true, false] {
+        let mut reader = Reader::build(&["app.log*"], inotify, unpacking);
+        // Two pieces behind each other are one text, of which a line may lie in both.
+        let whole = text(0..5_000);
+        let (first, second) = whole.as_bytes().split_at(70_003);
+        reader.append("app.log.2.gz", packed(first));
+        reader.append("app.log.2.gz", packed(second));
+        reader.age("app.log.2.gz", MINUTE);
+        reader.append("app.log.1.gzip", packed(text(5_000..5_010).trim_end()));
+        reader.append("app.log", text(5_010..5_012));
+        let mut found = reader.lines();
+        found.sort();
+        assert!(found == all(0..5_012), "{} lines", found.len());
+        // Rotation gives it another name; somebody touches it; the program starts again.
+        reader.rename("app.log.2.gz", "app.log.3.gz");
+        reader.expect(&[]);
+        reader.stop();
+        reader.age("app.log.3.gz", 2 * MINUTE);
+        reader.expect(&[]);
+        reader.append("app.log.2.gz", packed(text(6_000..6_002)));
+        reader.expect(&[6_000..6_002]);
+        // A backup of it comes in its place, with another inode.
+        reader.copy("app.log.3.gz", "kept");
+        reader.stop();
+        reader.remove("app.log.3.gz");
+        reader.rename("kept", "app.log.3.gz");
+        reader.expect(&[]);
+        assert_eq!(unreadable(&reader), [""; 0]);
+    }
+}
+
+#[test]
+fn a_packed_file_goes_on_where_it_was_safe() {
+    for kills in [true, false] {
+        let mut reader = Reader::with(&["app.log.gz"], unpacking);
+        reader.batch_bytes = 4 << 10;
+        reader.append("app.log.gz", packed(text(0..1_000)));
+        let mut found = Vec::new();
+        for _ in 0..5 {
+            assert!(reader.read());
+            found.append(&mut reader.seen);
+        }
+        // What is not acknowledged is read again, with the same ids, which `take` compares.
+        reader.acknowledges = false;
+        assert!(reader.read() && reader.read());
+        assert!(!std::mem::take(&mut reader.seen).is_empty());
+        reader.end(kills);
+        reader.acknowledges = true;
+        found.extend(reader.events());
+        assert_eq!(found.iter().map(|seen| show(&seen.line)).collect::<Vec<_>>(), all(0..1_000));
+        reader.end(kills);
+        reader.expect(&[]);
+    }
+}
+
+#[test]
+fn what_comes_back_of_a_packed_file_is_read_again() {
+    let mut reader = Reader::with(&["*.gz"], unpacking);
+    reader.append("app.log.gz", packed(text(0..100)));
+    reader.acknowledges = false;
+    assert_eq!(reader.lines(), all(0..100));
+    // Let go undone, after its end was read.
+    reader.held.clear();
+    reader.acknowledges = true;
+    reader.expect(&[0..100]);
+    reader.expect(&[]);
+    // The same of one that is damaged at its end.
+    let mut bytes = packed(text(100..200));
+    bytes.truncate(bytes.len() - 4);
+    reader.append("app.log.1.gz", bytes);
+    reader.age("app.log.1.gz", MINUTE);
+    reader.acknowledges = false;
+    assert_eq!(reader.lines(), all(100..200));
+    reader.held.clear();
+    reader.acknowledges = true;
+    reader.expect(&[100..200]);
+}
+
+#[test]
+fn a_packed_file_that_ends_too_early_is_told_and_read_on_when_it_is_whole() {
+    let mut reader = Reader::with(&["app.log.gz"], unpacking);
+    let whole = packed(text(0..20_000));
+    let (first, second) = whole.split_at(whole.len() / 2);
+    reader.append("app.log.gz", first);
+    let found = reader.lines();
+    assert!(!found.is_empty() && found.len() < 20_000);
+    assert_eq!(unreadable(&reader), [""; 0], "it may still be written");
+    reader.age("app.log.gz", MINUTE);
+    assert_eq!(reader.lines(), [""; 0]);
+    assert_eq!(unreadable(&reader), ["it ends before what is packed in it does"]);
+    reader.stop();
+    reader.append("app.log.gz", second);
+    reader.age("app.log.gz", MINUTE);
+    reader.expect(&[found.len()..20_000]);
+    assert_eq!(unreadable(&reader), [""; 0]);
+    // The same name and the same inode, and another content.
+    fs::write(reader.path("app.log.gz"), packed(text(30_000..30_002))).unwrap();
+    reader.expect(&[30_000..30_002]);
+}
+
+#[test]
+fn a_packed_file_that_is_damaged_is_told() {
+    let damaged = |at: usize| {
+        let mut bytes = packed(text(0..20_000));
+        let at = if at == usize::MAX { bytes.len() - 5 } else { at };
+        bytes[at] ^= 0xff;
+        bytes
+    };
+    for (bytes, all_lines, reason) in [
+        (damaged(usize::MAX), true, "corrupt gzip stream does not have a matching checksum"),
+        (damaged(0), false, "invalid gzip header"),
+        ([packed(text(0..20_000)), b"and what is not packed".to_vec()].concat(), true, "invalid gzip header"),
+    ] {
+        let mut reader = Reader::with(&["*.gz"], unpacking);
+        reader.append("a.gz", bytes);
+        reader.append("b.gz", packed(text(50_000..50_001)));
+        reader.age("a.gz", MINUTE);
+        let expected = if all_lines { all(0..20_000) } else { Vec::new() };
+        assert_eq!(reader.lines(), [expected, all(50_000..50_001)].concat(), "{reason}");
+        assert_eq!(unreadable(&reader), [reason]);
+    }
+}
+
+#[test]
+fn lines_of_packed_files_are_joined_and_cut() {
+    let mut reader = Reader::with(&["app.log.gz"], |config| {
+        unpacking(config);
+        config.multiline = serde_json::from_str(r#"{"pattern":"^ ","match":"after"}"#).unwrap();
+    });
+    reader.append("app.log.gz", packed("a\n b\nc\n d"));
+    assert_eq!(reader.lines(), ["a\n b", "c\n d"]);
+    let long = "x".repeat(300_000);
+    for kills_after in [1, usize::MAX] {
+        let mut reader = Reader::with(&["app.log.gz"], |config| {
+            unpacking(config);
+            config.line_bytes_max = Bytes(1_000);
+        });
+        reader.append("app.log.gz", packed(format!("{long}\nshort\n{long}")));
+        let mut found = Vec::new();
+        while found.len() < kills_after && reader.read() {
+            found.append(&mut reader.seen);
+        }
+        reader.kill();
+        found.extend(reader.events());
+        let found: Vec<(usize, bool)> = found.iter().map(|seen| (seen.line.len(), seen.truncated)).collect();
+        assert_eq!(found, [(1_000, true), (5, false), (1_000, true)]);
+    }
+}
+
+#[test]
+fn packed_files_are_left_alone_where_that_is_asked_for() {
+    let mut reader = Reader::new(&["*.gz"]);
+    reader.append("a.gz", "no packed file\n");
+    assert_eq!(reader.lines(), ["no packed file"]);
+    let mut reader = Reader::with(&["*.gz"], |config| {
+        unpacking(config);
+        config.start_at = StartAt::End;
+    });
+    reader.append("a.gz", packed(text(0..10)));
+    reader.expect(&[]);
+    reader.append("b.gz", packed(text(10..12)));
+    reader.expect(&[10..12]);
+    reader.stop();
+    reader.expect(&[]);
+}

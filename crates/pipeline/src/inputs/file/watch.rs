@@ -4,6 +4,7 @@ use super::follow::Followed;
 use super::glob::Patterns;
 use super::identity::{self, Evidence, HEAD, Identity, key};
 use super::notify::Notify;
+use super::packed::{Packed, is_packed};
 use super::siblings::{Folders, Originals, is_sibling};
 use super::{Config, ConfigError, InputContext, InputError, StartAt};
 use crate::registry::{FileStatus, Known, Registry, Unreadable};
@@ -32,6 +33,8 @@ pub(super) struct Watch {
     known: HashMap<(u64, u64), (Known, Identity)>,
     /// The files that we follow or know, by their paths.
     originals: Originals,
+    /// Those that are packed, when these are read.
+    packed: Packed,
     /// How often events had come back when it was looked at last.
     rewinds: u64,
     /// Copies of files that we read, and since when they are there.
@@ -76,8 +79,10 @@ impl Watch {
         let open_max =
             if config.open_files_max == 0 { allowed.min(8_192) } else { config.open_files_max.min(allowed) };
         let now = Instant::now();
+        let host: Arc<str> = Arc::from(context.host.as_str());
         Ok(Self {
-            host: Arc::from(context.host.as_str()),
+            packed: Packed::new(&context.name, context.registry.clone(), host.clone()),
+            host,
             known: HashMap::new(),
             originals: Originals::default(),
             config,
@@ -106,6 +111,9 @@ impl Watch {
     /// this one takes may still have moved the positions.
     fn recall(&mut self) {
         for known in self.context.registry.known(&self.context.name) {
+            if self.packed.recall(&known) {
+                continue;
+            }
             let identity: Identity = serde_json::from_str(&known.meta).unwrap_or_default();
             self.originals.insert(&identity.path, (identity.dev, identity.ino));
             self.known.insert((identity.dev, identity.ino), (known, identity));
@@ -129,6 +137,10 @@ impl Watch {
         &self.files
     }
 
+    pub(super) fn packed(&mut self) -> &mut Packed {
+        &mut self.packed
+    }
+
     pub(super) fn files_mut(&mut self) -> &mut [Followed] {
         &mut self.files
     }
@@ -144,6 +156,9 @@ impl Watch {
 
     /// How long nothing needs to be done.
     pub(super) fn pause(&self, now: Instant) -> Duration {
+        if self.packed.has_more() {
+            return Duration::ZERO;
+        }
         let looks = self.awake.iter().map(|index| self.files[*index].next_look);
         looks.fold(self.next_scan, Instant::min).saturating_duration_since(now).max(Duration::from_millis(1))
     }
@@ -164,6 +179,8 @@ impl Watch {
         for path in &told.paths {
             if let Some(index) = self.by_path.get(path).and_then(|key| self.by_key.get(key)) {
                 self.wake(*index, now);
+            } else if self.config.gzip && is_packed(path) {
+                self.scan_soon(now);
             }
         }
         if told.is_incomplete {
@@ -200,6 +217,7 @@ impl Watch {
         }
         created |= self.restart_cut(now);
         self.rewind();
+        self.packed.settle();
         if now >= self.next_status {
             let begin = Instant::now();
             self.remember();
@@ -225,6 +243,7 @@ impl Watch {
                 file.seek(offset, mark);
             }
         }
+        self.packed.rewind();
     }
 
     /// Finds new files and those that nothing leads to any more; says whether origins were made.
@@ -240,10 +259,12 @@ impl Watch {
         }
         let mut present: HashSet<(u64, u64)> = HashSet::new();
         let mut fresh: Vec<(PathBuf, Metadata)> = Vec::new();
+        let mut packed: Vec<(PathBuf, Metadata)> = Vec::new();
         self.by_path.clear();
         for path in found.files {
             match fs::metadata(&path) {
                 Ok(meta) if !meta.is_file() => {}
+                Ok(meta) if self.config.gzip && is_packed(&path) => packed.push((path, meta)),
                 Ok(meta) => {
                     self.by_path.insert(path.clone(), key(&meta));
                     // One reader per file, by however many names it is reached.
@@ -287,6 +308,12 @@ impl Watch {
             }
         }
         created |= self.adopt_rotated(&present, now);
+        let (config, is_first) = (&self.config, self.first_scan);
+        created |= self.packed.found(
+            packed,
+            |meta| passes_over(config, is_first, meta),
+            |path, error| unreadable.push(unreadable_of(path, error)),
+        );
         // What was written first is read first.
         self.files[before..]
             .sort_by_cached_key(|file| fs::metadata(&file.path).map(|meta| modified(&meta)).ok());
@@ -294,6 +321,7 @@ impl Watch {
         self.close_inactive(now);
         self.index();
         self.is_covered = tells_all && !found.has_links && unreadable.is_empty();
+        unreadable.extend(self.packed.unreadable());
         self.context.registry.set_unreadable(&self.context.name, unreadable);
         created
     }
@@ -374,11 +402,7 @@ impl Watch {
             self.follow(path, evidence, known.origin, now);
             return Ok(true);
         }
-        let is_old = self.config.ignore_older.is_some_and(|age| {
-            SystemTime::now().duration_since(modified(&meta)).is_ok_and(|since| since > age.0)
-        });
-        let at_end = is_old || (self.first_scan && self.config.start_at == StartAt::End);
-        let offset = if at_end { meta.len() } else { 0 };
+        let offset = if passes_over(&self.config, self.first_scan, &meta) { meta.len() } else { 0 };
         let identity = self.identity(base, &meta, &file)?;
         let origin = self.create(&identity, offset);
         self.follow(path, Evidence { identity, offset, mark: 0 }, origin, now);
@@ -771,8 +795,19 @@ impl Watch {
                 },
             ));
         }
-        registry.set_statuses(&self.context.name, self.files.len(), statuses);
+        let packed = self.packed.statuses();
+        let count = self.files.len() + packed.len();
+        statuses.extend((self.files.len()..).zip(packed));
+        registry.set_statuses(&self.context.name, count, statuses);
     }
+}
+
+/// Whether what a file holds when it is seen first is not wanted.
+fn passes_over(config: &Config, is_first_scan: bool, meta: &Metadata) -> bool {
+    let is_old = config
+        .ignore_older
+        .is_some_and(|age| SystemTime::now().duration_since(modified(meta)).is_ok_and(|since| since > age.0));
+    is_old || (is_first_scan && config.start_at == StartAt::End)
 }
 
 fn evidence(known: &Known, identity: &Identity) -> Evidence {
