@@ -1,7 +1,10 @@
 //! What was pushed to us, as events: a datagram, the body of a request, the output of a command.
 
+use super::ConfigError;
+use super::multiline::{Joined, Joiner, Multiline, MultilineConfig};
 use event::{Batch, Event, New, Path, Span, Value};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a payload is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,22 +36,54 @@ const FORM_NAMES_MAX: usize = 500;
 
 /// Makes events of payloads.
 pub(crate) struct Decoder {
+    /// Which lines of a payload belong together. No line waits for the next payload, so a payload that
+    /// is safe is so with all its lines.
+    multiline: Option<Arc<Multiline>>,
+    /// Below which the members of objects go; none: they are fields of the event.
+    target: Option<Path>,
     message: Path,
     tags: Path,
+    flags: Path,
     bulk: Path,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
         Self {
+            multiline: None,
+            target: None,
             message: Path::of(["message"]),
             tags: Path::of(["tags"]),
+            flags: Path::of(["log", "flags"]),
             bulk: Path::of(["@metadata", "codec", "es_bulk"]),
         }
     }
 }
 
 impl Decoder {
+    /// For payloads of this codec, whose lines are joined, or whose objects go below the target.
+    pub(crate) fn new(
+        codec: Codec,
+        multiline: Option<&MultilineConfig>,
+        target: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        let wrong = |option, message| Err(ConfigError { option, message });
+        if multiline.is_some() && codec != Codec::Lines {
+            return wrong("multiline", "it joins lines: give it together with codec: lines".to_owned());
+        }
+        let has_objects = matches!(codec, Codec::Json | Codec::Ndjson | Codec::EsBulk | Codec::Msgpack);
+        if target.is_some() && !has_objects {
+            let message = "it is for objects: give it with the codec json, ndjson, es_bulk or msgpack";
+            return wrong("target", message.to_owned());
+        }
+        let multiline = multiline.map(MultilineConfig::build).transpose()?.map(Arc::new);
+        let target = match target.map(Path::parse).transpose() {
+            Ok(target) => target,
+            Err(error) => return wrong("target", error.to_string()),
+        };
+        Ok(Self { multiline, target, ..Self::default() })
+    }
+
     /// Adds the events of a payload to the last run of the batch, the first at this position, and
     /// gives each to `finish`. Returns the position behind the last. What is not what it should be
     /// becomes an event of its text, tagged.
@@ -64,7 +99,10 @@ impl Decoder {
         let mut next = position;
         match codec {
             Codec::Raw => line(payload, &mut next, batch),
-            Codec::Lines => lines(payload).for_each(|text| line(text, &mut next, batch)),
+            Codec::Lines => match &self.multiline {
+                None => lines(payload).for_each(|text| line(text, &mut next, batch)),
+                Some(rule) => self.joined(rule, payload, &mut next, batch),
+            },
             Codec::Json => self.json(payload, &mut next, batch),
             Codec::Ndjson => lines(payload).for_each(|text| self.json(text, &mut next, batch)),
             Codec::EsBulk => self.bulk(payload, &mut next, batch),
@@ -75,6 +113,23 @@ impl Decoder {
             finish(&mut batch.event_mut(index));
         }
         next
+    }
+
+    fn joined(&self, rule: &Arc<Multiline>, payload: &[u8], next: &mut u64, batch: &mut Batch) {
+        let (mut joiner, mut joined) = (Joiner::new(rule.clone()), Joined::default());
+        // An empty line may belong to others; those at the end are no lines, as in Logstash's codec,
+        // which splits the text as Ruby does.
+        let end = payload.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
+        if end > 0 {
+            all_lines(&payload[..end]).for_each(|text| joiner.push(text, false, &mut joined));
+        }
+        joiner.end(&mut joined);
+        for (place, is_cut) in joined.events {
+            line(&joined.bytes[place], next, batch);
+            if is_cut {
+                set(&mut batch.event_mut(batch.len() - 1), &self.flags, New::Json("[\"truncated\"]"));
+            }
+        }
     }
 
     fn json(&self, text: &[u8], next: &mut u64, batch: &mut Batch) {
@@ -97,9 +152,17 @@ impl Decoder {
     }
 
     fn object(&self, text: &[u8], next: &mut u64, batch: &mut Batch) {
-        match batch.push_json(text, *next) {
-            Ok(()) => *next += 1,
-            Err(_) => self.failed(text, NO_JSON, next, batch),
+        let is_taken = match (&self.target, std::str::from_utf8(text)) {
+            (None, _) => batch.push_json(text, *next).is_ok(),
+            (Some(target), Ok(text)) if event::json::members(text, |_, _| ()).is_ok() => {
+                batch.push_empty(*next).set(target, New::Json(text)).is_ok()
+            }
+            _ => false,
+        };
+        if is_taken {
+            *next += 1;
+        } else {
+            self.failed(text, NO_JSON, next, batch);
         }
     }
 
@@ -174,9 +237,11 @@ fn line(text: &[u8], next: &mut u64, batch: &mut Batch) {
 
 /// The lines that hold anything, without their ends.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .filter(|line| !line.is_empty())
+    all_lines(text).filter(|line| !line.is_empty())
+}
+
+fn all_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 /// `{"index": {"_index": "a"}}` as its word and `{"action":"index","_index":"a"}`.
@@ -234,6 +299,11 @@ mod tests {
         batch.begin_run(Common::none(Origin::default()), 0);
         let next = Decoder::default().push(codec, payload, 7, &mut batch, &mut |_| ());
         assert_eq!(next, 7 + batch.len() as u64);
+        shown(&batch)
+    }
+
+    /// The events without their time.
+    fn shown(batch: &Batch) -> Vec<String> {
         let json = |event: event::View<'_>| {
             let mut out = Vec::new();
             event.write_json(&mut out);
@@ -263,6 +333,59 @@ mod tests {
             &[r#"{"a":1}"#, r#"{"message":"no","tags":["_jsonparsefailure"]}"#],
         );
         check(Codec::Form, "a=1&b=x+y%21&c", &[r#"{"a":"1","b":"x y!","c":""}"#]);
+    }
+
+    #[test]
+    fn lines_of_a_payload_are_joined() {
+        #[track_caller]
+        fn check(rule: &str, payload: &str, expected: &[&str]) {
+            let config: MultilineConfig = serde_json::from_str(rule).unwrap();
+            let decoder = Decoder::new(Codec::Lines, Some(&config), None).unwrap();
+            let mut batch = Batch::new();
+            batch.begin_run(Common::none(Origin::default()), 0);
+            let next = decoder.push(Codec::Lines, payload.as_bytes(), 7, &mut batch, &mut |_| ());
+            assert_eq!(next, 7 + batch.len() as u64);
+            let text = |event: event::View<'_>| {
+                let is_cut = event.get(&decoder.flags).is_some();
+                format!("{}{}", String::from_utf8_lossy(&event.message()), if is_cut { " (cut)" } else { "" })
+            };
+            assert_eq!(batch.events().map(text).collect::<Vec<_>>(), expected);
+        }
+        let stack = r#"{"pattern":"^\\s","match":"after"}"#;
+        check(stack, "a\n b\r\n c\nd\n", &["a\n b\n c", "d"]);
+        check(stack, " b", &[" b"]);
+        check(stack, "\r\n\n", &[]);
+        check(stack, "", &[]);
+        // An empty line within is one; nothing waits for the next payload.
+        check(r#"{"pattern":"^$","match":"after"}"#, "a\n\nb\n\n", &["a\n", "b"]);
+        check(r#"{"pattern":"\\\\$","match":"before"}"#, "a\\\nb\nc\\\n", &["a\\\nb", "c\\"]);
+        let few = r#"{"pattern":"^ ","match":"after","max_lines":2}"#;
+        check(few, "a\n b\n c", &["a\n b (cut)", " c"]);
+    }
+
+    #[test]
+    fn objects_below_a_target() {
+        #[track_caller]
+        fn check(codec: Codec, payload: &[u8], expected: &[&str]) {
+            let decoder = Decoder::new(codec, None, Some("a.b")).unwrap();
+            let mut batch = Batch::new();
+            batch.begin_run(Common::none(Origin::default()), 0);
+            let next = decoder.push(codec, payload, 7, &mut batch, &mut |_| ());
+            assert_eq!(next, 7 + batch.len() as u64);
+            assert_eq!(shown(&batch), expected);
+        }
+        check(Codec::Json, br#"[{"x":1},{}]"#, &[r#"{"a":{"b":{"x":1}}}"#, r#"{"a":{"b":{}}}"#]);
+        check(Codec::Json, b"[1]", &[r#"{"message":"1","tags":["_jsonparsefailure"]}"#]);
+        check(
+            Codec::Ndjson,
+            b"{\"a\":2}\nno",
+            &[r#"{"a":{"b":{"a":2}}}"#, r#"{"message":"no","tags":["_jsonparsefailure"]}"#],
+        );
+        check(Codec::Msgpack, &[0x81, 0xa1, b'x', 0x01], &[r#"{"a":{"b":{"x":1}}}"#]);
+        // What is to be done stays where it is.
+        check(Codec::EsBulk, b"{\"index\":{\"_id\":\"5\"}}\n{\"x\":1}\n", &[r#"{"a":{"b":{"x":1}}}"#]);
+        let wrong = |codec, target| Decoder::new(codec, None, Some(target)).err().unwrap().option;
+        assert_eq!((wrong(Codec::Raw, "a"), wrong(Codec::Json, "a[")), ("target", "target"));
     }
 
     #[test]

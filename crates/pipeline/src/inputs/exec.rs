@@ -1,6 +1,7 @@
 //! Input `exec`: runs a command now and then; what it prints is an event.
 
 use super::decode::{Codec, Decoder, set};
+use super::multiline::MultilineConfig;
 use super::schedule::Schedule;
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::stop::Stop;
@@ -33,6 +34,12 @@ pub struct Config {
     pub output_bytes_max: Bytes,
     /// What it prints.
     pub codec: Codec,
+    /// How lines that it prints are joined to one event; none: each is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
+    /// The field below which the members of an object go; none: they are fields of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 impl Default for Config {
@@ -44,6 +51,8 @@ impl Default for Config {
             timeout: Time(Duration::from_secs(60)),
             output_bytes_max: Bytes(1 << 20),
             codec: Codec::Raw,
+            multiline: None,
+            target: None,
         }
     }
 }
@@ -79,7 +88,8 @@ struct Paths {
 impl Config {
     /// Checks the options.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.when().map(|_| ())
+        self.when()?;
+        self.decoder().map(drop)
     }
 
     fn when(&self) -> Result<When, ConfigError> {
@@ -104,8 +114,13 @@ impl Config {
         }
     }
 
+    fn decoder(&self) -> Result<Decoder, ConfigError> {
+        Decoder::new(self.codec, self.multiline.as_ref(), self.target.as_deref())
+    }
+
     /// The input that these options describe.
     pub fn build(&self, context: InputContext) -> Result<ExecInput, ConfigError> {
+        self.check()?;
         let when = self.when()?;
         let origin = context.registry.create(&context.name, String::new(), 0);
         // It is not kept: what a command printed cannot be read again.
@@ -113,7 +128,7 @@ impl Config {
         Ok(ExecInput {
             config: self.clone(),
             when,
-            decoder: Decoder::default(),
+            decoder: self.decoder()?,
             common: Common::new(origin, [("host.name", CommonValue::Str(context.host))]),
             paths: Paths {
                 command: Path::of(["process", "command_line"]),
@@ -364,6 +379,14 @@ mod tests {
             ],
         );
         check(
+            "echo a; echo ' b'; echo c",
+            r#","codec":"lines","multiline":{"pattern":"^ ","match":"after"}"#,
+            &[
+                r#"{"message":"a\n b","process":{"command_line":"echo a; echo ' b'; echo c","exit_code":0}}"#,
+                r#"{"message":"c","process":{"command_line":"echo a; echo ' b'; echo c","exit_code":0}}"#,
+            ],
+        );
+        check(
             "echo x; sleep 100 & sleep 100",
             r#","timeout":"200ms""#,
             &[
@@ -413,6 +436,11 @@ mod tests {
             (r#"{"command":"a","interval":"1s","schedule":"* * * * *"}"#, "interval"),
             (r#"{"command":"a","schedule":"* * *"}"#, "schedule"),
             (r#"{"command":"a","interval":"1s","timeout":0}"#, "timeout"),
+            (r#"{"command":"a","interval":"1s","multiline":{"pattern":"a","match":"after"}}"#, "multiline"),
+            (
+                r#"{"command":"a","interval":"1s","codec":"lines","multiline":{"pattern":"(","match":"after"}}"#,
+                "multiline.pattern",
+            ),
         ] {
             let config: Config = serde_json::from_str(options).unwrap();
             assert_eq!(config.check().unwrap_err().option, option, "{options}");

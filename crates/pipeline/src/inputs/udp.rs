@@ -2,6 +2,7 @@
 //! time is lost, and counted.
 
 use super::decode::{Codec, Decoder, set};
+use super::multiline::MultilineConfig;
 use super::peers::{PeerFields, Peers};
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::datagrams::{Bind, DATAGRAM_BYTES_MAX, Datagrams};
@@ -25,6 +26,12 @@ pub struct Config {
     pub listen: Vec<String>,
     /// What a datagram is.
     pub codec: Codec,
+    /// How lines of a datagram are joined to one event; none: each is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
+    /// The field below which the members of an object go; none: they are fields of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// What is behind so many bytes of a datagram is cut off, and the event tagged `_truncated`.
     pub datagram_bytes_max: Bytes,
     /// How many threads take datagrams off each socket; more than one may change their order.
@@ -50,6 +57,8 @@ impl Default for Config {
         Self {
             listen: Vec::new(),
             codec: Codec::Raw,
+            multiline: None,
+            target: None,
             datagram_bytes_max: Bytes(DATAGRAM_BYTES_MAX as u64),
             threads: 1,
             waiting_max: 100_000,
@@ -97,7 +106,12 @@ impl Config {
     /// Checks the options without looking at the machine.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.bind().check().map_err(|(option, message)| ConfigError { option, message })?;
+        self.decoder()?;
         self.peer_fields().check()
+    }
+
+    fn decoder(&self) -> Result<Decoder, ConfigError> {
+        Decoder::new(self.codec, self.multiline.as_ref(), self.target.as_deref())
     }
 
     /// The input that these options describe; it listens at once.
@@ -108,7 +122,7 @@ impl Config {
         Ok(UdpInput {
             datagrams: self.bind().bind(&context.name, &context.sockets, Arc::new(wake)).map_err(wrong)?,
             codec: self.codec,
-            decoder: Decoder::default(),
+            decoder: self.decoder()?,
             peers: Peers::new(&context, self.peer_fields()),
             tags: Path::of(["tags"]),
             batch_bytes: context.batch_bytes,

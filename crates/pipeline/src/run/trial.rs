@@ -20,7 +20,6 @@ pub struct Trial {
     routes: Routes,
     inputs: Vec<Entrance>,
     outputs: Vec<String>,
-    decoder: Decoder,
     host: String,
 }
 
@@ -28,6 +27,7 @@ pub struct Trial {
 struct Entrance {
     name: String,
     codec: Codec,
+    decoder: Decoder,
     joiner: Option<Joiner>,
 }
 
@@ -48,13 +48,17 @@ impl Trial {
         let slots: Vec<u32> = (0..).take(plan.outputs.len()).collect();
         let routes = Routes::build(name, plan)?.with(&slots);
         let entrance = |name: &String, input: &InputConfig| {
+            let wrong = |source| StartError::Plan(format!("input {name:?}: {source}"));
+            let multiline = option::<MultilineConfig>(input, "multiline");
+            let codec = option(input, "codec").unwrap_or_default();
+            let target = option::<String>(input, "target");
+            let joiner = multiline.as_ref().map(MultilineConfig::build).transpose().map_err(wrong)?;
             Ok(Entrance {
                 name: name.clone(),
-                codec: option(input, "codec").unwrap_or_default(),
-                joiner: option::<MultilineConfig>(input, "multiline")
-                    .map(|rule| rule.build().map(|rule| Joiner::new(Arc::new(rule))))
-                    .transpose()
-                    .map_err(|source| StartError::Plan(format!("input {name:?}: {source}")))?,
+                // What was joined is not to be told apart again.
+                codec: if multiline.is_some() && codec == Codec::Lines { Codec::Raw } else { codec },
+                decoder: Decoder::new(codec, None, target.as_deref()).map_err(wrong)?,
+                joiner: joiner.map(|rule| Joiner::new(Arc::new(rule))),
             })
         };
         let inputs = plan.inputs.iter().map(|(name, part)| entrance(name, &part.input));
@@ -63,7 +67,6 @@ impl Trial {
             routes,
             inputs: inputs.collect::<Result<_, StartError>>()?,
             outputs: plan.outputs.keys().cloned().collect(),
-            decoder: Decoder::default(),
             host: host.to_owned(),
         })
     }
@@ -82,10 +85,10 @@ impl Trial {
     /// Lines are joined as the input joins them; the last of them wait for more unless `is_last`.
     pub fn lines(&mut self, input: usize, lines: &[&str], is_last: bool, now: i64) -> Vec<Passed> {
         let mut batch = self.batch(now);
-        let Entrance { codec, joiner, .. } = &mut self.inputs[input];
+        let Entrance { codec, decoder, joiner, .. } = &mut self.inputs[input];
         let mut position = 0;
         let mut push = |text: &[u8]| {
-            position = self.decoder.push(*codec, text, position, &mut batch, &mut |_| {});
+            position = decoder.push(*codec, text, position, &mut batch, &mut |_| {});
         };
         match joiner {
             None => lines.iter().for_each(|line| push(line.as_bytes())),
@@ -174,13 +177,15 @@ mod tests {
             "inputs": {
                 "a": {"stdin": {}, "filters": [{"set": {"fields": {"own": 1}}}]},
                 "b": {"udp": {"listen": ["127.0.0.1:1"], "codec": "json"}},
-                "c": {"stdin": {"multiline": {"pattern": "^ ", "match": "after"}}}
+                "c": {"stdin": {"multiline": {"pattern": "^ ", "match": "after"}}},
+                "d": {"exec": {"command": "a", "interval": "1s", "codec": "lines", "multiline": {"pattern": "^ ", "match": "after"}}},
+                "e": {"udp": {"listen": ["127.0.0.1:1"], "codec": "json", "target": "x"}}
             },
             "filters": [{"if": ".message == \"no\"", "then": [{"drop": {}}]}],
             "outputs": {"all": {"blackhole": {}}, "some": {"blackhole": {}, "when": ".n == 1"}}
         }));
-        assert_eq!(trial.inputs().collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert_eq!((trial.input("b"), trial.input("d")), (Some(1), None));
+        assert_eq!(trial.inputs().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+        assert_eq!((trial.input("b"), trial.input("f")), (Some(1), None));
         let host = json!({"name": "h"});
         check(
             trial.lines(0, &["x", "no"], true, 0),
@@ -197,6 +202,11 @@ mod tests {
                 (json!({"message": "1\n 2\n 3", "host": host}), &["all"]),
                 (json!({"message": "4", "host": host}), &["all"]),
             ],
+        );
+        check(trial.lines(4, &[r#"{"n":1}"#], true, 0), &[(json!({"x": {"n": 1}, "host": host}), &["all"])]);
+        check(
+            trial.lines(3, &["1", " 2"], true, 0),
+            &[(json!({"message": "1\n 2", "host": host}), &["all"])],
         );
         check(
             trial.event(2, &json!({"n": 1, "host": {"name": "other"}}), 0).unwrap(),

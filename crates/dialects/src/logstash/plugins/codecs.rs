@@ -46,26 +46,30 @@ const CSV: &[Known] = &[
     no_effect("include_headers", "false", "it is about writing"),
     honoured("ecs_compatibility", ""),
 ];
+const MARKED: &str = "a group that reaches it goes on, and has no tag that says so";
 pub(crate) const MULTILINE: &[Known] = &[
     honoured("pattern", ""),
     honoured("what", ""),
     honoured("negate", "false"),
-    honoured("max_lines", "500"),
-    honoured("max_bytes", "10 MiB"),
-    near("auto_flush_interval", "", "the last lines of a file wait so long for more; without it, 5 seconds"),
+    near("max_lines", "500", MARKED),
+    near("max_bytes", "10 MiB", MARKED),
+    near(
+        "auto_flush_interval",
+        "",
+        "the last lines of a file or a connection wait so long for more; without it, 5 seconds",
+    ),
     honoured("multiline_tag", "multiline"),
     honoured("patterns_dir", "[]"),
+    honoured("delimiter", "\\n"),
+    no_effect("streaming_input", "false", "bytes that come as a stream are read as one"),
     CHARSET,
     honoured("ecs_compatibility", ""),
 ];
 
-pub(crate) const MSGPACK: &[Known] = &[
-    refused("format", "", "objects are taken as they are"),
-    refused("target", "", "objects are taken as they are"),
-    honoured("ecs_compatibility", ""),
-];
+pub(crate) const MSGPACK: &[Known] =
+    &[honoured("format", ""), honoured("target", ""), honoured("ecs_compatibility", "")];
 pub(crate) const BULK: &[Known] = &[
-    refused("target", "", "documents are taken as they are"),
+    honoured("target", ""),
     refused("charset", "UTF-8", "bytes are taken as UTF-8"),
     honoured("ecs_compatibility", ""),
 ];
@@ -78,7 +82,7 @@ pub(crate) const TABLES: &[PluginTable] = &[
     PluginTable { name: "csv", note: "", options: &[CSV] },
     PluginTable {
         name: "multiline",
-        note: "Of the inputs `file`, `stdin` and `tcp`.",
+        note: "Of the inputs `exec`, `file`, `http`, `stdin`, `tcp` and `udp`. Of `exec`, `http` and `udp` the lines of one output, body or datagram are joined, and none waits for the next.",
         options: &[MULTILINE],
     },
     PluginTable { name: "msgpack", note: "Of the inputs `exec`, `http` and `udp`.", options: &[MSGPACK] },
@@ -87,6 +91,11 @@ pub(crate) const TABLES: &[PluginTable] = &[
 
 /// Where the text of JSON is until it is read; what Filebeat writes has a "@metadata" of its own.
 const ORIGINAL: &str = "@event_original";
+
+/// Where lines can be joined: what holds one back must be able to hold back its acknowledgment, and
+/// lines of several senders must not be joined.
+const NO_MULTILINE: &str =
+    " (lines are joined by the inputs exec, file, http, stdin, tcp and udp, or before they are sent)";
 
 /// A codec as an input has it.
 pub(super) struct Codec<'c> {
@@ -115,8 +124,9 @@ impl Codec<'_> {
             "csv" => CSV,
             other => {
                 let message = format!(
-                    "the codec {other:?} is not supported for {}; there are plain, line, json, json_lines and csv (and multiline for file, stdin and tcp)",
-                    self.what
+                    "the codec {other:?} is not supported for {}; there are plain, line, json, json_lines and csv{}",
+                    self.what,
+                    if other == "multiline" { NO_MULTILINE } else { "" }
                 );
                 t.wrong(self.plugin.place, message);
                 return Vec::new();
@@ -158,6 +168,9 @@ impl Codec<'_> {
         let own = codec_options(t, self.plugin, &MULTILINE.iter().collect::<Vec<_>>());
         if let Some(multiline) = multiline(t, &own) {
             config.insert("multiline".into(), multiline);
+        }
+        if own.text(t, "delimiter").is_some_and(|delimiter| delimiter != "\n" && delimiter != "\\n") {
+            t.wrong(own.place("delimiter"), "lines end with a line feed; another delimiter is not supported");
         }
         let mut filters: Vec<Step> = self.charset(t, &own).into_iter().collect();
         let tag = own.text(t, "multiline_tag").unwrap_or_else(|| "multiline".to_owned());
@@ -280,7 +293,14 @@ mod tests {
             "pattern": "^%{TIMESTAMP_ISO8601} ", "negate": true, "match": "after",
             "max_lines": 500, "max_bytes": "10MiB", "timeout": "2s"
         });
-        for input in ["stdin {", "file { path => '/a'", "tcp { port => 1"] {
+        for input in [
+            "stdin {",
+            "file { path => '/a'",
+            "tcp { port => 1",
+            "udp { port => 1",
+            "http {",
+            "exec { command => 'a' interval => 1",
+        ] {
             check(input, rule.clone());
         }
         let (_, filters) = read(
@@ -323,6 +343,45 @@ mod tests {
         check("multiline { pattern => '(' what => previous }", "(");
         check("multiline { pattern => 'a' what => both }", "\"both\"");
         check("multiline { what => next }", "\"pattern\"");
+        check("multiline { pattern => 'a' what => next delimiter => ';' }", "another delimiter");
         check("rot13", "is not supported");
+        for input in ["kafka {", "beats { port => 1", "generator {", "redis { data_type => list key => 'a'"] {
+            let codec = "codec => multiline { pattern => ' ' what => previous }";
+            let error = read(&format!("{input} {codec} }}")).unwrap_err();
+            assert!(error.contains("lines are joined by the inputs exec, file"), "{error}");
+        }
+        for (input, expected) in [
+            (
+                "http { additional_codecs => { 'a/b' => multiline { pattern => ' ' what => next } } }",
+                "the codec multiline cannot",
+            ),
+            ("http { additional_codecs => { 'a/b' => csv { } } }", "the codec csv cannot"),
+            (
+                "http { additional_codecs => { 'a/b' => json { target => 'a' } } }",
+                "the codec json with target",
+            ),
+            ("http { codec => msgpack { format => 'a' } }", "additional_codecs => {}"),
+        ] {
+            let error = read(input).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn objects_below_a_target() {
+        for (input, codec, own) in [
+            ("udp { port => 1", "msgpack { target => '[a][b]' format => '%{x}' }", "msgpack"),
+            ("http {", "json { target => '[a][b]' }", "json"),
+            ("exec { command => 'a' interval => 1", "es_bulk { target => '[a][b]' }", "es_bulk"),
+        ] {
+            let (found, filters) = read(&format!("{input} codec => {codec} }}")).unwrap();
+            let kind = input.split(' ').next().unwrap();
+            assert_eq!((&found[kind]["target"], &found[kind]["codec"]), (&json!("a.b"), &json!(own)));
+            let formats = filters.contains(r#""message":"%{x}""#) && filters.contains("!exists(.message)");
+            assert_eq!(formats, own == "msgpack", "{filters}");
+        }
+        let (found, filters) = read("http { additional_codecs => { 'a/b' => 'es_bulk' } }").unwrap();
+        assert_eq!(found["http"]["codecs"], json!({"a/b": "es_bulk"}));
+        assert!(filters.contains("@metadata._index"), "{filters}");
     }
 }

@@ -5,8 +5,8 @@ use super::super::known::{PluginTable, honoured, near, no_effect, refused, stron
 use super::super::options::Options;
 use super::super::parse::unknown;
 use super::super::translate::{Ecs, Translator, native_step};
-use super::super::tree::{Plugin, ValueKind};
-use super::codecs::{self, codec_options, decode};
+use super::super::tree::{Plugin, Value, ValueKind};
+use super::codecs::{self, Codec, codec_options, decode};
 use super::inputs::{host, plain_step};
 use super::listen::server_tls;
 use pipeline::plan::{FilterStep, Step};
@@ -166,25 +166,39 @@ pub(crate) fn translate(t: &mut Translator<'_>, name: &str, options: &Options) -
     }
 }
 
-/// The codec of a payload, and the filters that do the rest of it.
+/// The codec of a payload, which goes into `config`, and the filters that do the rest of it.
 pub(crate) fn payload(
     t: &mut Translator<'_>,
     options: &Options,
     default: &str,
     ecs: Ecs,
-    filters: &mut Vec<Step>,
-) -> &'static str {
+    (config, filters): (&mut Map<String, Json>, &mut Vec<Step>),
+) {
     let (name, plugin) = options.codec(t, default);
-    match payload_of(t, &name, &plugin, &options.what, ecs, filters) {
+    let codec = match payload_of(t, &name, &plugin, &options.what, ecs, filters) {
         Some(codec) => codec,
         None => {
-            filters.extend(decode(t, options, default, ecs));
-            if name == "line" || name == "json_lines" { "lines" } else { "raw" }
+            let has_lines = ["line", "json_lines", "multiline"].contains(&name.as_str());
+            let codec = Codec { what: &options.what, name: &name, plugin: &plugin, ecs, has_lines };
+            filters.extend(codec.decode_lines(t, config));
+            if has_lines { "lines" } else { "raw" }
         }
+    };
+    if ["json", "ndjson", "msgpack", "es_bulk"].contains(&codec)
+        && let Some(target) = own_option(&plugin, "target")
+        && let Some(text) = target.text()
+    {
+        config.insert("target".into(), t.reference(&text, target.place).into());
     }
+    config.insert("codec".into(), codec.into());
 }
 
-/// The codec of this name, where no filter is needed to do the whole of it.
+/// An option of a codec.
+fn own_option<'p>(plugin: &'p Plugin, name: &str) -> Option<&'p Value> {
+    plugin.attributes.iter().find(|attribute| attribute.name == name).map(|attribute| &attribute.value)
+}
+
+/// The codec of this name, where no filter is needed to read what it is.
 fn payload_of(
     t: &mut Translator<'_>,
     name: &str,
@@ -195,15 +209,20 @@ fn payload_of(
 ) -> Option<&'static str> {
     match name {
         "json" | "json_lines" => {
-            let needs_filter = |name: &str| ["target", "charset"].contains(&name);
-            if plugin.attributes.iter().any(|attribute| needs_filter(&attribute.name)) {
+            if own_option(plugin, "charset").is_some() {
                 return None;
             }
             codec_options(t, plugin, &codecs::JSON.iter().collect::<Vec<_>>());
             Some(if name == "json" { "json" } else { "ndjson" })
         }
         "msgpack" => {
-            codec_options(t, plugin, &codecs::MSGPACK.iter().collect::<Vec<_>>());
+            let own = codec_options(t, plugin, &codecs::MSGPACK.iter().collect::<Vec<_>>());
+            if let Some(format) = own.text(t, "format") {
+                let message = t.template(&format, own.place("format"));
+                let step = native_step(json!({"set": {"fields": {"message": message}}}));
+                let when = Some("!exists(.message)".to_owned());
+                filters.push(Step::Filter(Box::new(FilterStep { when, ..step })));
+            }
             Some("msgpack")
         }
         "es_bulk" => {
@@ -218,9 +237,9 @@ fn payload_of(
             }
             Some("es_bulk")
         }
-        "plain" | "line" | "csv" => None,
+        "plain" | "line" | "csv" | "multiline" => None,
         other => {
-            let known = ["plain", "line", "csv", "json", "json_lines", "msgpack", "es_bulk"];
+            let known = ["plain", "line", "csv", "json", "json_lines", "msgpack", "es_bulk", "multiline"];
             t.wrong(plugin.place, unknown("codec", other, &format!(" for {what}"), &known));
             Some("raw")
         }
@@ -251,20 +270,20 @@ fn field(t: &mut Translator<'_>, options: &Options, option: &str, ecs: Ecs, name
 
 fn udp(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> {
     let ecs = t.ecs_of(options);
-    let mut filters = Vec::new();
-    let codec = payload(t, options, "plain", ecs, &mut filters);
+    let (mut config, mut filters) = (Map::new(), Vec::new());
+    payload(t, options, "plain", ecs, (&mut config, &mut filters));
+    config.insert("listen".into(), json!([address(t, options, None)?]));
     let ip_field = field(t, options, "source_ip_fieldname", ecs, ["host", "host.ip"]);
-    let mut config = json!({
-        "listen": [address(t, options, None)?], "codec": codec, "ip_field": ip_field, "port_field": ""
-    });
+    config.insert("ip_field".into(), ip_field.into());
+    config.insert("port_field".into(), "".into());
     if let Some(size) = options.number(t, "buffer_size") {
-        config["datagram_bytes_max"] = size.clamp(1, 65_535).into();
+        config.insert("datagram_bytes_max".into(), size.clamp(1, 65_535).into());
     }
     if let Some(size) = options.number(t, "receive_buffer_bytes") {
-        config["receive_buffer"] = size.into();
+        config.insert("receive_buffer".into(), size.into());
     }
     if let Some(count) = options.number(t, "queue_size") {
-        config["waiting_max"] = count.max(10_000).into();
+        config.insert("waiting_max".into(), count.max(10_000).into());
     }
     Some((json!({"udp": config}), filters))
 }
@@ -325,11 +344,13 @@ fn exec(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> 
             "event.duration": "@metadata.input.exec.process.elapsed_time"
         }}})));
     }
-    let codec = payload(t, options, "plain", ecs, &mut filters);
-    let mut config = json!({"command": command, "codec": codec, "timeout": "1h"});
+    let mut config = Map::new();
+    config.insert("command".into(), command.into());
+    config.insert("timeout".into(), "1h".into());
+    payload(t, options, "plain", ecs, (&mut config, &mut filters));
     match (options.seconds(t, "interval"), options.text(t, "schedule")) {
-        (Some(interval), None) => config["interval"] = interval.into(),
-        (None, Some(schedule)) => config["schedule"] = schedule.into(),
+        (Some(interval), None) => drop(config.insert("interval".into(), interval.into())),
+        (None, Some(schedule)) => drop(config.insert("schedule".into(), schedule.into())),
         _ => t.wrong(options.place, format!("{} needs either \"interval\" or \"schedule\"", options.what)),
     }
     Some((json!({"exec": config}), filters))
@@ -337,8 +358,8 @@ fn exec(t: &mut Translator<'_>, options: &Options) -> Option<(Json, Vec<Step>)> 
 
 fn http(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
     let ecs = t.ecs_of(options);
-    let mut filters = Vec::new();
-    let codec = payload(t, options, "plain", ecs, &mut filters);
+    let (mut config, mut filters) = (Map::new(), Vec::new());
+    payload(t, options, "plain", ecs, (&mut config, &mut filters));
     let headers = field(
         t,
         options,
@@ -351,10 +372,16 @@ fn http(t: &mut Translator<'_>, options: &Options) -> (Json, Vec<Step>) {
             ECS_HEADERS.iter().map(|(header, own)| (format!("{headers}.{header}"), (*own).into())).collect();
         filters.push(plain_step(json!({"mutate": {"copy": copies}})));
     }
-    let mut config = Map::new();
     config.insert("listen".into(), json!([address(t, options, Some(8080)).unwrap_or_default()]));
-    config.insert("codec".into(), codec.into());
-    config.insert("codecs".into(), codecs(t, options, ecs).into());
+    let own = codecs(t, options, ecs, &mut filters);
+    let (_, plugin) = options.codec(t, "plain");
+    if let Some(format) =
+        own_option(&plugin, "format").filter(|_| plugin.name == "msgpack" && !own.is_empty())
+    {
+        let message = "it would hold for bodies of every type: leave them out with additional_codecs => {}";
+        t.wrong(format.place, message);
+    }
+    config.insert("codecs".into(), own.into());
     config.insert("headers_field".into(), headers.into());
     let ip_field = field(t, options, "remote_host_target_field", ecs, ["host", "host.ip"]);
     config.insert("ip_field".into(), ip_field.into());
@@ -394,8 +421,8 @@ const ECS_HEADERS: &[(&str, &str)] = &[
     ("content_type", "http.request.mime_type"),
 ];
 
-/// `additional_codecs`; a codec that needs a filter cannot be had for one type alone.
-fn codecs(t: &mut Translator<'_>, options: &Options, ecs: Ecs) -> Map<String, Json> {
+/// `additional_codecs`; a codec that needs options of the input or filters cannot be had for one type.
+fn codecs(t: &mut Translator<'_>, options: &Options, ecs: Ecs, filters: &mut Vec<Step>) -> Map<String, Json> {
     let mut out = Map::new();
     if !options.has("additional_codecs") {
         out.insert("application/json".to_owned(), "json".into());
@@ -409,12 +436,21 @@ fn codecs(t: &mut Translator<'_>, options: &Options, ecs: Ecs) -> Map<String, Js
                 (name.clone(), Plugin { name, place: value.place, attributes: Vec::new() })
             }
         };
+        let alone = ["target", "format"].into_iter().find(|option| own_option(&plugin, option).is_some());
         let codec = match name.as_str() {
-            "plain" => "raw",
-            "line" => "lines",
-            _ => payload_of(t, &name, &plugin, &options.what, ecs, &mut Vec::new()).unwrap_or("raw"),
+            _ if alone.is_some() => None,
+            "plain" => Some("raw"),
+            "line" => Some("lines"),
+            _ => payload_of(t, &name, &plugin, &options.what, ecs, filters),
         };
-        out.insert(kind, codec.into());
+        if codec.is_none() {
+            let with = alone.map(|option| format!(" with {option}")).unwrap_or_default();
+            let message = format!(
+                "the codec {name}{with} cannot be had for one type of bodies; give it as \"codec\" of an input of its own"
+            );
+            t.wrong(plugin.place, message);
+        }
+        out.insert(kind, codec.unwrap_or("raw").into());
     }
     out
 }

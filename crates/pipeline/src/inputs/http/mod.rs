@@ -15,6 +15,7 @@ mod body;
 mod serve;
 
 use super::decode::{Codec, Decoder, set};
+use super::multiline::MultilineConfig;
 use super::peers::{PeerFields, Peers};
 use super::{ConfigError, Input, InputContext, InputError, Next};
 use crate::net::listen::{Listen, Listening, ServerTls, Taken};
@@ -51,6 +52,12 @@ pub struct Config {
     pub codecs: BTreeMap<String, Codec>,
     /// And of any other type, or none.
     pub codec: Codec,
+    /// How lines of a body are joined to one event, with `codec`; none: each is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
+    /// The field below which the members of an object go, with `codec`; none: they are fields of the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// The field that gets the names and values of the request's headers, with `request_method`,
     /// `request_path` and `http_version`; none: nobody does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +100,8 @@ impl Default for Config {
             users: BTreeMap::new(),
             codecs: codecs.map(|(name, codec)| (name.to_owned(), codec)).into(),
             codec: Codec::Lines,
+            multiline: None,
+            target: None,
             headers_field: Some("@metadata.headers".to_owned()),
             ip_field: "source.ip".to_owned(),
             port_field: "source.port".to_owned(),
@@ -115,7 +124,10 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 /// The input.
 pub struct HttpInput {
     listening: Listening<Load>,
+    codec: Codec,
     decoder: Decoder,
+    /// For types that have a codec of their own.
+    others: Decoder,
     peers: Peers,
     headers: Option<Path>,
     body_bytes_max: usize,
@@ -161,6 +173,7 @@ impl Config {
         {
             return wrong("headers_field", &error.to_string());
         }
+        self.decoder()?;
         self.peer_fields().check()?;
         self.response_headers().map(|_| ())
     }
@@ -178,6 +191,10 @@ impl Config {
         Ok(headers)
     }
 
+    fn decoder(&self) -> Result<Decoder, ConfigError> {
+        Decoder::new(self.codec, self.multiline.as_ref(), self.target.as_deref())
+    }
+
     /// The input that these options describe; it listens at once, and reads the files of `tls`.
     pub fn build(&self, context: InputContext) -> Result<HttpInput, ConfigError> {
         self.check()?;
@@ -186,7 +203,9 @@ impl Config {
         let headers = self.headers_field.as_deref().and_then(|field| Path::parse(field).ok());
         Ok(HttpInput {
             listening: listening.map_err(|(option, message)| ConfigError { option, message })?,
-            decoder: Decoder::default(),
+            codec: self.codec,
+            decoder: self.decoder()?,
+            others: Decoder::default(),
             peers: Peers::new(&context, self.peer_fields()),
             headers,
             body_bytes_max: self.body_bytes_max.0 as usize,
@@ -244,7 +263,11 @@ impl HttpInput {
         let body = if is_latin { body::from_latin(&body).into() } else { body };
         let before = batch.len();
         if !body.is_empty() {
-            let Self { decoder, peers, headers: field, .. } = self;
+            let Self { peers, headers: field, .. } = self;
+            let (decoder, codec) = match codec {
+                Some(codec) => (&self.others, codec),
+                None => (&self.decoder, self.codec),
+            };
             peers.push(peer, batch, |position, batch| {
                 decoder.push(codec, &body, position, batch, &mut |event| {
                     if let Some(field) = field {

@@ -35,7 +35,8 @@ pub(super) struct Load {
     pub(super) body: Bytes,
     /// Whether its text is ISO 8859-1.
     pub(super) is_latin: bool,
-    pub(super) codec: Codec,
+    /// None: that of all types that have none of their own.
+    pub(super) codec: Option<Codec>,
     /// The headers, as a JSON object.
     pub(super) headers: String,
     pub(super) answer: Answer,
@@ -77,7 +78,6 @@ impl Answer {
 pub(super) struct Service {
     users: Vec<(String, String)>,
     codecs: BTreeMap<String, Codec>,
-    codec: Codec,
     body_bytes_max: usize,
     pending: Arc<Semaphore>,
     answer_timeout: Duration,
@@ -96,7 +96,6 @@ impl Service {
         Self {
             users: users.collect(),
             codecs: codecs.collect(),
-            codec: config.codec,
             body_bytes_max: config.body_bytes_max.0 as usize,
             pending: Arc::new(Semaphore::new(config.pending_max.min(Semaphore::MAX_PERMITS))),
             answer_timeout: config.answer_timeout.0,
@@ -141,7 +140,7 @@ impl Service {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
-        let codec = self.codecs.get(&kind.trim().to_ascii_lowercase()).copied().unwrap_or(self.codec);
+        let codec = self.codecs.get(&kind.trim().to_ascii_lowercase()).copied();
         let is_latin = is_latin(parameters);
         let headers = headers_json(&request);
         let length = request.body().size_hint().upper();

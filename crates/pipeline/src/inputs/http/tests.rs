@@ -68,6 +68,27 @@ fn bodies_become_events_and_are_answered_when_they_are_safe() {
 }
 
 #[test]
+fn lines_are_joined_and_objects_have_a_target_with_the_codec_of_all_types() {
+    let check = |options: serde_json::Value, kind: &str, body: &str, expected: &[&str]| {
+        let (mut input, address) = input(options);
+        let mut batch = Batch::new();
+        let answer = send(address, &format!("POST /a HTTP/1.1\r\nContent-Type: {kind}"), body.as_bytes());
+        assert_eq!(input.next(&mut batch, &Stop::new()).unwrap(), Next::Filled);
+        assert_eq!(events(&batch), expected);
+        batch.acks.done();
+        assert_eq!(status(answer), "200");
+    };
+    let joined = serde_json::json!({
+        "codecs": {"text/csv": "lines"}, "multiline": {"pattern": "^ ", "match": "after"}
+    });
+    check(joined.clone(), "text/plain", "a\n b\nc", &[r#"{"message":"a\n b"}"#, r#"{"message":"c"}"#]);
+    check(joined, "text/csv", "a\n b", &[r#"{"message":"a"}"#, r#"{"message":" b"}"#]);
+    let below = serde_json::json!({"codec": "json", "target": "doc"});
+    check(below.clone(), "text/plain", r#"{"a":1}"#, &[r#"{"doc":{"a":1}}"#]);
+    check(below, "application/json", r#"{"a":1}"#, &[r#"{"a":1}"#]);
+}
+
+#[test]
 fn what_is_not_safe_is_not_answered_well() {
     let (mut input, address) = input(serde_json::json!({"answer_timeout": "300ms"}));
     let (mut batch, stop) = (Batch::new(), Stop::new());
