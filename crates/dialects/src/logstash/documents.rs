@@ -1,6 +1,6 @@
 //! What comes out of a config of filters: every file in `golden/filters` holds cases, which
 //! `golden/filters/README.md` explains. The config is translated, printed and read again, and its
-//! chain runs over the events.
+//! chain runs over the events. Databases of addresses are made for it.
 
 use super::tests::{read_all, same_when_printed, toy};
 use event::{Batch, Common, Origin, View};
@@ -28,12 +28,14 @@ impl Provider for Steady {
     }
 }
 
-/// The steps that a config of filters is.
+/// The steps that a config of filters is, in which `${GEO}` is a folder of databases.
 #[track_caller]
-fn steps(config: &str, mode: &str) -> Vec<Step> {
+fn steps(config: &str, mode: &str, databases: &Path) -> Vec<Step> {
     let text = format!("input {{ stdin {{ }} }}\nfilter {{\n{config}\n}}\noutput {{ null {{ }} }}");
     let settings = format!("pipeline.ecs_compatibility: {mode}\n");
-    match read_all(&toy(), &[("logstash.yml", &settings), ("a.conf", &text)]) {
+    let mut world = toy();
+    world.variables.insert("GEO", databases.to_str().unwrap().to_owned());
+    match read_all(&world, &[("logstash.yml", &settings), ("a.conf", &text)]) {
         Ok(translated) => {
             same_when_printed(&translated.plan);
             translated.plan.pipelines["main"].filters.clone()
@@ -73,7 +75,7 @@ fn document(event: &View<'_>) -> String {
 }
 
 /// A file with its lines `>` as they are found.
-fn found(text: &str) -> String {
+fn found(text: &str, databases: &Path) -> String {
     let mut out = String::new();
     for case in text.split_inclusive('\n').collect::<Vec<_>>().split(|line| line.starts_with("##")).skip(1) {
         let lines: Vec<&str> = case.iter().map(|line| line.trim_end_matches('\n')).collect();
@@ -81,7 +83,7 @@ fn found(text: &str) -> String {
         let is_config = |line: &&&str| !line.starts_with(['<', '>']) && !line.starts_with("ecs: ");
         let config: Vec<&str> = lines.iter().filter(is_config).copied().collect();
         let mode = lines.iter().find_map(|line| line.strip_prefix("ecs: ")).unwrap_or("disabled");
-        let made = documents(&steps(&config.join("\n"), mode), &events);
+        let made = documents(&steps(&config.join("\n"), mode, databases), &events);
         let mut made = made.into_iter();
         out.push_str("##\n");
         for line in lines.iter().filter(|line| !line.starts_with("> ")) {
@@ -105,6 +107,10 @@ fn found(text: &str) -> String {
 #[test]
 fn documents_of_every_filter() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/filters");
+    let databases = tempfile::tempdir().unwrap();
+    for (name, bytes) in super::mmdb::databases() {
+        std::fs::write(databases.path().join(name), bytes).unwrap();
+    }
     let mut seen = Vec::new();
     let mut wrong = String::new();
     for entry in std::fs::read_dir(&folder).unwrap() {
@@ -113,7 +119,7 @@ fn documents_of_every_filter() {
             continue;
         }
         let mut text = std::fs::read_to_string(&path).unwrap();
-        let found = found(&text);
+        let found = found(&text, databases.path());
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&path, &found).unwrap();
             text.clone_from(&found);
@@ -125,8 +131,7 @@ fn documents_of_every_filter() {
         seen.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
     assert!(wrong.is_empty(), "{wrong}");
-    // A database is nobody's to copy here; the filter's own tests make one.
-    for table in super::plugins::filters::TABLES.iter().filter(|table| table.name != "geoip") {
+    for table in super::plugins::filters::TABLES {
         assert!(seen.iter().any(|name| name == table.name), "no documents of {}", table.name);
     }
 }

@@ -22,6 +22,8 @@ mod docs;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod mmdb;
+#[cfg(test)]
 mod print;
 #[cfg(test)]
 mod tests;

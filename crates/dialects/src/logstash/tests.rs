@@ -11,14 +11,14 @@ use std::time::Duration;
 /// A machine with a few variables and files.
 #[derive(Default)]
 pub(super) struct Toy {
-    variables: BTreeMap<&'static str, &'static str>,
+    pub(super) variables: BTreeMap<&'static str, String>,
     files: BTreeMap<String, String>,
     binaries: BTreeMap<String, Vec<u8>>,
 }
 
 impl World for Toy {
     fn variable(&self, name: &str) -> Option<String> {
-        self.variables.get(name).map(|value| (*value).to_owned())
+        self.variables.get(name).cloned()
     }
     fn file(&self, path: &str) -> Result<String, String> {
         self.files.get(path).cloned().ok_or_else(|| format!("cannot read {path}: it is not there"))
@@ -49,7 +49,8 @@ pub(super) fn toy() -> Toy {
         ("DATA_DIR", "/var/lib/pond"),
         ("CONF_DIR", "/etc/pond"),
     ];
-    Toy { variables: variables.into(), ..Toy::default() }
+    let variables = variables.map(|(name, value)| (name, value.to_owned())).into();
+    Toy { variables, ..Toy::default() }
 }
 
 pub(super) fn read_all(world: &Toy, sources: &[(&str, &str)]) -> Result<Translated, Vec<Problem>> {
@@ -616,8 +617,8 @@ fn filters_keep_their_ids() {
 /// A folder of settings with a keystore that Java made, of the names `es_pwd` and `kafka.user`.
 fn with_keystore(name: &str, password: Option<&'static str>, conf: &str) -> Toy {
     let mut world = toy();
-    world.variables.insert("es_pwd", "from-the-environment");
-    world.variables.extend(password.map(|password| ("LOGSTASH_KEYSTORE_PASS", password)));
+    world.variables.insert("es_pwd", "from-the-environment".to_owned());
+    world.variables.extend(password.map(|password| ("LOGSTASH_KEYSTORE_PASS", password.to_owned())));
     let path = format!("{}/../keystore/testdata/{name}.keystore", env!("CARGO_MANIFEST_DIR"));
     world.binaries.insert("/s/logstash.keystore".to_owned(), std::fs::read(path).unwrap());
     let files = [
