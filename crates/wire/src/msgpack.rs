@@ -11,7 +11,9 @@
 //! | `ca`, `cb`, `cc`–`cf`, `d0`–`d3` | floats, whole numbers |
 //! | `c7`–`c9`, `d4`–`d8` | an extension; of those only the time (-1) means something here |
 //!
-//! JSON has no NaN and no infinities: they are null. A map's names that are no text are their JSON.
+//! JSON has no NaN and no infinities: they are null. A map's names that are no text are their JSON; one
+//! that is a map with such names itself is refused, because each time that JSON stands in a text doubles
+//! its backslashes.
 
 use event::json;
 use std::io::Write;
@@ -123,10 +125,11 @@ fn length(length: usize, small: Option<(u8, usize)>, forms: [Option<u8>; 3], out
 
 /// Takes one value off the front of `bytes` and writes it as JSON.
 pub fn to_json(bytes: &mut &[u8], out: &mut Vec<u8>) -> Result<(), MsgpackError> {
-    value(bytes, out, 0)
+    value(bytes, out, 0, false)
 }
 
-fn value(bytes: &mut &[u8], out: &mut Vec<u8>, depth: usize) -> Result<(), MsgpackError> {
+/// `in_name`: it is the name of something, or within one.
+fn value(bytes: &mut &[u8], out: &mut Vec<u8>, depth: usize, in_name: bool) -> Result<(), MsgpackError> {
     if depth > DEPTH_MAX {
         return Err(MsgpackError::Deep);
     }
@@ -134,8 +137,8 @@ fn value(bytes: &mut &[u8], out: &mut Vec<u8>, depth: usize) -> Result<(), Msgpa
     match first {
         0x00..=0x7f => json::write_int(i64::from(first), out),
         0xe0..=0xff => json::write_int(i64::from(first as i8), out),
-        0x80..=0x8f => map(bytes, usize::from(first & 0x0f), out, depth)?,
-        0x90..=0x9f => array(bytes, usize::from(first & 0x0f), out, depth)?,
+        0x80..=0x8f => map(bytes, usize::from(first & 0x0f), out, depth, in_name)?,
+        0x90..=0x9f => array(bytes, usize::from(first & 0x0f), out, depth, in_name)?,
         0xa0..=0xbf => json::write_str(some(bytes, usize::from(first & 0x1f))?, out),
         0xc0 => out.extend_from_slice(b"null"),
         0xc1 => return Err(MsgpackError::Unused),
@@ -160,50 +163,65 @@ fn value(bytes: &mut &[u8], out: &mut Vec<u8>, depth: usize) -> Result<(), Msgpa
         0xd4..=0xd8 => extension_of(bytes, 1 << (first - 0xd4), out)?,
         0xdc => {
             let length = number(bytes, 2)? as usize;
-            array(bytes, length, out, depth)?;
+            array(bytes, length, out, depth, in_name)?;
         }
         0xdd => {
             let length = number(bytes, 4)? as usize;
-            array(bytes, length, out, depth)?;
+            array(bytes, length, out, depth, in_name)?;
         }
         0xde => {
             let length = number(bytes, 2)? as usize;
-            map(bytes, length, out, depth)?;
+            map(bytes, length, out, depth, in_name)?;
         }
         0xdf => {
             let length = number(bytes, 4)? as usize;
-            map(bytes, length, out, depth)?;
+            map(bytes, length, out, depth, in_name)?;
         }
     }
     Ok(())
 }
 
-fn map(bytes: &mut &[u8], length: usize, out: &mut Vec<u8>, depth: usize) -> Result<(), MsgpackError> {
+fn map(
+    bytes: &mut &[u8],
+    length: usize,
+    out: &mut Vec<u8>,
+    depth: usize,
+    in_name: bool,
+) -> Result<(), MsgpackError> {
     out.push(b'{');
     for n in 0..length {
         if n > 0 {
             out.push(b',');
         }
         let from = out.len();
-        value(bytes, out, depth + 1)?;
+        value(bytes, out, depth + 1, true)?;
         if out.get(from) != Some(&b'"') {
+            if in_name && matches!(out.get(from), Some(b'{' | b'[')) {
+                return Err(MsgpackError::Deep);
+            }
             let name = out.split_off(from);
             json::write_str(&name, out);
         }
         out.push(b':');
-        value(bytes, out, depth + 1)?;
+        value(bytes, out, depth + 1, in_name)?;
     }
     out.push(b'}');
     Ok(())
 }
 
-fn array(bytes: &mut &[u8], length: usize, out: &mut Vec<u8>, depth: usize) -> Result<(), MsgpackError> {
+fn array(
+    bytes: &mut &[u8],
+    length: usize,
+    out: &mut Vec<u8>,
+    depth: usize,
+    in_name: bool,
+) -> Result<(), MsgpackError> {
     out.push(b'[');
     for n in 0..length {
         if n > 0 {
             out.push(b',');
         }
-        value(bytes, out, depth + 1)?;
+        value(bytes, out, depth + 1, in_name)?;
     }
     out.push(b']');
     Ok(())
@@ -295,6 +313,8 @@ mod tests {
         check(&[0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Ok("18446744073709551615"));
         check(&[0xca, 0x7f, 0x80, 0, 0], Ok("null"));
         check(&[0x82, 0xa1, b'a', 0xc0, 0x01, 0x90], Ok(r#"{"a":null,"1":[]}"#));
+        check(&[0x81, 0x81, 0xa1, b'a', 0x01, 0xc0], Ok(r#"{"{\"a\":1}":null}"#));
+        check(&[0x81, 0x81, 0x81, 0xa1, b'a', 0x01, 0xc0, 0xc0], Err(MsgpackError::Deep));
         check(&[0xc4, 0x02, 0xff, b'a'], Ok("\"\u{fffd}a\""));
         check(&[0xd6, 0xff, 0, 0, 0, 1], Ok("\"1970-01-01T00:00:01.000Z\""));
         check(&[0xc7, 0x01, 0x05, 0x00], Ok("null"));

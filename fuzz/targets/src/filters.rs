@@ -3,6 +3,7 @@
 use crate::chunk;
 use crate::event::{empty, written};
 use event::{Batch, Span};
+use filters::charset::Charset;
 use filters::{Filter, FilterConfig, Outcome};
 use serde_json::{Map, Value as Json, json};
 
@@ -316,5 +317,136 @@ pub fn any(data: &[u8]) {
     for index in 0..batch.len() {
         filter.apply(&mut batch.event_mut(index), NOW);
         written(&batch, index);
+    }
+}
+
+/// Text of any character set becomes UTF-8: for those that are easily read, what a plain reading gives;
+/// of what should be UTF-8 and is not every byte comes back. The filter does the same.
+pub fn charset(data: &[u8]) {
+    const NAMES: [&str; 10] = [
+        "UTF-8",
+        "ISO-8859-1",
+        "UTF-16LE",
+        "UTF-16BE",
+        "windows-1252",
+        "KOI8-R",
+        "Shift_JIS",
+        "EUC-KR",
+        "GB18030",
+        "ISO-2022-JP",
+    ];
+    let mut data = data;
+    let name = NAMES[usize::from(chunk::byte(&mut data)) % NAMES.len()];
+    let charset = Charset::parse(name).expect("a character set");
+    let decoded = charset.decode(data).into_owned();
+    let text = std::str::from_utf8(&decoded).expect("UTF-8");
+    let units = |of: fn([u8; 2]) -> u16| {
+        let units = data.as_chunks().0.iter().map(|pair| of(*pair));
+        let text: String =
+            char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned)
+    };
+    match name {
+        "UTF-8" if std::str::from_utf8(data).is_ok() => assert_eq!(decoded, data),
+        "UTF-8" => assert_eq!(unescaped(text), data),
+        "ISO-8859-1" => assert_eq!(text, data.iter().map(|byte| char::from(*byte)).collect::<String>()),
+        "UTF-16LE" if data.len().is_multiple_of(2) => assert_eq!(text, units(u16::from_le_bytes)),
+        "UTF-16BE" if data.len().is_multiple_of(2) => assert_eq!(text, units(u16::from_be_bytes)),
+        "windows-1252" | "KOI8-R" => assert_eq!(text.chars().count(), data.len()),
+        "Shift_JIS" | "EUC-KR" | "GB18030" if data.is_ascii() => assert_eq!(decoded, data),
+        _ => {}
+    }
+    let mut filter = config(json!({"charset": {"from": name}})).expect("a filter");
+    let mut batch = line(data);
+    assert!(filter.apply(&mut batch.event_mut(0), NOW).ok);
+    assert_eq!(&*batch.view(0).message(), decoded);
+}
+
+/// The bytes that were escaped as Ruby does it.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut chars = text.chars();
+    let number = |digits: &str| u32::from_str_radix(digits, 16).expect("digits");
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        match chars.next().expect("something behind a backslash") {
+            'x' => out.push(number(&chars.by_ref().take(2).collect::<String>()) as u8),
+            'u' => {
+                let code = number(&chars.by_ref().take(4).collect::<String>());
+                let c = char::from_u32(code).expect("a character");
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            c => {
+                let controls =
+                    [('n', 10), ('r', 13), ('t', 9), ('f', 12), ('v', 11), ('b', 8), ('a', 7), ('e', 27)];
+                let control = controls.iter().find(|(name, _)| *name == c);
+                out.push(control.map_or(c as u8, |(_, byte)| *byte));
+            }
+        }
+    }
+    out
+}
+
+/// Whatever the line: what begins with a priority is a message, whose numbers are those of the
+/// priority and whose parts stand in the line. And what is put together as RFC 5424 has it, from the
+/// same bytes, comes apart again.
+pub fn syslog(data: &[u8]) {
+    let mut filter = config(json!({"syslog": {}})).expect("a filter without options");
+    let (event, _, outcome) = applied(&mut filter, data);
+    let text = String::from_utf8_lossy(data);
+    let priority = text.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(number, _)| number);
+    let is_number = |number: &&str| number.len() <= 3 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let priority = priority.filter(is_number).and_then(|number| number.parse::<u64>().ok());
+    let priority = priority.filter(|number| *number <= 191);
+    assert!(outcome.ok || priority.is_none(), "{event:?}");
+    if let Some(event) = &event {
+        let syslog = &event.get("log").unwrap_or(&Json::Null)["syslog"];
+        assert_eq!(syslog["priority"].as_u64(), priority);
+        if let Some(priority) = priority {
+            let numbers = (&syslog["facility"]["code"], &syslog["severity"]["code"]);
+            assert_eq!(numbers, (&json!(priority >> 3), &json!(priority & 7)));
+        }
+        if outcome.ok {
+            for path in
+                ["/message", "/host/hostname", "/process/name", "/log/syslog/msgid", "/log/syslog/procid"]
+            {
+                let found = Json::Object(event.clone()).pointer(path).cloned().unwrap_or_default();
+                let part = found.as_str().unwrap_or_default();
+                assert!(part.contains('\u{fffd}') || text.contains(part), "{path}: {part:?}");
+            }
+        } else {
+            assert_eq!(event.len(), 1, "it keeps its hands off");
+        }
+    }
+
+    let mut data = data;
+    let priority = chunk::byte(&mut data) % 192;
+    let mut word = || {
+        let line = chunk::line(&mut data).iter().filter(|byte| byte.is_ascii_graphic());
+        let word: String = line.map(|byte| char::from(*byte)).collect();
+        if word.is_empty() { "-".to_owned() } else { word }
+    };
+    let [host, program, process, id, value, content] = std::array::from_fn(|_| word());
+    let escaped: String =
+        value.chars().flat_map(|c| "\"\\]".contains(c).then_some('\\').into_iter().chain([c])).collect();
+    let message = format!(
+        "<{priority}>1 2026-11-18T11:06:40Z {host} {program} {process} {id} [a@1 b=\"{escaped}\"] {content}"
+    );
+    let (event, time, outcome) = applied(&mut filter, message.as_bytes());
+    let event = Json::Object(event.expect("there are no numbers but small ones"));
+    assert!(outcome.ok && time == NOW, "{message}");
+    let given = |text: &str| if text == "-" { Json::Null } else { text.into() };
+    let at = |path: &str| event.pointer(path).cloned().unwrap_or_default();
+    assert_eq!(at("/host/hostname"), given(&host));
+    assert_eq!(at("/process/name"), given(&program));
+    assert_eq!(at("/log/syslog/msgid"), given(&id));
+    assert_eq!(at("/log/syslog/structured_data/a@1/b"), json!(value));
+    assert_eq!(at("/message"), json!(content));
+    match process.parse::<i64>().ok().filter(|_| process.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some(number) => assert_eq!(at("/process/pid"), json!(number)),
+        None => assert_eq!(at("/log/syslog/procid"), given(&process)),
     }
 }

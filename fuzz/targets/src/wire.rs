@@ -1,10 +1,13 @@
-//! Bulk bodies and their answers; values of Redis; pushes to Loki; frames of Lumberjack; PROXY headers.
+//! Bulk bodies and their answers; values of Redis; pushes to Loki; frames of Lumberjack; PROXY headers;
+//! MessagePack.
 
+use crate::event::is_beyond_double;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
 use wire::bulk::{self, Action, Kind};
 use wire::loki::{self, Encoding};
 use wire::lumberjack::{self, Decoded, Frame, FrameError, InflateLimits};
+use wire::msgpack::{self, MsgpackError};
 use wire::proxy;
 use wire::redis::{Fault, resp};
 
@@ -225,5 +228,54 @@ pub fn proxy(data: &[u8]) {
         let mut written = Vec::new();
         proxy::encode(&header, line, &mut written);
         assert_eq!(proxy::decode(&written), Ok(Some((header, written.len()))));
+    }
+}
+
+/// What is read is JSON, not much longer than its bytes, and the same when it is written and read again;
+/// every beginning of it is too short, and what stands behind it is left alone.
+pub fn msgpack(data: &[u8]) {
+    let read = |bytes: &mut &[u8]| {
+        let mut text = Vec::new();
+        msgpack::to_json(bytes, &mut text).map(|()| text)
+    };
+    let mut rest = data;
+    let Ok(text) = read(&mut rest) else { return };
+    let used = data.len() - rest.len();
+    for cut in [0, used / 2, used - 1] {
+        assert_eq!(read(&mut &data[..cut]), Err(MsgpackError::Short));
+    }
+    assert_eq!(read(&mut &data[..used]).as_ref(), Ok(&text));
+    assert!(text.len() <= 64 * used, "{} bytes of {used}", text.len());
+    let value: Json = match serde_json::from_slice(&text) {
+        Ok(value) => value,
+        Err(error) if is_beyond_double(&error) => return,
+        Err(error) => panic!("{error} in {}", String::from_utf8_lossy(&text)),
+    };
+    let mut written = Vec::new();
+    msgpack::from_json(&value, &mut written);
+    let mut rest = &written[..];
+    let again = read(&mut rest).expect("what was written is read");
+    assert!(rest.is_empty());
+    let again: Json = serde_json::from_slice(&again).expect("JSON");
+    assert!(are_alike(&again, &value), "{again} is not {value}");
+}
+
+/// Whether values are the same; serde_json may be a little beside a number that is not whole.
+fn are_alike(one: &Json, other: &Json) -> bool {
+    match (one, other) {
+        (Json::Array(one), Json::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| are_alike(one, other))
+        }
+        (Json::Object(one), Json::Object(other)) => {
+            let same = |(name, value): (&String, &Json)| {
+                other.get(name).is_some_and(|other| are_alike(value, other))
+            };
+            one.len() == other.len() && one.iter().all(same)
+        }
+        (Json::Number(one), Json::Number(other)) if one.is_f64() && other.is_f64() => {
+            let [one, other] = [one, other].map(|number| number.as_f64().unwrap_or_default());
+            one == other || (one - other).abs() <= one.abs() * 1e-15
+        }
+        _ => one == other,
     }
 }
