@@ -1,16 +1,6 @@
-/** The page over a cluster: here another pond stands in for it; real ones are asked by tests/ui_over_cluster.rs. */
+/** The page over a cluster: here another pond stands in for it; discover.spec.ts asks real ones. */
 
-import { Pond, SMALL, column, discover, expect, fixed, hits, test } from './pond'
-
-class Over extends Pond {
-  constructor(readonly cluster: Pond) {
-    super()
-  }
-
-  override arguments(listen: string): string[] {
-    return ['ui', '--listen', listen, '--elasticsearch', this.cluster.address]
-  }
-}
+import { Over, SMALL, column, discover, expect, fixed, hits, test } from './pond'
 
 test('the same page over a cluster: searches, the fields, live events, and no pipelines', async ({ page, shared, errors }) => {
   const over = new Over(shared.pond)

@@ -3,6 +3,8 @@
 import type { Request } from '@playwright/test'
 import { Pond, SMALL, bars, column, discover, expect, fixed, hits, param, test } from './pond'
 
+/** Of each store that the page may be over; what is not marked so is of our own. */
+const everywhere = { tag: '@everywhere' }
 const postOf = (request: Request) => request.postDataJSON() as any
 
 test('A1: the root leads to Discover, and the console is quiet', async ({ page, shared, errors }) => {
@@ -65,7 +67,7 @@ test('A4: the policy is strict and nothing runs into it', async ({ page, shared,
   expect(ran).toEqual([false, 'static'])
 })
 
-test('B1: rows are the newest first, and all counts agree', async ({ page, shared }) => {
+test('B1: rows are the newest first, and all counts agree', everywhere, async ({ page, shared }) => {
   const counted = page.waitForRequest(/_count/)
   await page.goto(`${shared.pond.address}/_ui/discover`)
   const { query } = postOf(await counted)
@@ -79,7 +81,7 @@ test('B1: rows are the newest first, and all counts agree', async ({ page, share
   expect(times).toEqual([...times].sort().reverse())
 })
 
-test('B2: dragging over bars sets the time, and Back restores it without a search', async ({ page, shared }) => {
+test('B2: dragging over bars sets the time, and Back restores it without a search', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared) })
   expect(await hits(page)).toBe(SMALL)
   const before = param(page, 't')
@@ -110,6 +112,7 @@ const not = (query: object) => ({ bool: { must_not: [query] } })
 const match = (text: string, operator = 'or') => ({ match: { message: { query: text, operator } } })
 const phrase = (text: string) => ({ match_phrase: { message: text } })
 
+/** Searches, and what they mean in words of which nobody has an opinion. */
 const KQL: [string, object][] = [
   ['', { match_all: {} }],
   ['*', { match_all: {} }],
@@ -173,9 +176,9 @@ const LUCENE: [string, object][] = [
   ['level:error AND NOT status:200', and(term('level.keyword', 'error'), not(term('status', 200)))],
 ]
 
-test('B3: KQL and Lucene find what their twins find', async ({ shared }) => {
+test('B3: KQL and Lucene find what their twins find', everywhere, async ({ shared }) => {
   const ids = async (query: object) => {
-    const found = await shared.pond.ask('POST', '/logs-small/_search', { query, size: 500, sort: ['n'], _source: false, track_total_hits: true })
+    const found = await shared.pond.askAsPage('POST', '/logs-small/_search', { query, size: 500, sort: ['n'], _source: false, track_total_hits: true })
     return JSON.stringify([found.hits.total.value, found.hits.hits.map((hit: any) => hit._id)])
   }
   const wrong: string[] = []
@@ -186,7 +189,7 @@ test('B3: KQL and Lucene find what their twins find', async ({ shared }) => {
   expect(wrong).toEqual([])
 })
 
-test('B3: a mistake is marked where it is, and the rows stay', async ({ page, shared }) => {
+test('B3: a mistake is marked where it is, and the rows stay', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared) })
   const query = page.getByRole('combobox', { name: 'Search' })
   await query.fill('level: error and (status')
@@ -202,7 +205,22 @@ test('B3: a mistake is marked where it is, and the rows stay', async ({ page, sh
   await expect.poll(() => hits(page)).toBe(SMALL / 10)
 })
 
-test('B3: fields and values are completed', async ({ page, shared }) => {
+test('B3: a mistake in Lucene is marked, too', everywhere, async ({ page, shared }) => {
+  await discover(page, shared.pond, { t: fixed(shared), l: 'lucene' })
+  const query = page.getByRole('combobox', { name: 'Search' })
+  await query.fill('level:error AND (status:500')
+  await query.press('Escape')
+  await query.press('Enter')
+  await expect(page.getByText('Here at character 28:')).toBeVisible()
+  expect((await column(page, 'message')).length).toBeGreaterThan(10)
+  await query.fill('level:error AND status:500)')
+  await query.press('Escape')
+  await query.press('Enter')
+  await expect(page.getByText('Here at character 27:')).toBeVisible()
+  await expect(page.locator('mark')).toHaveText(')')
+})
+
+test('B3: fields and values are completed', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared) })
   const query = page.getByRole('combobox', { name: 'Search' })
   await query.pressSequentially('host')
@@ -220,7 +238,7 @@ test('B3: fields and values are completed', async ({ page, shared }) => {
   await expect.poll(() => hits(page)).toBe(SMALL / 3)
 })
 
-test('B4: the top values of a field are those of an aggregation', async ({ page, shared }) => {
+test('B4: the top values of a field are those of an aggregation', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared) })
   await page.locator('aside').getByRole('button', { name: 'status', exact: true }).click()
   const values = page.getByRole('listitem', { name: 'Top values of status' })
@@ -233,7 +251,7 @@ test('B4: the top values of a field are those of an aggregation', async ({ page,
   await expect.poll(() => hits(page)).toBe(SMALL / 10)
 })
 
-test('B5: filters from a click, edited, switched off, kept and removed', async ({ page, shared }) => {
+test('B5: filters from a click, edited, switched off, kept and removed', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared), c: '@timestamp,level,status,message' })
   const cell = page.locator('[role=gridcell][data-field=level]').filter({ hasText: 'warn' }).first()
   await cell.hover()
@@ -300,7 +318,7 @@ test('B6: columns, widths, zone and order are in the link', async ({ page, share
   await other.context().close()
 })
 
-test('B7: 20,000 rows while others come: none twice, none missing', async ({ page, shared }) => {
+test('B7: 20,000 rows while others come: none twice, none missing', everywhere, async ({ page, shared }) => {
   const pond = shared.pond
   const from = shared.last - 600_000
   await discover(page, pond, { t: `${new Date(from).toISOString()}..${new Date(Date.now() + 3_600_000).toISOString()}`, c: 'n,message', q: 'level: *' })
@@ -333,7 +351,7 @@ test('B7: 20,000 rows while others come: none twice, none missing', async ({ pag
   expect(await page.locator('*').count()).toBeLessThan(3000)
 })
 
-test('B11: the lines around an error are those of its file, of all levels', async ({ page, shared }) => {
+test('B11: the lines around an error are those of its file, of all levels', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared), q: 'level: error and host.name: "web-02" and n < 20000', c: '@timestamp,level,n,message' })
   const row = page.getByRole('grid').getByRole('row').nth(4)
   const anchor = Number(await row.locator('[data-field=n] .text').innerText())
@@ -359,7 +377,7 @@ test('B11: the lines around an error are those of its file, of all levels', asyn
   await expect.poll(() => hits(page)).toBe(201)
 })
 
-test('B13: exports hold every event once', async ({ page, shared }) => {
+test('B13: exports hold every event once', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared), c: '@timestamp,n,message' })
   const download = async (form: string, fields?: string) => {
     await page.keyboard.press('e')
@@ -512,7 +530,7 @@ test('B12: patterns are those that the lines were made of, and are searched as t
   }
 })
 
-test('B4: the statistics of fields are those of aggregations', async ({ page, shared }) => {
+test('B4: the statistics of fields are those of aggregations', everywhere, async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared), v: 'stats', q: 'n < 20000' })
   const expected = (await shared.pond.ask('POST', '/logs-small/_search', {
     size: 0, query: range('n', { lt: 20_000 }), aggs: { level: { terms: { field: 'level.keyword', size: 3 } }, n: { stats: { field: 'n' } } },
@@ -525,27 +543,24 @@ test('B4: the statistics of fields are those of aggregations', async ({ page, sh
   await expect(page.locator('tr[data-field="n"]')).toContainText(`from ${expected.n.min.toLocaleString('en-US')} to ${expected.n.max.toLocaleString('en-US')}`)
 })
 
-test('B14: a server that is away leaves the rows; the histogram fails alone', async ({ page }) => {
-  const pond = new Pond()
-  await pond.start()
-  try {
-    await pond.bulk('logs-a', [{ '@timestamp': new Date().toISOString(), message: 'still here' }])
-    await discover(page, pond)
-    await page.route(/_search/, route => (route.request().postData()?.includes('date_histogram') ? route.fulfill({ status: 503, json: { error: { reason: 'no bars today' } } }) : route.continue()))
-    await page.getByRole('button', { name: 'Refresh now' }).click()
-    await expect(page.getByText('The histogram failed: no bars today')).toBeVisible()
-    expect(await column(page, 'message')).toEqual(['still here'])
-    await page.unroute(/_search/)
-    await page.getByRole('button', { name: 'Try again' }).click()
-    await expect(page.getByText('The histogram failed')).toBeHidden()
-    await pond.stop()
-    await page.getByRole('button', { name: 'Refresh now' }).click()
-    await expect(page.getByText(/The server does not answer; next try in \d+ s/)).toBeVisible()
-    expect(await column(page, 'message')).toEqual(['still here'])
-    await pond.start()
-    await expect(page.getByText('The server does not answer')).toBeHidden({ timeout: 60_000 })
-    expect(await column(page, 'message')).toEqual(['still here'])
-  } finally {
-    await pond.end()
-  }
+test('B14: a store that is away leaves the rows; the histogram fails alone', everywhere, async ({ page, shared }) => {
+  await shared.pond.bulk('logs-away', [{ '@timestamp': new Date().toISOString(), message: 'still here' }])
+  await discover(page, shared.pond, { i: 'logs-away' })
+  await page.route(/_search/, route => (route.request().postData()?.includes('date_histogram') ? route.fulfill({ status: 503, json: { error: { reason: 'no bars today' } } }) : route.continue()))
+  await page.getByRole('button', { name: 'Refresh now' }).click()
+  await expect(page.getByText('The histogram failed: no bars today')).toBeVisible()
+  expect(await column(page, 'message')).toEqual(['still here'])
+  await page.unroute(/_search/)
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await expect(page.getByText('The histogram failed')).toBeHidden()
+  // It is lost while a search is under way.
+  await shared.pauseStore()
+  await page.getByRole('button', { name: 'Refresh now' }).click()
+  await expect(page.getByText(/Searching … \d+ s/)).toBeVisible()
+  await shared.loseStore()
+  await expect(page.getByText(/next try in \d+ s/)).toBeVisible()
+  expect(await column(page, 'message')).toEqual(['still here'])
+  await shared.bringStore()
+  await expect(page.getByText(/next try in/)).toBeHidden({ timeout: 60_000 })
+  expect(await column(page, 'message')).toEqual(['still here'])
 })

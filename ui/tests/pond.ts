@@ -1,10 +1,11 @@
-/** A pond for tests: the built binary on a free port, in a folder that goes with it. */
+/** Ponds for tests: the built binary on a free port, in a folder that goes with it; over its own store, or over a real cluster. */
 
 import { test as base, expect, type Page } from '@playwright/test'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { RealServer, type ServerName } from './server'
 
 export type Doc = Record<string, unknown>
 
@@ -46,7 +47,12 @@ export class Pond {
       }
       child.stderr!.on('data', hear)
       child.stdout!.on('data', hear)
-      child.on('exit', code => reject(new Error(`logpond ended with ${code}: ${said}`)))
+      child.on('exit', (code, signal) => {
+        const why = `logpond ended with ${code ?? signal}: ${said}`
+        reject(new Error(why))
+        // It should have gone on.
+        if (this.#child === child) console.error(why)
+      })
     })
   }
 
@@ -57,6 +63,11 @@ export class Pond {
     const gone = new Promise(resolve => child.on('exit', resolve))
     child.kill('SIGTERM')
     await gone
+  }
+
+  /** kill -STOP: it does nothing more, and its connections stay. */
+  pause(): void {
+    this.#child!.kill('SIGSTOP')
   }
 
   /** kill -9 */
@@ -73,9 +84,24 @@ export class Pond {
     rmSync(this.folder, { recursive: true, force: true })
   }
 
+  /** Where documents are: the same server, unless it is over a cluster. */
+  get store(): string {
+    return this.address
+  }
+
+  /** Asks the store. */
   async ask<T = any>(method: string, path: string, body?: unknown): Promise<T> {
+    return this.askAt(this.store, method, path, body)
+  }
+
+  /** Asks the page's own server, as the page does. */
+  async askAsPage<T = any>(method: string, path: string, body?: unknown): Promise<T> {
+    return this.askAt(this.address, method, path, body)
+  }
+
+  protected async askAt<T>(address: string, method: string, path: string, body?: unknown): Promise<T> {
     const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body)
-    const answer = await fetch(this.address + path, { method, body: text ?? null, headers: { 'content-type': 'application/json' } })
+    const answer = await fetch(address + path, { method, body: text ?? null, headers: { 'content-type': 'application/json' } })
     const json = await answer.json()
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(json)}`)
     return json as T
@@ -96,6 +122,21 @@ export class Pond {
   }
 }
 
+/** The page over a store that is somewhere else. */
+export class Over extends Pond {
+  constructor(readonly cluster: { address: string }) {
+    super()
+  }
+
+  override get store(): string {
+    return this.cluster.address
+  }
+
+  override arguments(listen: string): string[] {
+    return ['ui', '--listen', listen, '--elasticsearch', this.cluster.address]
+  }
+}
+
 /** 30,000 events, one each 20 ms, of three hosts with a file each; the last one a minute ago. */
 export const SMALL = 30_000
 export const LEVELS = ['info', 'info', 'info', 'info', 'info', 'info', 'info', 'warn', 'warn', 'error']
@@ -113,17 +154,37 @@ export function small(last: number): Doc[] {
   })
 }
 
-interface Shared { pond: Pond, last: number }
+/** What a run is over: the binary's own store, or a real server with the page in front of it. */
+export type Backend = 'logpond' | ServerName
+interface Shared {
+  pond: Pond
+  last: number
+  /** Stops the store where it is; ends it as a failure would; brings it back with what it held. */
+  pauseStore: () => Promise<void>
+  loseStore: () => Promise<void>
+  bringStore: () => Promise<void>
+}
 
 /** One pond with the small set for all tests of a worker. */
-export const test = base.extend<{ errors: string[] }, { shared: Shared }>({
-  shared: [async ({}, use) => {
-    const pond = new Pond()
-    await pond.start()
-    const last = Math.floor(Date.now() / 1000) * 1000 - 60_000
-    await pond.bulk('logs-small', small(last))
-    await use({ pond, last })
-    await pond.end()
+export const test = base.extend<{ errors: string[] }, { backend: Backend, shared: Shared }>({
+  backend: ['logpond', { scope: 'worker', option: true }],
+  shared: [async ({ backend }, use) => {
+    const cluster = backend === 'logpond' ? null : await RealServer.start(backend)
+    const pond = cluster ? new Over(cluster) : new Pond()
+    try {
+      await pond.start()
+      const last = Math.floor(Date.now() / 1000) * 1000 - 60_000
+      await pond.bulk('logs-small', small(last))
+      await use({
+        pond, last,
+        pauseStore: async () => (cluster ? cluster.tell('pause') : pond.pause()),
+        loseStore: () => (cluster ? cluster.tell('kill') : pond.kill()),
+        bringStore: () => (cluster ? cluster.tell('start') : pond.start()),
+      })
+    } finally {
+      await pond.end()
+      await cluster?.end()
+    }
   }, { scope: 'worker', timeout: 300_000 }],
   // What the console and the policy complained about; a test that expects none says so.
   errors: async ({ page }, use) => {

@@ -22,6 +22,21 @@ export class Refused extends Error {
   constructor(readonly status: number, reason: string) {
     super(reason)
   }
+
+  /** Whether it may pass by itself: the server does not answer, or the cluster behind it does not. */
+  get passes(): boolean {
+    return [0, 502, 503, 504].includes(this.status)
+  }
+}
+
+interface Failure { reason?: string, caused_by?: Failure, failed_shards?: { reason?: Failure }[] }
+
+/** The reason that says most: where all shards failed, what the first of them says; without what stands below its first line. */
+function reasonOf(error: Failure | string | undefined): string | undefined {
+  if (typeof error !== 'object') return error
+  const shard = error.failed_shards?.[0]?.reason
+  if (shard) return [shard.reason, shard.caused_by?.reason?.split('\n')[0]].filter(Boolean).join(': ')
+  return error.reason
 }
 
 /** Asks; fails with `Refused`, or with an `AbortError` that nobody needs to be told. */
@@ -44,8 +59,7 @@ export async function ask<T>(method: string, path: string, body?: unknown, signa
     throw new Refused(response.status, text.slice(0, 300) || response.statusText)
   }
   if (!response.ok) {
-    const reason = (answer as { error?: { reason?: string } | string }).error
-    throw new Refused(response.status, (typeof reason === 'object' ? reason.reason : reason) ?? response.statusText)
+    throw new Refused(response.status, reasonOf((answer as { error?: Failure | string }).error) ?? response.statusText)
   }
   return answer as T
 }

@@ -45,8 +45,13 @@ export function kqlValue(value: string): string {
   return /^\w+$/.test(value) && !/^(and|or|not)$/i.test(value) ? value : `"${value.replace(/[\\"]/g, '\\$&')}"`
 }
 
-/** The place that an error names (`at byte 12`), as a position in the text. */
+/** The place that an error names, as a position in the text: `at byte 12` is ours, `at line 1, column 12.` Lucene's. */
 export function placeOf(reason: string, query: string): number | null {
+  const lucene = /at line (\d+), column (\d+)/.exec(reason)
+  if (lucene) {
+    const before = query.split('\n').slice(0, Number(lucene[1]) - 1)
+    return before.reduce((sum, line) => sum + line.length + 1, Number(lucene[2]))
+  }
   const found = /at byte (\d+)/.exec(reason)
   if (!found) return null
   return new TextDecoder().decode(new TextEncoder().encode(query).slice(0, Number(found[1]))).length

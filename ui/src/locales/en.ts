@@ -227,6 +227,7 @@ export default {
   errorHistogram: 'The histogram failed',
   errorValues: 'The values could not be counted',
   errorDown: 'The server does not answer; next try in {n} s',
+  errorPassing: '{reason}; next try in {n} s',
   errorSave: 'It could not be saved: {reason}',
   focusQuery: 'Go to the search',
   rowNext: 'Next row',

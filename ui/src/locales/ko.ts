@@ -229,6 +229,7 @@ const texts: Texts = {
   errorHistogram: '히스토그램을 만들지 못했습니다',
   errorValues: '값을 세지 못했습니다',
   errorDown: '서버가 응답하지 않습니다. {n}초 뒤 다시 시도합니다',
+  errorPassing: '{reason}. {n}초 뒤 다시 시도합니다',
   errorSave: '저장하지 못했습니다: {reason}',
   focusQuery: '검색어로 이동',
   rowNext: '다음 행',

@@ -229,6 +229,7 @@ const texts: Texts = {
   errorHistogram: '直方图加载失败',
   errorValues: '无法统计取值',
   errorDown: '服务器没有响应，{n} 秒后重试',
+  errorPassing: '{reason}，{n} 秒后重试',
   errorSave: '无法保存：{reason}',
   focusQuery: '转到查询',
   rowNext: '下一行',

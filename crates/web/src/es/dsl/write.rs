@@ -50,9 +50,16 @@ pub(crate) fn write(query: &Query, context: &Context) -> Json {
             }
             // The words of a text have no capitals.
             _ if has_words(field, context) => {
-                json!({ "wildcard": { field.as_str(): { "value": pattern.to_lowercase() } } })
+                let word = wildcard(field, &pattern.to_lowercase());
+                match whole(field, context) {
+                    Some(whole) => {
+                        let either = [word, wildcard(&whole, pattern)];
+                        json!({ "bool": { "should": either, "minimum_should_match": 1 } })
+                    }
+                    None => word,
+                }
             }
-            _ => json!({ "wildcard": { field.as_str(): { "value": pattern } } }),
+            _ => wildcard(field, pattern),
         },
         Query::Regexp { field, pattern } => json!({ "regexp": { field.as_str(): { "value": pattern } } }),
         Query::Template(template) => {
@@ -75,6 +82,17 @@ pub(crate) fn write(query: &Query, context: &Context) -> Json {
             json!({ "bool": parts })
         }
     }
+}
+
+fn wildcard(field: &str, pattern: &str) -> Json {
+    json!({ "wildcard": { field: { "value": pattern } } })
+}
+
+/// The field that has a text in one piece, where the cluster keeps one, as it does for texts that nobody
+/// declared: `*-02` is in no word of `web-02`, but the end of the whole.
+fn whole(field: &str, context: &Context) -> Option<String> {
+    let name = format!("{field}.keyword");
+    context.fields.0.contains_key(&name).then_some(name)
 }
 
 /// Whether a field has an index of words; what nobody knows may have one.
@@ -100,9 +118,13 @@ mod tests {
 
     fn context() -> Context {
         let mut context = Context::at(0);
-        for (name, kind) in
-            [("message", FieldType::Text), ("level", FieldType::Keyword), ("n", FieldType::Long)]
-        {
+        for (name, kind) in [
+            ("message", FieldType::Text),
+            ("level", FieldType::Keyword),
+            ("n", FieldType::Long),
+            ("host", FieldType::Text),
+            ("host.keyword", FieldType::Keyword),
+        ] {
             context.fields.learn(name, kind);
         }
         context
@@ -128,6 +150,12 @@ mod tests {
         check("level: *", json!({"exists": {"field": "level"}}));
         check("level: Err*", json!({"wildcard": {"level": {"value": "Err*"}}}));
         check("Err*", json!({"wildcard": {"message": {"value": "err*"}}}));
+        check(
+            "host: W*",
+            json!({"bool": {"should": [
+                {"wildcard": {"host": {"value": "w*"}}}, {"wildcard": {"host.keyword": {"value": "W*"}}},
+            ], "minimum_should_match": 1}}),
+        );
         check("n: 5*", json!({"match_none": {}}));
         check(
             "not level: x and (n: 1 or n: 2)",
