@@ -86,6 +86,22 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, EsError> {
     Ok(found)
 }
 
+/// A word as a pattern of the store: `*` is the one wildcard of KQL, so `?` is escaped, as others are already.
+fn pattern(word: &str) -> String {
+    let mut out = String::new();
+    let mut chars = word.chars();
+    while let Some(c) = chars.next() {
+        if c == '?' {
+            out.push('\\');
+        }
+        out.push(c);
+        if c == '\\' {
+            out.extend(chars.next());
+        }
+    }
+    out
+}
+
 fn is_operator(word: &str) -> bool {
     ["and", "or", "not"].iter().any(|own| word.eq_ignore_ascii_case(own))
 }
@@ -193,8 +209,8 @@ impl Parser<'_> {
         if text == "*" {
             return Ok(if field.is_some() { Query::Exists { field: own } } else { Query::All });
         }
-        if text.contains(['*', '?']) {
-            return Ok(Query::Wildcard { field: own, pattern: text });
+        if text.contains('*') || text.contains("\\?") {
+            return Ok(Query::Wildcard { field: own, pattern: pattern(&text) });
         }
         // Words beside each other are one text.
         let mut words = text;
@@ -257,6 +273,9 @@ mod tests {
         );
         check("user: *", "Exists { field: \"user\" }");
         check("path: /a*", "Wildcard { field: \"path\", pattern: \"/a*\" }");
+        check("path: /a?b*", r#"Wildcard { field: "path", pattern: "/a\\?b*" }"#);
+        check(r"path: /a\*b\?c?", r#"Wildcard { field: "path", pattern: "/a\\*b\\?c\\?" }"#);
+        check("path: /a?b", r#"Match { field: "path", text: "/a?b", all: false }"#);
         check("\"a b\"", "Phrase { field: \"message\", text: \"a b\", slop: 0 }");
         assert!(
             matches!(parse("a: 1 and (b: 2 or not c: 3)", &Context::at(0)), Ok(Query::Bool { must, .. }) if must.len() == 2)

@@ -234,10 +234,37 @@ impl<'t> Parser<'t> {
             }
         }
         let (word, is_pattern) = self.bare_word()?;
-        if self.rest().starts_with('~') {
-            return Err(self.wrong("fuzzy search (~) is not supported; use wildcards: * and ?"));
+        if self.eat("~") {
+            return self.fuzzy(&word, is_pattern);
         }
         Ok(self.term(word, is_pattern))
+    }
+
+    /// A word that may differ a little: by as many characters as are said, else as it is long.
+    fn fuzzy(&mut self, word: &str, is_pattern: bool) -> Result<Query, EsError> {
+        if is_pattern {
+            return Err(self.wrong("a word with wildcards cannot be fuzzy (~)"));
+        }
+        let length = word.chars().count();
+        let distance = match self.digits() {
+            "" => u8::from(length >= 3) + u8::from(length >= 6),
+            "0" => 0,
+            "1" => 1,
+            "2" => 2,
+            _ => {
+                return Err(
+                    self.wrong("behind ~ of a fuzzy word is how many characters may differ: 0, 1 or 2")
+                );
+            }
+        };
+        // The words of a text have no capitals.
+        let context = self.rules.context;
+        let has_words =
+            |field: &str| !field.ends_with(".keyword") && context.kind(field) == Some(FieldType::Text);
+        Ok(self.each(word, |field| {
+            let text = if has_words(&field) { word.to_lowercase() } else { word.to_owned() };
+            Query::Fuzzy { field, text, distance, transpositions: true }
+        }))
     }
 
     fn term(&self, word: String, is_pattern: bool) -> Query {
@@ -459,6 +486,8 @@ mod tests {
         check("user:b?b*", "user~b?b*");
         check("a\\:b", "message=a:b");
         check("level:error^2", "level=error");
+        check("level:eror~1", "level=eror~1");
+        check("Conection~ AND a", "(+message=conection~2 +message=a)");
         check("-level:debug", "(-level=debug)");
         check("ORDER", "message=ORDER");
         check("@timestamp:[now-1s TO now]", "@timestamp[t-1000000000,t0]");
@@ -486,7 +515,8 @@ mod tests {
             "OR a",
             "n:[1 TO",
             "n:[1 5]",
-            "a~2",
+            "a~3",
+            "a*~1",
             "level:",
             "(",
             "()",
