@@ -200,7 +200,7 @@ test('D4: a tap shows events on both sides of a filter, with what it did', async
   })
 })
 
-test('D5: dead letters have their reason, and are replayed and dropped', async ({ page }) => {
+test('Dead letters have their reason, and are replayed and dropped', async ({ page }) => {
   const collector = new Collector()
   collector.status = 400
   await collector.start()
@@ -271,6 +271,72 @@ outputs: {away: {http: {url: "${collector.address}"}}}
   } finally {
     collector.end()
   }
+})
+
+test('D4: what a filter masked is in nothing that a tap behind it sends', async ({ page }) => {
+  const config = (folder: string) => `
+inputs: {app: {file: {paths: ["${folder}/app.log"]}}}
+filters:
+  - mutate: {gsub: [{field: message, regex: 'card=[0-9]+', with: 'card=***'}]}
+outputs: {all: {blackhole: {}}}
+`
+  await withPond(config, async pond => {
+    await pipelines(page, pond, '?n=outputs.all&part=tap')
+    const wire = fetch(`${pond.address}/_logpond/tap`, { method: 'POST', body: JSON.stringify({ points: ['outputs.all'], limit: 20 }) })
+    await page.getByRole('button', { name: 'Start', exact: true }).click()
+    await expect(page.getByRole('button', { name: 'Stop' })).toBeVisible()
+    let n = 0
+    const rows = page.getByRole('list', { name: 'Events' }).getByRole('listitem')
+    await expect.poll(async () => {
+      appendFileSync(join(pond.folder, 'app.log'), Array.from({ length: 10 }, () => `payment ${n++} card=4000123412341234 done\n`).join(''))
+      return rows.count()
+    }).toBeGreaterThan(3)
+    const sent = (await (await wire).text()).trim().split('\n').map(line => JSON.parse(line)).filter(line => line.event)
+    expect(sent.length).toBe(20)
+    for (const { event } of sent) expect(event.message).toMatch(/^payment \d+ card=\*\*\* done$/)
+    expect(JSON.stringify(sent)).not.toContain('4000123412341234')
+    expect(await page.content()).not.toContain('4000123412341234')
+    expect(await page.content()).toContain('card=***')
+  })
+})
+
+test('D5: a changed config changes the graph; a broken one is told of, and what ran runs on', async ({ page }) => {
+  const outputs = (archive: string) => `
+inputs: {made: {generate: {rate: 50}}}
+filters: [auto, {set: {fields: {site: web}}}]
+queue: {}
+outputs:
+  all: {blackhole: {}}
+  ${archive}
+`
+  await withPond(folder => outputs(`archive: {file: {path: "${folder}/archive.ndjson"}}`), async pond => {
+    await pipelines(page, pond)
+    const shown = () => page.locator('[data-node]').evaluateAll(all => all.map(node => node.getAttribute('data-node')!).sort())
+    const before = ['filters', 'inputs.made', 'outputs.all', 'outputs.archive', 'queue']
+    expect(await shown()).toEqual(before)
+    const readAnew = async () => {
+      await page.locator('body').press('Control+k')
+      await page.getByRole('option', { name: 'Read the config anew' }).click()
+    }
+    // A config with an option that there is not, and with a password that nobody is to see.
+    const line = 'strict: {elasticsearch: {endpoints: ["http://127.0.0.1:1"], auth: {basic: {user: me, password: hunter2}}, bulk: 5}}'
+    pond.configure(outputs(line))
+    await readAnew()
+    const banner = page.locator('[data-reload=refused]')
+    await expect(banner).toContainText('what ran before runs on')
+    await expect(banner).toContainText('bulk')
+    await expect(banner).toContainText(/config\.yaml:\d+/)
+    expect(await shown()).toEqual(before)
+    await expect.poll(() => rateOf(page, 'inputs.made')).toBeGreaterThan(0)
+    expect(await page.content()).not.toContain('hunter2')
+    expect(JSON.stringify(await pond.ask('GET', '/_logpond/stats'))).not.toContain('hunter2')
+    // It is mended, and read at a click.
+    pond.configure(outputs(`strict: {file: {path: "${pond.folder}/strict.ndjson"}}`))
+    await banner.getByRole('button', { name: 'Read the config anew' }).click()
+    await expect(page.locator('[data-reload=taken]')).toContainText('main')
+    await expect(banner).toBeHidden()
+    await expect.poll(shown).toEqual(['filters', 'inputs.made', 'outputs.all', 'outputs.strict', 'queue'])
+  })
 })
 
 for (const theme of ['light', 'dark']) {

@@ -20,6 +20,7 @@ export class Pond {
   readonly folder = mkdtempSync(join(tmpdir(), 'page-'))
   address = ''
   #child: ChildProcess | null = null
+  #listen = ''
 
   /** With a config, which is made for the folder; else it has the store alone. */
   constructor(readonly config?: (folder: string) => string) {}
@@ -28,9 +29,15 @@ export class Pond {
   arguments(listen: string): string[] {
     const data = join(this.folder, 'data')
     if (!this.config) return ['up', '--no-journal', '--listen', listen, '--data-dir', data, join(this.folder, 'none.log')]
+    this.#listen = listen
+    return ['run', '-c', this.configure(this.config(this.folder))]
+  }
+
+  /** Writes its config anew, which it reads when it is asked to. */
+  configure(config: string): string {
     const path = join(this.folder, 'config.yaml')
-    writeFileSync(path, `data_dir: ${data}\napi: {listen: "${listen}"}\n${this.config(this.folder)}`)
-    return ['run', '-c', path]
+    writeFileSync(path, `data_dir: ${join(this.folder, 'data')}\napi: {listen: "${this.#listen}"}\n${config}`)
+    return path
   }
 
   /** Starts it, at the address of before if there was one. */

@@ -235,7 +235,7 @@ function stats(at: number, change: (pipeline: any) => void = () => {}): Stats {
   }
   change(pipeline)
   return {
-    version: '0', pid: 7, time_ns: 0, uptime_seconds: at, process: { cpu_seconds: at / 2, rss_bytes: 1 }, memory: { used_bytes: 0, limit_bytes: 1 },
+    version: '0', pid: 7, time_ns: 0, uptime_seconds: at, process: { cpu_seconds: at / 2, rss_bytes: 1 }, memory: { used_bytes: 0, limit_bytes: 1 }, reloads: { last: null },
     dead_letters: { letters: 3, bytes: 1, bytes_max: 2 }, pipelines: [pipeline],
   }
 }

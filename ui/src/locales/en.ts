@@ -351,6 +351,9 @@ export default {
   notSafe: 'Not safe yet',
   age: 'Age',
   errorAway: 'The server does not answer; it is asked again each second',
+  reloadRefused: 'The changed config was not taken up ({time} UTC); what ran before runs on:',
+  reloadTaken: 'A changed config was taken up ({time} UTC): {pipelines}',
+  readAnew: 'Read the config anew',
   noPipeline: 'Nothing runs here',
   noPipelineHelp: 'A config such as this one makes a pipeline:',
 }

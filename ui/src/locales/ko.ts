@@ -353,6 +353,9 @@ const texts: Texts = {
   notSafe: '아직 안전하지 않음',
   age: '경과',
   errorAway: '서버가 응답하지 않습니다. 매초 다시 시도합니다',
+  reloadRefused: '바뀐 설정을 적용하지 못했습니다({time} UTC). 이전 설정이 계속 실행됩니다:',
+  reloadTaken: '바뀐 설정을 적용했습니다({time} UTC): {pipelines}',
+  readAnew: '설정 다시 읽기',
   noPipeline: '실행 중인 파이프라인이 없습니다',
   noPipelineHelp: '이와 같은 설정이 파이프라인을 만듭니다:',
 }

@@ -353,6 +353,9 @@ const texts: Texts = {
   notSafe: '尚未落盘',
   age: '时长',
   errorAway: '服务器没有响应；每秒重试',
+  reloadRefused: '更改后的配置未被采用（{time} UTC），之前的配置继续运行：',
+  reloadTaken: '已采用更改后的配置（{time} UTC）：{pipelines}',
+  readAnew: '重新读取配置',
   noPipeline: '此处没有运行的管道',
   noPipelineHelp: '这样的配置会创建一个管道：',
 }

@@ -32,6 +32,7 @@ export class Pipelines {
   bottleneck = $derived(this.view?.bottleneck?.pipeline === this.pipeline?.name ? (this.view?.bottleneck ?? null) : null)
   ledger = $state.raw<Ledger | null>(null)
   error = $state.raw<Refused | null>(null)
+  reloading = $state(false)
   shows = $state<'graph' | 'table'>('graph')
   node = $state('')
   part = $state<Part>('details')
@@ -72,6 +73,19 @@ export class Pipelines {
     }
     if (this.#abort.signal.aborted) return
     this.#timer = setTimeout(() => void this.#look(), Math.max(EVERY - (performance.now() - begun), 100))
+  }
+
+  /** Has the config read anew. How that went is seen with the next look; that it cannot be read at all, here. */
+  async reload(): Promise<void> {
+    this.reloading = true
+    try {
+      await ask('POST', '/_logpond/reload')
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      this.error = error
+    } finally {
+      this.reloading = false
+    }
   }
 
   #remember(): void {

@@ -29,8 +29,11 @@ export interface Stats {
   process: { cpu_seconds: number, rss_bytes: number }
   memory: { used_bytes: number, limit_bytes: number }
   dead_letters: { letters: number, bytes: number, bytes_max: number }
+  reloads: { last: Reload | null }
   pipelines: PipelineStats[]
 }
+/** How a changed config was taken up, or why it was not. */
+export interface Reload { time: string, ok: boolean, added: string[], changed: string[], removed: string[], problems: string[], warnings: string[] }
 
 export interface InputView extends InputStats { rate: number, bytesRate: number, blocked: number }
 export interface FilterView extends FilterStats { share: number, nsPerEvent: number | null }
