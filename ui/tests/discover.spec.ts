@@ -447,6 +447,25 @@ test('B13: exports hold every event once', everywhere, async ({ page, shared }) 
   expect(text.lines[1]).toBe('warn request 1 took 37 ms for item 1')
 })
 
+test('an event is shown as it is stored, and few are seen beside very many', everywhere, async ({ page, shared }) => {
+  const at = new Date(shared.last - 3_600_000)
+  const text = `{"@timestamp":"${at.toISOString()}","long":12345678901234567, "share":1.50, "message":"as \\"_source\\":{it} is"}`
+  await shared.pond.ask('POST', '/logs-raw/_bulk?refresh=true', `{"index":{"_id":"one"}}\n${text}\n`)
+  await discover(page, shared.pond, { i: 'logs-raw', t: `${at.toISOString()}..${new Date(at.getTime() + 1000).toISOString()}` })
+  await page.locator('[role=gridcell][data-field=message]').first().click()
+  await page.getByRole('button', { name: 'Raw', exact: true }).click()
+  await expect(page.locator('pre[data-form=raw]')).toHaveText(text)
+  // Ten minutes of events in some bars, an hour before them one.
+  await discover(page, shared.pond, { i: 'logs-raw,logs-small', t: `${at.toISOString()}..${new Date(shared.last + 1).toISOString()}` })
+  const heights = () => page.locator('rect.bar').evaluateAll(all => all.map(bar => Number(bar.getAttribute('height'))))
+  const first = async () => (await heights())[0]! / Math.max(...(await heights()))
+  expect(await first()).toBeLessThan(0.05)
+  await page.getByRole('button', { name: 'log axis' }).click()
+  await expect.poll(first).toBeGreaterThan(0.05)
+  await page.reload()
+  await expect.poll(first).toBeGreaterThan(0.05)
+})
+
 test('B15: Escape ends a search', async ({ page, shared }) => {
   await discover(page, shared.pond, { t: fixed(shared) })
   await page.route(/_search/, async route => {

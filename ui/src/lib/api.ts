@@ -41,6 +41,16 @@ function reasonOf(error: Failure | string | undefined): string | undefined {
 
 /** Asks; fails with `Refused`, or with an `AbortError` that nobody needs to be told. */
 export async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const text = await send(method, path, body, signal)
+  try {
+    return JSON.parse(text) as T
+  } catch {
+    throw new Refused(502, text.slice(0, 300))
+  }
+}
+
+/** The text of an answer, which is JSON. */
+async function send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<string> {
   let response: Response
   try {
     response = await fetch(path, {
@@ -52,16 +62,16 @@ export async function ask<T>(method: string, path: string, body?: unknown, signa
     throw new Refused(0, String(error))
   }
   const text = await response.text()
-  let answer: unknown
-  try {
-    answer = JSON.parse(text)
-  } catch {
-    throw new Refused(response.status, text.slice(0, 300) || response.statusText)
-  }
   if (!response.ok) {
+    let answer: unknown
+    try {
+      answer = JSON.parse(text)
+    } catch {
+      throw new Refused(response.status, text.slice(0, 300) || response.statusText)
+    }
     throw new Refused(response.status, reasonOf((answer as { error?: Failure | string }).error) ?? response.statusText)
   }
-  return answer as T
+  return text
 }
 
 export const isAbort = (error: unknown) => error instanceof DOMException && error.name === 'AbortError'
@@ -70,6 +80,15 @@ const at = (index: string, route: string) => `/${index.split(',').map(encodeURIC
 
 export const search = (index: string, body: Json, signal?: AbortSignal, timeout = '') =>
   ask<Found>('POST', at(index, `_search${timeout && `?timeout=${timeout}`}`), body, signal)
+/** An event as it is stored, to the last sign: what is parsed and written again has lost the blanks, and digits of long numbers. */
+export async function stored(index: string, id: string, signal: AbortSignal): Promise<string> {
+  const text = await send('POST', at(index, '_search'), { query: { ids: { values: [id] } }, size: 1 }, signal)
+  // Of the only hit it is the last member.
+  const name = '"_source":'
+  const begins = text.indexOf(name)
+  if (begins < 0) throw new Refused(404, '')
+  return text.slice(begins + name.length, text.lastIndexOf('}]}}'))
+}
 export const count = async (index: string, query: Json, signal?: AbortSignal) =>
   (await ask<{ count: number }>('POST', at(index, '_count'), { query }, signal)).count
 export const fieldCaps = (index: string, signal?: AbortSignal) =>
