@@ -115,13 +115,23 @@ test('G2: zooming, filtering and the lines around, by keyboard only', async ({ p
   await expect(page.getByRole('dialog')).toBeHidden()
 })
 
-for (const [language, texts] of Object.entries({ ko, 'zh-CN': zh })) {
+/** A language that nobody speaks: each letter has a sign, each text is half as long again and in brackets. */
+const pseudo = Object.fromEntries(Object.entries(en).map(([key, text]) => {
+  const strange = text.replace(/\{\w+\}|[aeiou]/g, part => (part.length > 1 ? part : { a: 'ȧ', e: 'ḗ', i: 'ī', o: 'ǿ', u: 'ŭ' }[part]!))
+  return [key, `⟦${strange}${'·'.repeat(Math.ceil(text.length / 2))}⟧`]
+})) as typeof en
+
+for (const [language, texts] of Object.entries({ ko, 'zh-CN': zh, pseudo })) {
   for (const width of [1280, 390]) {
     test(`G3: ${language} at ${width} px has no English left over and nothing is cut`, async ({ page, shared }) => {
       await page.setViewportSize({ width, height: 800 })
-      await page.addInitScript(language => localStorage.setItem('language', language), language)
+      // It comes where Korean would.
+      if (texts === pseudo) await page.route(/\/assets\/ko-[^/]*\.js$/, route => route.fulfill({ contentType: 'text/javascript', body: `export default ${JSON.stringify(pseudo)}` }))
+      const used = texts === pseudo ? 'ko' : language
+      await page.addInitScript(language => localStorage.setItem('language', language), used)
       await discover(page, shared.pond, { t: fixed(shared) })
-      await expect(page.locator('html')).toHaveAttribute('lang', language)
+      await expect(page.locator('html')).toHaveAttribute('lang', used)
+      const keys = new Set(Object.keys(en))
       const seen = async () => {
         const found = await page.evaluate(() => {
           const texts = new Set<string>()
@@ -134,7 +144,10 @@ for (const [language, texts] of Object.entries({ ko, 'zh-CN': zh })) {
         })
         const english = Object.entries(en).filter(([key, text]) => text !== texts[key as keyof typeof en] && text.length > 3 && !text.includes('{')).map(([, text]) => text)
         expect(found.filter(text => english.includes(text))).toEqual([])
+        expect(found.some(text => Object.values(texts).includes(text))).toBe(true)
         expect(found.filter(text => /\{\w+\}|undefined|\[object/.test(text))).toEqual([])
+        // A key in place of its text has capitals within, as no word has.
+        expect(found.filter(text => /[a-z][A-Z]/.test(text) && keys.has(text))).toEqual([])
       }
       const whole = async () => {
         const cut = await page.locator('button:visible, select:visible').evaluateAll(all => all
@@ -156,6 +169,12 @@ for (const [language, texts] of Object.entries({ ko, 'zh-CN': zh })) {
         await seen()
         await whole()
         await page.keyboard.press('Escape')
+      }
+      for (const search of ['?n=filters', '?n=queue&part=tap', '?part=letters', '?v=table&part=files']) {
+        await page.goto(`${shared.pond.address}/_ui/pipelines${search}`)
+        await expect(page.locator('[data-node=filters], [data-row=filters]')).toBeVisible()
+        await seen()
+        await whole()
       }
     })
   }
