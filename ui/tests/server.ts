@@ -3,6 +3,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
+// A million events that come as fast as they are taken need room.
+const HEAP = process.env.LOGPOND_LARGE ? '1g' : '384m'
+
 export type ServerName = 'elasticsearch' | 'opensearch'
 
 export class RealServer {
@@ -13,7 +16,7 @@ export class RealServer {
   #gone: Promise<unknown>
 
   private constructor(name: ServerName) {
-    this.#child = spawn(fileURLToPath(new URL('../../tests/services/services', import.meta.url)), ['run', name, 'heap=384m'])
+    this.#child = spawn(fileURLToPath(new URL('../../tests/services/services', import.meta.url)), ['run', name, `heap=${HEAP}`])
     this.#child.stdout!.on('data', data => {
       this.#said += data
       this.#hears()

@@ -17,6 +17,10 @@ use store::{Query, Search, SortKey, SortValue};
 
 /// Events that are read at once; as many are in memory.
 pub(super) const PAGE: usize = 500;
+/// Of short events more are read at once, about so many bytes and so many events: to find a page, all that
+/// match are looked at, so the time for a file grows with its pages.
+const PAGE_BYTES: usize = 1 << 20;
+const PAGE_MAX: usize = 10_000;
 /// Pages that may wait for the client.
 pub(super) const AHEAD: usize = 2;
 
@@ -121,13 +125,13 @@ async fn send(
     limit: usize,
     mut sender: Sender<Bytes, io::Error>,
 ) {
-    let mut left = limit;
+    let (mut left, mut most) = (limit, PAGE);
     let head = Bytes::from(shape.head());
     if !head.is_empty() && sender.send_data(head).await.is_err() {
         return;
     }
     while left > 0 {
-        search.size = left.min(PAGE);
+        search.size = left.min(most);
         let (asked, shape) = (search.clone(), shape.clone());
         let page = api.search(SEARCH_TIME_MAX, move |store| {
             let hits = store.search(&asked)?.hits;
@@ -137,15 +141,17 @@ async fn send(
             });
             let mut text = Vec::new();
             let count = hits.len();
+            let bytes: usize = hits.iter().map(|hit| hit.source.len()).sum();
             hits.into_iter().for_each(|hit| shape.write(hit.source, &mut text));
-            Ok((text, count, place))
+            Ok((text, count, bytes, place))
         });
         match page.await {
-            Ok((text, count, place)) => {
+            Ok((text, count, bytes, place)) => {
                 if count == 0 || sender.send_data(Bytes::from(text)).await.is_err() {
                     return;
                 }
                 left -= count;
+                most = (PAGE_BYTES / (bytes / count).max(1)).clamp(PAGE, PAGE_MAX);
                 search.after = place;
             }
             Err(error) => {
