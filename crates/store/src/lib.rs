@@ -13,6 +13,7 @@ mod columns;
 mod directory;
 mod doc;
 mod index;
+mod least;
 mod mapping;
 mod patterns;
 mod query;

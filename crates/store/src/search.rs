@@ -8,7 +8,7 @@ use crate::query::{Query, SortKey, Value};
 use crate::{StoreError, id_hash};
 use levenshtein_automata::{Distance, LevenshteinAutomatonBuilder};
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::{Column, DynamicColumn, StrColumn};
@@ -350,6 +350,8 @@ pub(crate) struct Found {
     pub(crate) sequence: u64,
     pub(crate) score: Score,
     pub(crate) address: DocAddress,
+    /// The value of which it is the first, where only such are found.
+    pub(crate) group: Option<SortValue>,
 }
 
 /// The order of events found: by the keys, then as they came, newest first where times fall.
@@ -364,11 +366,42 @@ pub(crate) fn order(a: &Found, b: &Found, keys: &[SortKey]) -> Ordering {
     if falling { b.sequence.cmp(&a.sequence) } else { a.sequence.cmp(&b.sequence) }
 }
 
+/// Values of which the first events are looked for at once; more would take the memory of others.
+const GROUPS_MAX: usize = 100_000;
+
+/// A value as something that can be looked up.
+#[derive(PartialEq, Eq, Hash)]
+enum Group {
+    Missing,
+    Int(i64),
+    Float(u64),
+    Str(String),
+}
+
+impl Group {
+    fn of(value: &SortValue) -> Self {
+        match value {
+            SortValue::Missing => Group::Missing,
+            SortValue::Int(value) => Group::Int(*value),
+            SortValue::Float(value) => Group::Float(value.to_bits()),
+            SortValue::Str(text) => Group::Str(text.clone()),
+        }
+    }
+}
+
+/// Leaves the first of each group, in order. What is in none stays.
+pub(crate) fn first_of_groups<T>(all: &mut Vec<T>, found: impl Fn(&T) -> &Found) {
+    let mut seen = HashSet::new();
+    all.retain(|one| found(one).group.as_ref().is_none_or(|group| seen.insert(Group::of(group))));
+}
+
 /// Finds the first events by any keys, and counts all.
 pub(crate) struct Sorted {
     pub(crate) keys: Arc<Vec<SortKey>>,
     pub(crate) limit: usize,
     pub(crate) after: Option<Arc<Vec<SortValue>>>,
+    /// The field of which only the first event of each value is found.
+    pub(crate) collapse: Option<String>,
 }
 
 impl Sorted {
@@ -391,7 +424,10 @@ impl Collector for Sorted {
             .iter()
             .map(|key| KeyReader::open(&key.field, segment))
             .collect::<tantivy::Result<_>>()?;
+        let collapse = self.collapse.as_deref().map(|field| KeyReader::open(field, segment)).transpose()?;
         Ok(SortedSegment {
+            collapse,
+            groups: HashMap::new(),
             ordinal,
             readers,
             keys: self.keys.clone(),
@@ -411,6 +447,11 @@ impl Collector for Sorted {
         let count = fruits.iter().map(|(count, _)| count).sum();
         let mut all: Vec<Found> = fruits.into_iter().flat_map(|(_, found)| found).collect();
         all.sort_by(|a, b| order(a, b, &self.keys));
+        first_of_groups(&mut all, |found| found);
+        if self.collapse.is_some() && all.len() > GROUPS_MAX {
+            let reason = format!("there are more than {GROUPS_MAX} values to collapse");
+            return Err(tantivy::TantivyError::InvalidArgument(reason));
+        }
         all.truncate(self.limit);
         Ok((count, all))
     }
@@ -476,6 +517,9 @@ pub(crate) struct SortedSegment {
     limit: usize,
     count: u64,
     heap: BinaryHeap<Ranked>,
+    /// The field whose values are groups, and the first event of each so far.
+    collapse: Option<KeyReader>,
+    groups: HashMap<Group, Found>,
 }
 
 struct Ranked(Found, Arc<Vec<SortKey>>);
@@ -537,13 +581,27 @@ impl SegmentCollector for SortedSegment {
         if self.limit == 0 || self.is_worse(doc, score) {
             return;
         }
+        let group = self.collapse.as_ref().map(|reader| reader.get(doc, score));
         let found = Found {
             keys: self.readers.iter().map(|reader| reader.get(doc, score)).collect(),
             sequence: self.sequence.first(doc).unwrap_or(0),
             score,
             address: DocAddress::new(self.ordinal, doc),
+            group,
         };
         if !self.is_after(&found) {
+            return;
+        }
+        if let Some(group) = &found.group {
+            let group = Group::of(group);
+            let is_first = match self.groups.get(&group) {
+                Some(first) => order(&found, first, &self.keys) == Ordering::Less,
+                // One more than there may be is enough to see that there are too many.
+                None => self.groups.len() <= GROUPS_MAX,
+            };
+            if is_first {
+                self.groups.insert(group, found);
+            }
             return;
         }
         if self.heap.len() >= self.limit {
@@ -558,6 +616,7 @@ impl SegmentCollector for SortedSegment {
     }
 
     fn harvest(self) -> (u64, Vec<Found>) {
-        (self.count, self.heap.into_iter().map(|ranked| ranked.0).collect())
+        let ranked = self.heap.into_iter().map(|ranked| ranked.0);
+        (self.count, ranked.chain(self.groups.into_values()).collect())
     }
 }

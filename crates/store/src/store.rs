@@ -3,9 +3,10 @@
 use crate::catalog::Catalog;
 use crate::doc::Scalar;
 use crate::index::Index;
+use crate::least::LeastScore;
 use crate::mapping::{FieldType, Mapping};
 use crate::query::{Query, SortKey};
-use crate::search::{Found, SortValue, Sorted, compile, order};
+use crate::search::{Found, SortValue, Sorted, compile, first_of_groups, order};
 use crate::{Doc, StoreError, aggregations};
 use disk::Disk;
 use serde_json::Value as Json;
@@ -98,6 +99,10 @@ pub struct Search {
     pub memory_max: u64,
     /// What could be found at a moment before; none: what can be found now.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// Only events with such a score at least are found, counted and aggregated.
+    pub min_score: Option<f32>,
+    /// Of each value of this field only the first event is a hit; all are counted.
+    pub collapse: Option<String>,
 }
 
 /// What could be found in some indices at a moment. It holds their files, also those that were
@@ -123,6 +128,8 @@ impl Default for Search {
             filters: Vec::new(),
             memory_max: 256 << 20,
             snapshot: None,
+            min_score: None,
+            collapse: None,
         }
     }
 }
@@ -153,6 +160,8 @@ pub struct Hit {
     pub sort: Vec<SortValue>,
     /// Its sequence.
     pub sequence: u64,
+    /// The value of which it is the first, where a search has a field of groups.
+    pub group: Option<SortValue>,
     /// The JSON object.
     pub source: Vec<u8>,
 }
@@ -614,7 +623,10 @@ impl Store {
                         search.filters.iter().map(|filter| compile(filter, index).map(Arc::from)).collect();
                     aggregations::set_filters(aggregations, request, &filters?)?;
                 }
-                let query = compile(&search.query, index)?;
+                let mut query = compile(&search.query, index)?;
+                if let Some(least) = search.min_score {
+                    query = Box::new(LeastScore { query, least });
+                }
                 targets.push((index.name.clone(), searcher, query, aggregations, index.fields.stored));
             }
         }
@@ -625,7 +637,8 @@ impl Store {
         let mut found: Vec<(usize, Found)> = Vec::new();
         let mut merged: Option<IntermediateAggregationResults> = None;
         for (n, (_, searcher, query, aggregations, _)) in targets.iter().enumerate() {
-            let sorted = Sorted { keys: keys.clone(), limit, after: search.after.clone().map(Arc::new) };
+            let (after, collapse) = (search.after.clone().map(Arc::new), search.collapse.clone());
+            let sorted = Sorted { keys: keys.clone(), limit, after, collapse };
             let (count, own) = match aggregations {
                 None => searcher.search(query, &sorted)?,
                 Some(aggregations) => {
@@ -644,6 +657,7 @@ impl Store {
             found.extend(own.into_iter().map(|found| (n, found)));
         }
         found.sort_by(|(_, a), (_, b)| order(a, b, &keys));
+        first_of_groups(&mut found, |(_, found)| found);
         let by_score = search.sort.is_empty() || search.sort.iter().any(|key| key.field == "_score");
         let wanted = found.into_iter().skip(search.from).take(search.size);
         let hits = wanted
@@ -662,6 +676,7 @@ impl Store {
                     score: by_score.then_some(found.score),
                     sort: if search.sort.is_empty() { Vec::new() } else { found.keys },
                     sequence: found.sequence,
+                    group: found.group,
                     source: source.to_vec(),
                 })
             })

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{Hit, Query, Search, Snapshot, SortKey, SortValue, Store};
+use store::{FieldType, Hit, Query, Search, Snapshot, SortKey, SortValue, Store};
 
 /// As Elasticsearch's `index.max_result_window`.
 pub(crate) const HITS_MAX: usize = 10_000;
@@ -28,7 +28,7 @@ const HITS_SEARCHES_MAX: usize = 1_000;
 /// As Elasticsearch's `index.max_inner_result_window`.
 const TOP_HITS_MAX: usize = 100;
 
-const BODY: [&str; 24] = [
+const BODY: [&str; 26] = [
     "query",
     "sort",
     "from",
@@ -53,6 +53,8 @@ const BODY: [&str; 24] = [
     "pit",
     "script_fields",
     "runtime_mappings",
+    "min_score",
+    "collapse",
 ];
 
 const ARGUMENTS: [&str; 37] = [
@@ -201,7 +203,10 @@ pub(crate) async fn count(
         }
         let indices = resolve(store, &index, &asked)?;
         let query = question(&asked, &json, &context_of(store, &indices))?;
-        Ok((store.count(&indices, &query)?, store.list(&indices).len()))
+        let min_score = asked.get("min_score").map(|text| read_score(&Value::from(text))).transpose()?;
+        let among = store.list(&indices).len();
+        let search = Search { indices, query, size: 0, min_score, ..Search::default() };
+        Ok((store.search(&search)?.total, among))
     });
     let (count, indices) = count.await.map_err(|error| error.locate(&body.0))?;
     Ok(answer(json!({ "count": count, "_shards": shards(indices) }), &arguments))
@@ -313,6 +318,7 @@ async fn begin_scroll(
             (wanted.search.size == 0, "[size] cannot be [0] in a scroll context"),
             (wanted.search.from > 0, "using [from] is not allowed in a scroll context"),
             (wanted.search.after.is_some(), "`search_after` cannot be used in a scroll context."),
+            (wanted.search.collapse.is_some(), "cannot use `collapse` in a scroll context"),
         ] {
             if is_wrong {
                 let reason = format!("Validation Failed: 1: {reason};");
@@ -553,6 +559,12 @@ fn read(
     if after.is_some() && from > 0 {
         return Err(EsError::argument("`from` parameter must be set to 0 when `search_after` is used."));
     }
+    let min_score = body.get("min_score").map(read_score).transpose()?;
+    let collapse = body.get("collapse").map(|collapse| read_collapse(collapse, &context)).transpose()?;
+    if collapse.is_some() && after.is_some() {
+        let reason = "cannot use `collapse` in conjunction with `search_after`";
+        return Err(EsError::argument(reason).about("collapse"));
+    }
     let aggs = body
         .get("aggs")
         .or_else(|| body.get("aggregations"))
@@ -578,6 +590,8 @@ fn read(
             aggregations: aggs.as_ref().and_then(|aggs| aggs.request(&mut filters)),
             filters,
             snapshot,
+            min_score,
+            collapse,
             ..Search::default()
         },
         post_filter,
@@ -592,6 +606,37 @@ fn read(
         with_sequence: body["seq_no_primary_term"] == true || arguments.flag("seq_no_primary_term"),
         typed: arguments.flag("typed_keys"),
     })
+}
+
+/// The least score of a hit, as a number or a text of one.
+fn read_score(json: &Value) -> Result<f32, EsError> {
+    let number = json.as_f64().or_else(|| json.as_str()?.parse().ok());
+    let number = number.map(|number| number as f32).filter(|number| number.is_finite());
+    number.ok_or_else(|| {
+        EsError::argument(format!("[min_score] must be a number, not {json}")).about("min_score")
+    })
+}
+
+/// The field of which each value has one hit.
+fn read_collapse(json: &Value, context: &Context) -> Result<String, EsError> {
+    let wrong = |reason: String| EsError::argument(reason).about("collapse");
+    let object = json.as_object().ok_or_else(|| wrong("[collapse] must be an object".to_owned()))?;
+    if let Some(option) = object.keys().find(|option| *option != "field") {
+        let options = ["field"];
+        return Err(EsError::unknown("the option of [collapse]", option, &options));
+    }
+    let field = object
+        .get("field")
+        .and_then(Value::as_str)
+        .ok_or_else(|| wrong("Required [field] of [collapse]".to_owned()))?;
+    match context.kind(field) {
+        Some(FieldType::Keyword | FieldType::Long | FieldType::Double) => Ok(field.to_owned()),
+        Some(FieldType::Text) if field.ends_with(".keyword") => Ok(field.to_owned()),
+        Some(_) => Err(wrong(format!(
+            "unknown type for collapse field `{field}`, only keywords and numbers are accepted"
+        ))),
+        None => Err(wrong(format!("no mapping found for `{field}` in order to collapse on"))),
+    }
 }
 
 /// What `top_hits` understands of a search.
@@ -777,8 +822,15 @@ fn answer_search(store: &Store, wanted: Wanted) -> Result<Found, EsError> {
 }
 
 fn found_hit(hit: Hit, keys: &[SortKey], wanted: &Wanted) -> FoundHit {
-    let fields = (!wanted.fields.is_empty())
+    let mut fields = (!wanted.fields.is_empty())
         .then(|| source::fields(&hit.source, &wanted.fields, Some(&wanted.context)));
+    if let (Some(field), Some(group)) = (&wanted.search.collapse, &hit.group)
+        && *group != SortValue::Missing
+    {
+        let key = SortKey { field: field.clone(), descending: false, missing_first: false };
+        let value = sort::write(group, &key, &wanted.context);
+        fields.get_or_insert_default().insert(field.clone(), json!([value]));
+    }
     let sort = (wanted.keys_shown > 0).then(|| {
         hit.sort
             .iter()
