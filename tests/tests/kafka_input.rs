@@ -343,9 +343,9 @@ fn the_new_protocol_is_taken_where_it_is_and_new_topics_are_found() {
     for pond in &mut ponds {
         pond.wait_for("partitions", |pond| pond.said().contains("partitions came").then_some(()));
     }
-    produce(bootstrap, &first, &[], &numbered(0..2_000));
+    produce(bootstrap, &first, &SPREAD, &numbered(0..2_000));
     kafka_4().create_topic(&second, 2);
-    produce(bootstrap, &second, &[], &numbered(2_000..4_000));
+    produce(bootstrap, &second, &SPREAD, &numbered(2_000..4_000));
     let until = Instant::now() + PATIENCE;
     let all = |ponds: &[Pond; 2]| counted(ponds.iter().flat_map(written));
     while all(&ponds).len() < 4_000 {

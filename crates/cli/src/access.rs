@@ -15,7 +15,7 @@ pub(crate) struct Access {
     #[arg(long)]
     user: Option<String>,
     /// The password; better given in the environment, where others do not see it.
-    #[arg(long, requires = "user", env = "LOGPOND_PASSWORD", hide_env_values = true)]
+    #[arg(long, env = "LOGPOND_PASSWORD", hide_env_values = true)]
     password: Option<String>,
     #[command(flatten)]
     trust: Tls,

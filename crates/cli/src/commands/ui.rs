@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "api_key")]
     user: Option<String>,
     /// The password; better given in the environment, where others do not see it.
-    #[arg(long, requires = "user", env = "LOGPOND_ELASTICSEARCH_PASSWORD", hide_env_values = true)]
+    #[arg(long, env = "LOGPOND_ELASTICSEARCH_PASSWORD", hide_env_values = true)]
     password: Option<String>,
     /// A key of the API, as ID:KEY or in base64; better given in the environment.
     #[arg(long, env = "LOGPOND_ELASTICSEARCH_API_KEY", hide_env_values = true)]
