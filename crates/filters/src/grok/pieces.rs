@@ -164,7 +164,8 @@ fn quoted(text: &[u8], at: usize) -> End {
         if text[end] == quote {
             return End::Only(end + 1);
         }
-        if matches!(text.get(end + 1), None | Some(b'\n')) {
+        // Whatever stands behind it, the end of a line as well.
+        if end + 1 == text.len() {
             return End::None;
         }
         end += 2;

@@ -723,6 +723,8 @@ mod tests {
             "2026-11-21 02:45:04,123 INFO x",
             Match,
         );
+        check("\\[\\] %{QS:a} %{GREEDYDATA:b}", "[] \"x\\\ny\" z", Match);
+        check("\\[\\] %{QS:a} %{GREEDYDATA:b}", "[] \"x\\", NoMatch);
         check("%{IP:a} %{UUID:b}", "::1 123e4567-e89b-12d3-a456-426614174000", Match);
         check("%{HOSTNAME:a}:%{POSINT:b}", "web:80", Match);
         check("%{HOSTNAME:a}:%{POSINT:b}", "web:x", Unsure);
