@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How often each question is asked.
 const SEARCHES: usize = 200;
+const SEARCH: &str = "/logs-*/_search";
+/// How long it may take until all events are stored.
+const FILL_MAX: Duration = Duration::from_secs(900);
 
 /// From the start of the program to the first line that it read.
 pub(crate) fn start(folder: &Path) -> io::Result<()> {
@@ -43,90 +46,103 @@ pub(crate) fn start(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Searches among so many events: what it took to store them, then how long answers take. Whole-range
-/// questions wait for a quiet store, those for the newest events as well.
+/// Searches among so many events, while these are stored and then, when the store is quiet.
 pub(crate) fn search(folder: &Path, events: u64) -> io::Result<()> {
     let work = tempfile::tempdir_in(folder)?;
     let log = work.path().join("access.log");
     corpus::access(&log, events)?;
-    let raw = fs::metadata(&log)?.len();
-    let begun = Instant::now();
     let pond = Pond::start(work.path(), &log)?;
-    // The corpus begins at midnight and has a thousand lines a second.
-    let window = |minute: u64, more: &str, rest: &str| {
-        let at = |minute: u64| format!("2026-11-21T{:02}:{:02}:00Z", minute / 60, minute % 60);
-        format!(
-            r#"{{"size":50,"sort":[{{"@timestamp":"desc"}}],{rest}"query":{{"bool":{{"filter":[{{"range":{{"@timestamp":{{"gte":"{}","lt":"{}"}}}}}}{more}]}}}}}}"#,
-            at(minute),
-            at(minute + 15)
-        )
-    };
-    let while_written = window(0, "", "");
-    let mut times = Vec::new();
-    let until = Instant::now() + Duration::from_secs(900);
+    fill(&pond, events, fs::metadata(&log)?.len())?;
+    // The corpus has a thousand lines a second.
+    let minutes = events / 60_000;
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut minute = || random.u64(..minutes.saturating_sub(14));
+    let near = histogram("10s");
+    let errors = r#",{"range":{"status":{"gte":500}}}"#;
+    let minutes_of_errors: Vec<String> = (0..SEARCHES).map(|_| window(minute(), errors, "")).collect();
+    let minutes_with_histogram: Vec<String> = (0..SEARCHES).map(|_| window(minute(), "", &near)).collect();
+    ask(&pond, "15 minutes", 150, &minutes_of_errors)?;
+    ask(&pond, "with histogram", 150, &minutes_with_histogram)?;
+    for (name, budget_ms, body) in [
+        ("whole histogram", 300, whole(&histogram("1m"))),
+        ("term", 300, newest(r#"{"term":{"status":404}}"#)),
+        ("phrase", 800, newest(r#"{"match_phrase":{"message":"compatible Googlebot 2.1"}}"#)),
+        ("terms of 5 values", 300, whole(&terms("status"))),
+        ("terms of all paths", 800, whole(&terms("path"))),
+    ] {
+        ask(&pond, name, budget_ms, &vec![body; SEARCHES])?;
+    }
+    Ok(())
+}
+
+/// Waits until the store has so many events of so many bytes, and says what that took.
+fn fill(pond: &Pond, events: u64, raw: u64) -> io::Result<()> {
+    let begun = Instant::now();
+    let (first_minutes, mut times) = (window(0, "", ""), Vec::new());
     while pond.count() != Some(events) {
-        if Instant::now() > until {
+        if begun.elapsed() > FILL_MAX {
             return Err(io::Error::other("the store did not get all events in time"));
         }
         std::thread::sleep(Duration::from_millis(200));
         let asked = Instant::now();
-        pond.request("/logs-*/_search", &while_written);
+        pond.request(SEARCH, &first_minutes);
         times.push(asked.elapsed());
     }
-    let took = begun.elapsed();
-    let of = |bytes: u64| bytes as f64 / raw as f64;
     println!(
         "{:<26} {:.0} events/s, {:.2} x the raw size on disk, RSS {} MiB at most",
         format!("store: {}", short(events)),
-        events as f64 / took.as_secs_f64(),
-        of(pond.stored_bytes()),
+        events as f64 / begun.elapsed().as_secs_f64(),
+        pond.stored_bytes() as f64 / raw as f64,
         pond.peak_rss().unwrap_or(0) >> 10,
     );
     print("search: while it is written", &mut times, Duration::from_millis(150));
-    let minutes = events / 60_000;
-    let mut random = fastrand::Rng::with_seed(7);
-    let histogram = |interval: &str| {
-        format!(
-            r#""aggs":{{"over_time":{{"date_histogram":{{"field":"@timestamp","fixed_interval":"{interval}"}}}}}},"#
-        )
-    };
-    let errors = r#",{"range":{"status":{"gte":500}}}"#;
-    let near = histogram("10s");
-    let whole =
-        |rest: &str| format!(r#"{{"size":0,"track_total_hits":true,{rest}"query":{{"match_all":{{}}}}}}"#);
-    let phrase = r#"{"size":50,"sort":[{"@timestamp":"desc"}],"query":{"match_phrase":{"message":"compatible Googlebot 2.1"}}}"#;
-    let term = r#"{"size":50,"sort":[{"@timestamp":"desc"}],"query":{"term":{"status":404}}}"#;
-    let terms = r#""aggs":{"top":{"terms":{"field":"path","size":10}}},"#;
-    let asked: [(&str, Duration, &mut dyn FnMut() -> String); 7] = [
-        ("search: 15 minutes", Duration::from_millis(150), &mut || {
-            window(random.u64(..minutes.saturating_sub(14)), errors, "")
-        }),
-        ("search: with histogram", Duration::from_millis(150), &mut || {
-            window(fastrand::u64(..minutes.saturating_sub(14)), "", &near)
-        }),
-        ("search: whole histogram", Duration::from_millis(300), &mut || whole(&histogram("1m"))),
-        ("search: term", Duration::from_millis(300), &mut || term.to_owned()),
-        ("search: phrase", Duration::from_millis(800), &mut || phrase.to_owned()),
-        ("search: terms of 5 values", Duration::from_millis(300), &mut || {
-            whole(r#""aggs":{"top":{"terms":{"field":"status","size":10}}},"#)
-        }),
-        ("search: terms of all paths", Duration::from_millis(800), &mut || whole(terms)),
-    ];
-    for (name, budget, body) in asked {
-        let mut times = Vec::new();
-        for _ in 0..SEARCHES {
-            let body = body();
-            let begun = Instant::now();
-            let answer = pond.request("/logs-*/_search", &body);
-            times.push(begun.elapsed());
-            let found = answer.as_ref().and_then(|answer| answer["hits"]["total"]["value"].as_u64());
-            if found.is_none_or(|found| found == 0) {
-                return Err(io::Error::other(format!("{name} found nothing: {answer:?}")));
-            }
-        }
-        print(name, &mut times, budget);
-    }
     Ok(())
+}
+
+/// Asks one question after the other, each of which must find something.
+fn ask(pond: &Pond, name: &str, budget_ms: u64, questions: &[String]) -> io::Result<()> {
+    let mut times = Vec::new();
+    for question in questions {
+        let begun = Instant::now();
+        let answer = pond.request(SEARCH, question);
+        times.push(begun.elapsed());
+        let found = answer.as_ref().and_then(|answer| answer["hits"]["total"]["value"].as_u64());
+        if found.is_none_or(|found| found == 0) {
+            return Err(io::Error::other(format!("{name} found nothing: {answer:?}")));
+        }
+    }
+    print(&format!("search: {name}"), &mut times, Duration::from_millis(budget_ms));
+    Ok(())
+}
+
+/// The newest events of 15 minutes from a minute of the corpus on, which begins at midnight.
+fn window(minute: u64, more: &str, rest: &str) -> String {
+    let at = |minute: u64| format!("2026-11-21T{:02}:{:02}:00Z", minute / 60, minute % 60);
+    let (from, to) = (at(minute), at(minute + 15));
+    let range = format!(r#"{{"range":{{"@timestamp":{{"gte":"{from}","lt":"{to}"}}}}}}"#);
+    format!(
+        r#"{{"size":50,"sort":[{{"@timestamp":"desc"}}],{rest}"query":{{"bool":{{"filter":[{range}{more}]}}}}}}"#
+    )
+}
+
+/// The newest events of all that match.
+fn newest(query: &str) -> String {
+    format!(r#"{{"size":50,"sort":[{{"@timestamp":"desc"}}],"query":{query}}}"#)
+}
+
+/// An aggregation over all events.
+fn whole(aggs: &str) -> String {
+    format!(r#"{{"size":0,"track_total_hits":true,{aggs}"query":{{"match_all":{{}}}}}}"#)
+}
+
+fn histogram(interval: &str) -> String {
+    format!(
+        r#""aggs":{{"over_time":{{"date_histogram":{{"field":"@timestamp","fixed_interval":"{interval}"}}}}}},"#
+    )
+}
+
+fn terms(field: &str) -> String {
+    format!(r#""aggs":{{"top":{{"terms":{{"field":"{field}","size":10}}}}}},"#)
 }
 
 /// A number of events as people say it: `1M`.

@@ -4,8 +4,7 @@ use crate::tls::Tls;
 use crate::{Failure, http};
 use hyper::Method;
 use hyper::body::Bytes;
-use pipeline::outputs::elasticsearch::{Asker, Auth, Basic};
-use pipeline::plan::Secret;
+use pipeline::outputs::elasticsearch::{Asker, Auth};
 use serde_json::Value;
 
 /// How a person gets at a pond that does not answer everybody.
@@ -31,13 +30,7 @@ impl Access {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let url = self.url(address);
-        let auth = self.user.as_ref().map(|user| {
-            Auth::Basic(Basic {
-                user: user.clone(),
-                password: self.password.clone().map(Secret::new),
-                password_file: None,
-            })
-        });
+        let auth = self.user.clone().map(|user| Auth::basic(user, self.password.clone()));
         let asker = Asker::new(&[url], auth, &self.trust.config()).map_err(|why| format!("--at: {why}"))?;
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let (status, answer) = http::runtime()?.block_on(asker.send(method, path, body)).map_err(|why| {

@@ -7,6 +7,7 @@ mod host;
 mod http;
 mod letters;
 mod log;
+mod memory;
 mod monitor;
 mod place;
 mod pond;
@@ -89,7 +90,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Runs the program and returns how it ended.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    process::give_buffers_back();
+    memory::give_buffers_back();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -5,7 +5,7 @@ use crate::monitor::{self, Monitor};
 use crate::reload::{Asks, Reloader, Reread};
 use crate::signals::Signals;
 use crate::status::Status;
-use crate::{Failure, host, process};
+use crate::{Failure, host, memory};
 use disk::{Disk, DiskError, RealDisk};
 use pipeline::plan::Plan;
 use pipeline::run::bus::Bus;
@@ -95,7 +95,7 @@ pub(crate) fn run(
         server.as_ref().map(|server| server.address.as_str()),
         &running.lock().unwrap_or_else(PoisonError::into_inner),
     );
-    process::let_program_go();
+    memory::let_program_go();
     let mut idle = Idle::default();
     loop {
         let pause = if until_idle { IDLE_LOOK } else { HOUSEKEEPING };

@@ -125,20 +125,33 @@ fn length(length: usize, small: Option<(u8, usize)>, forms: [Option<u8>; 3], out
 
 /// Takes one value off the front of `bytes` and writes it as JSON.
 pub fn to_json(bytes: &mut &[u8], out: &mut Vec<u8>) -> Result<(), MsgpackError> {
-    value(bytes, out, 0, false)
+    value(bytes, out, Place { depth: 0, in_name: false })
 }
 
-/// `in_name`: it is the name of something, or within one.
-fn value(bytes: &mut &[u8], out: &mut Vec<u8>, depth: usize, in_name: bool) -> Result<(), MsgpackError> {
-    if depth > DEPTH_MAX {
+/// Where a value stands.
+#[derive(Clone, Copy)]
+struct Place {
+    depth: usize,
+    /// It is the name of something, or within one.
+    in_name: bool,
+}
+
+impl Place {
+    fn within(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+}
+
+fn value(bytes: &mut &[u8], out: &mut Vec<u8>, place: Place) -> Result<(), MsgpackError> {
+    if place.depth > DEPTH_MAX {
         return Err(MsgpackError::Deep);
     }
     let [first] = take(bytes)?;
     match first {
         0x00..=0x7f => json::write_int(i64::from(first), out),
         0xe0..=0xff => json::write_int(i64::from(first as i8), out),
-        0x80..=0x8f => map(bytes, usize::from(first & 0x0f), out, depth, in_name)?,
-        0x90..=0x9f => array(bytes, usize::from(first & 0x0f), out, depth, in_name)?,
+        0x80..=0x8f => map(u64::from(first & 0x0f), bytes, out, place)?,
+        0x90..=0x9f => array(u64::from(first & 0x0f), bytes, out, place)?,
         0xa0..=0xbf => json::write_str(some(bytes, usize::from(first & 0x1f))?, out),
         0xc0 => out.extend_from_slice(b"null"),
         0xc1 => return Err(MsgpackError::Unused),
@@ -161,67 +174,43 @@ fn value(bytes: &mut &[u8], out: &mut Vec<u8>, depth: usize, in_name: bool) -> R
         0xd2 => json::write_int(i64::from(i32::from_be_bytes(take(bytes)?)), out),
         0xd3 => json::write_int(i64::from_be_bytes(take(bytes)?), out),
         0xd4..=0xd8 => extension_of(bytes, 1 << (first - 0xd4), out)?,
-        0xdc => {
-            let length = number(bytes, 2)? as usize;
-            array(bytes, length, out, depth, in_name)?;
-        }
-        0xdd => {
-            let length = number(bytes, 4)? as usize;
-            array(bytes, length, out, depth, in_name)?;
-        }
-        0xde => {
-            let length = number(bytes, 2)? as usize;
-            map(bytes, length, out, depth, in_name)?;
-        }
-        0xdf => {
-            let length = number(bytes, 4)? as usize;
-            map(bytes, length, out, depth, in_name)?;
-        }
+        0xdc => array(number(bytes, 2)?, bytes, out, place)?,
+        0xdd => array(number(bytes, 4)?, bytes, out, place)?,
+        0xde => map(number(bytes, 2)?, bytes, out, place)?,
+        0xdf => map(number(bytes, 4)?, bytes, out, place)?,
     }
     Ok(())
 }
 
-fn map(
-    bytes: &mut &[u8],
-    length: usize,
-    out: &mut Vec<u8>,
-    depth: usize,
-    in_name: bool,
-) -> Result<(), MsgpackError> {
+fn map(length: u64, bytes: &mut &[u8], out: &mut Vec<u8>, place: Place) -> Result<(), MsgpackError> {
     out.push(b'{');
     for n in 0..length {
         if n > 0 {
             out.push(b',');
         }
         let from = out.len();
-        value(bytes, out, depth + 1, true)?;
+        value(bytes, out, Place { in_name: true, ..place.within() })?;
         if out.get(from) != Some(&b'"') {
-            if in_name && matches!(out.get(from), Some(b'{' | b'[')) {
+            if place.in_name && matches!(out.get(from), Some(b'{' | b'[')) {
                 return Err(MsgpackError::Deep);
             }
             let name = out.split_off(from);
             json::write_str(&name, out);
         }
         out.push(b':');
-        value(bytes, out, depth + 1, in_name)?;
+        value(bytes, out, place.within())?;
     }
     out.push(b'}');
     Ok(())
 }
 
-fn array(
-    bytes: &mut &[u8],
-    length: usize,
-    out: &mut Vec<u8>,
-    depth: usize,
-    in_name: bool,
-) -> Result<(), MsgpackError> {
+fn array(length: u64, bytes: &mut &[u8], out: &mut Vec<u8>, place: Place) -> Result<(), MsgpackError> {
     out.push(b'[');
     for n in 0..length {
         if n > 0 {
             out.push(b',');
         }
-        value(bytes, out, depth + 1, in_name)?;
+        value(bytes, out, place.within())?;
     }
     out.push(b']');
     Ok(())

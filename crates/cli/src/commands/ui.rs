@@ -5,7 +5,7 @@ use crate::tls::Tls;
 use crate::{Failure, http};
 use hyper::Method;
 use hyper::body::Bytes;
-use pipeline::outputs::elasticsearch::{Asker, Auth, Basic};
+use pipeline::outputs::elasticsearch::{Asker, Auth};
 use pipeline::plan::Secret;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -36,11 +36,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     fn asker(&self) -> Result<Asker, Failure> {
         let auth = match (&self.user, &self.api_key) {
-            (Some(user), _) => Some(Auth::Basic(Basic {
-                user: user.clone(),
-                password: self.password.clone().map(Secret::new),
-                password_file: None,
-            })),
+            (Some(user), _) => Some(Auth::basic(user.clone(), self.password.clone())),
             (None, Some(key)) => Some(Auth::ApiKey(Secret::new(key.clone()))),
             (None, None) => None,
         };

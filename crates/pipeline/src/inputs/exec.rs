@@ -120,15 +120,14 @@ impl Config {
 
     /// The input that these options describe.
     pub fn build(&self, context: InputContext) -> Result<ExecInput, ConfigError> {
-        self.check()?;
-        let when = self.when()?;
+        let (when, decoder) = (self.when()?, self.decoder()?);
         let origin = context.registry.create(&context.name, String::new(), 0);
         // It is not kept: what a command printed cannot be read again.
         context.registry.remove(origin);
         Ok(ExecInput {
             config: self.clone(),
             when,
-            decoder: self.decoder()?,
+            decoder,
             common: Common::new(origin, [("host.name", CommonValue::Str(context.host))]),
             paths: Paths {
                 command: Path::of(["process", "command_line"]),

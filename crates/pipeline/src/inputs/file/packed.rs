@@ -34,7 +34,7 @@ const STEP_BYTES: usize = 64 << 10;
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// Whether the name says that a file is packed with gzip.
-pub(super) fn is_packed(path: &Path) -> bool {
+pub(super) fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "gz" || ending == "gzip")
 }
 
@@ -474,7 +474,7 @@ impl Content {
         let mut left = self.skips.min(SKIP_BYTES);
         while left > 0 {
             let room = some.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let read = self.unpack(&mut some[..room])?;
+            let read = unpack(&mut self.stream, &mut some[..room])?;
             if read == 0 {
                 let message = "it holds less than was read of it before";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -496,10 +496,8 @@ impl Content {
         while self.pending.len() < bytes && !self.is_ended && self.error.is_none() {
             let before = self.pending.len();
             self.pending.resize(before + STEP_BYTES.min(bytes - before), 0);
-            let mut pending = std::mem::take(&mut self.pending);
-            let read = self.unpack(&mut pending[before..]);
-            pending.truncate(before + *read.as_ref().unwrap_or(&0));
-            self.pending = pending;
+            let read = unpack(&mut self.stream, &mut self.pending[before..]);
+            self.pending.truncate(before + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(read) => self.is_ended = read == 0,
                 Err(error) => self.error = Some(error),
@@ -520,13 +518,13 @@ impl Content {
             None => self.pending.len(),
         }
     }
+}
 
-    fn unpack(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.stream.read(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
+fn unpack(stream: &mut MultiGzDecoder<File>, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The files that rotation makes of a file: their names begin with its name.
 
+use super::packed::is_gzip;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
@@ -65,11 +66,12 @@ fn starts_with(name: &OsStr, beginning: &OsStr) -> bool {
     name.as_bytes().starts_with(beginning.as_bytes())
 }
 
+/// Whether the name says that a file is packed, with whatever.
 fn is_packed(name: &OsStr) -> bool {
-    let ending = Path::new(name).extension();
-    ending.is_some_and(|ending| {
-        ["gz", "gzip", "bz2", "xz", "zst", "lz4"].iter().any(|packed| ending == *packed)
-    })
+    let name = Path::new(name);
+    let is_other =
+        |ending: &OsStr| ["bz2", "xz", "zst", "lz4"].iter().any(|packed| ending == OsStr::new(packed));
+    is_gzip(name) || name.extension().is_some_and(is_other)
 }
 
 fn list(folder: &Path) -> Vec<OsString> {

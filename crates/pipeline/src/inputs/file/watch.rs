@@ -4,7 +4,7 @@ use super::follow::Followed;
 use super::glob::Patterns;
 use super::identity::{self, Evidence, HEAD, Identity, key};
 use super::notify::Notify;
-use super::packed::{Packed, is_packed};
+use super::packed::{Packed, is_gzip};
 use super::siblings::{Folders, Originals, is_sibling};
 use super::{Config, ConfigError, InputContext, InputError, StartAt};
 use crate::registry::{FileStatus, Known, Registry, Unreadable};
@@ -179,7 +179,7 @@ impl Watch {
         for path in &told.paths {
             if let Some(index) = self.by_path.get(path).and_then(|key| self.by_key.get(key)) {
                 self.wake(*index, now);
-            } else if self.config.gzip && is_packed(path) {
+            } else if self.config.gzip && is_gzip(path) {
                 self.scan_soon(now);
             }
         }
@@ -264,7 +264,7 @@ impl Watch {
         for path in found.files {
             match fs::metadata(&path) {
                 Ok(meta) if !meta.is_file() => {}
-                Ok(meta) if self.config.gzip && is_packed(&path) => packed.push((path, meta)),
+                Ok(meta) if self.config.gzip && is_gzip(&path) => packed.push((path, meta)),
                 Ok(meta) => {
                     self.by_path.insert(path.clone(), key(&meta));
                     // One reader per file, by however many names it is reached.

@@ -194,6 +194,13 @@ pub enum Auth {
     BearerFile(PathBuf),
 }
 
+impl Auth {
+    /// A user and a password as somebody typed them.
+    pub fn basic(user: String, password: Option<String>) -> Self {
+        Self::Basic(Basic { user, password: password.map(Secret::new), password_file: None })
+    }
+}
+
 /// A user and a password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
