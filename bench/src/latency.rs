@@ -52,7 +52,8 @@ pub(crate) fn search(folder: &Path, events: u64) -> io::Result<()> {
     let log = work.path().join("access.log");
     corpus::access(&log, events)?;
     let pond = Pond::start(work.path(), &log)?;
-    fill(&pond, events, fs::metadata(&log)?.len())?;
+    let raw = fs::metadata(&log)?.len();
+    fill(&pond, events, raw)?;
     // The corpus has a thousand lines a second.
     let minutes = events / 60_000;
     let mut random = fastrand::Rng::with_seed(7);
@@ -72,10 +73,17 @@ pub(crate) fn search(folder: &Path, events: u64) -> io::Result<()> {
     ] {
         ask(&pond, name, budget_ms, &vec![body; SEARCHES])?;
     }
+    println!(
+        "{:<26} {:.2} x the raw size on disk, RSS {} MiB at most",
+        "store: at the end",
+        pond.stored_bytes() as f64 / raw as f64,
+        pond.peak_rss().unwrap_or(0) >> 10,
+    );
     Ok(())
 }
 
-/// Waits until the store has so many events of so many bytes, and says what that took.
+/// Waits until the store has so many events of so many bytes, and says what that took. What is merged
+/// just then stands there twice.
 fn fill(pond: &Pond, events: u64, raw: u64) -> io::Result<()> {
     let begun = Instant::now();
     let (first_minutes, mut times) = (window(0, "", ""), Vec::new());

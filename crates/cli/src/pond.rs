@@ -21,6 +21,9 @@ use web::control::Control;
 
 /// How often the pond does its housekeeping.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// What searches and merges read of the store's files stays mapped, and counts as memory, until it is
+/// more than this.
+const MAPPED_MAX: u64 = 64 << 20;
 /// The exit code when a second signal ended the program at once.
 const ENDED_AT_ONCE: i32 = 130;
 
@@ -116,6 +119,9 @@ pub(crate) fn run(
         }
         if let Some(store) = &store {
             store.housekeeping();
+            if memory::mapped_bytes() > MAPPED_MAX {
+                store.let_pages_go();
+            }
         }
         // A pond that answers searches stays when its inputs end; others have nothing left.
         if server.is_none() && running.inputs_ended() {

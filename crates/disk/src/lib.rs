@@ -10,7 +10,7 @@ pub mod journal;
 mod real;
 mod sim;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, WeakBytes};
 pub use error::DiskError;
 pub use real::RealDisk;
 pub use sim::SimDisk;

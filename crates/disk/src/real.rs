@@ -1,6 +1,8 @@
 //! A directory of the machine.
 
+use crate::bytes::Memory;
 use crate::{Bytes, DirEntry, Disk, DiskError, File, Lock};
+use memmap2::{Mmap, UncheckedAdvice};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use rustix::io::Errno;
 use std::fs::{self, OpenOptions};
@@ -39,6 +41,25 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
+}
+
+struct Mapped(Mmap);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Memory for Mapped {
+    fn let_pages_go(&self) {
+        #[expect(unsafe_code, reason = "only so pages go that nobody changes")]
+        // SAFETY: the mapping is one for reading of a file that is never changed, so what comes back
+        // is what was there.
+        let done = unsafe { self.0.unchecked_advise(UncheckedAdvice::DontNeed) };
+        // It only costs memory if they stay.
+        let _ = done;
+    }
 }
 
 impl Disk for RealDisk {
@@ -104,8 +125,8 @@ impl Disk for RealDisk {
         #[expect(unsafe_code, reason = "the files that are mapped are written once and never cut")]
         // SAFETY: our own files in a directory that is locked for this process; whoever maps
         // one never writes to it again, and removing its name leaves the pages in place.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(wrong)?;
-        Ok(Bytes::new(map))
+        let map = unsafe { Mmap::map(&file) }.map_err(wrong)?;
+        Ok(Bytes::new(Mapped(map)))
     }
 
     fn exists(&self, path: &Path) -> bool {

@@ -1,12 +1,13 @@
 //! The question for messages of a template. The index has words alone, so it tells only which
 //! messages may be meant: of these, what is stored is read and compared.
 
-use crate::index::Index;
 use crate::search::{term, words};
+use crate::stored::{bytes_of, unpack};
 use crate::template::{Template, message};
+use crate::view::Seen;
 use std::fmt;
 use tantivy::query::{AllQuery, BooleanQuery, EnableScoring, Explanation, Occur, Query, Scorer, Weight};
-use tantivy::schema::{Field, Value as _};
+use tantivy::schema::Field;
 use tantivy::store::StoreReader;
 use tantivy::{DocId, DocSet, Score, SegmentReader, TERMINATED, TantivyDocument};
 
@@ -22,7 +23,7 @@ pub(crate) struct TemplateQuery {
 }
 
 impl TemplateQuery {
-    pub(crate) fn new(template: &Template, index: &Index) -> Self {
+    pub(crate) fn new(template: &Template, index: &Seen) -> Self {
         let mut own: Vec<String> = template.words().flat_map(|word| words(index, word)).collect();
         own.sort_unstable();
         own.dedup();
@@ -93,10 +94,8 @@ impl Checked {
     /// Whether the event it stands at is one. What cannot be read is none.
     fn is_one(&self) -> bool {
         let Ok(document) = self.documents.get::<TantivyDocument>(self.maybe.doc()) else { return false };
-        let bytes = document.get_first(self.stored).and_then(|value| value.as_bytes().map(<[u8]>::to_vec));
-        let Some(bytes) = bytes else { return false };
-        let id_end = 1 + bytes.first().map_or(0, |len| usize::from(*len));
-        bytes.get(id_end..).and_then(message).is_some_and(|message| self.template.takes(&message))
+        let Some(bytes) = bytes_of(&document, self.stored) else { return false };
+        message(unpack(&bytes).1).is_some_and(|message| self.template.takes(&message))
     }
 
     /// Goes on from where it stands to the next that is one.

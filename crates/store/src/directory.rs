@@ -6,7 +6,7 @@
 //! removes what nobody needs. So the disk always holds the last hard commit, whole, whatever
 //! crashes in between; what came after is in the queue.
 
-use disk::{Bytes, Disk, DiskError};
+use disk::{Bytes, Disk, DiskError, WeakBytes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
@@ -40,6 +40,12 @@ struct State {
     unsynced: BTreeSet<PathBuf>,
     removed: BTreeSet<PathBuf>,
     bytes: u64,
+    /// Whether `meta.json` was written since the last hard commit.
+    is_ahead: bool,
+    /// How many files are being written.
+    writing: usize,
+    /// The files that are mapped, and some that were.
+    maps: Vec<WeakBytes>,
 }
 
 impl fmt::Debug for StoreDirectory {
@@ -65,7 +71,8 @@ impl StoreDirectory {
     /// Makes the commit of now the one that a crash goes back to.
     pub(crate) fn harden(&self) -> Result<(), DiskError> {
         let (unsynced, mut atomic) = {
-            let state = self.state();
+            let mut state = self.state();
+            state.is_ahead = false;
             (state.unsynced.clone(), state.atomic.clone())
         };
         for path in &unsynced {
@@ -105,6 +112,22 @@ impl StoreDirectory {
     /// Bytes written since the last hard commit.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         self.state().bytes
+    }
+
+    /// Whether there was a commit, or a merge, since the last hard commit.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.state().is_ahead
+    }
+
+    /// Whether files are being written now.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.state().writing > 0
+    }
+
+    /// Lets go of the pages of mapped files, whoever reads them.
+    pub(crate) fn let_pages_go(&self) {
+        let maps: Vec<Bytes> = self.state().maps.iter().filter_map(WeakBytes::upgrade).collect();
+        maps.iter().for_each(Bytes::let_pages_go);
     }
 
     /// Removes what no hard commit names: left over by a crash.
@@ -182,7 +205,15 @@ struct Writer {
     at: u64,
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.directory.state().writing -= 1;
+    }
+}
+
 const BUFFER: usize = 256 << 10;
+/// After so many bytes of a file the pages that were read for it are let go.
+const LET_GO_EVERY: u64 = 32 << 20;
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -195,9 +226,14 @@ impl Write for Writer {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.write_at(self.at, &self.buffer).map_err(io_error)?;
+        let before = self.at;
         self.at += self.buffer.len() as u64;
         self.directory.state().bytes += self.buffer.len() as u64;
         self.buffer.clear();
+        // A merge reads about as much as it writes.
+        if before / LET_GO_EVERY != self.at / LET_GO_EVERY {
+            self.directory.let_pages_go();
+        }
         Ok(())
     }
 }
@@ -213,7 +249,14 @@ impl TerminatingWrite for Writer {
 impl tantivy::Directory for StoreDirectory {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
         match self.0.disk.map(&self.at(path)) {
-            Ok(bytes) => Ok(Arc::new(Handle(bytes))),
+            Ok(bytes) => {
+                let maps = &mut self.state().maps;
+                if maps.len() == maps.capacity() {
+                    maps.retain(WeakBytes::is_held);
+                }
+                maps.push(bytes.downgrade());
+                Ok(Arc::new(Handle(bytes)))
+            }
             Err(error) if error.is_missing() => Err(OpenReadError::FileDoesNotExist(path.to_owned())),
             Err(error) => Err(OpenReadError::wrap_io_error(io_error(error), path.to_owned())),
         }
@@ -235,7 +278,10 @@ impl tantivy::Directory for StoreDirectory {
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
         let file = self.0.disk.create(&self.at(path));
         let file = file.map_err(|error| OpenWriteError::wrap_io_error(io_error(error), path.to_owned()))?;
-        self.state().removed.remove(path);
+        let mut state = self.state();
+        state.removed.remove(path);
+        state.writing += 1;
+        drop(state);
         let writer =
             Writer { directory: self.clone(), path: path.to_owned(), file, buffer: Vec::new(), at: 0 };
         Ok(io::BufWriter::new(Box::new(writer)))
@@ -253,8 +299,12 @@ impl tantivy::Directory for StoreDirectory {
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        self.state().atomic.insert(path.to_owned(), data.to_owned());
-        if path == Path::new(META) {
+        let is_meta = path == Path::new(META);
+        let mut state = self.state();
+        state.atomic.insert(path.to_owned(), data.to_owned());
+        state.is_ahead |= is_meta;
+        drop(state);
+        if is_meta {
             drop(self.0.watchers.broadcast());
         }
         Ok(())

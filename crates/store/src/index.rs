@@ -3,18 +3,24 @@
 use crate::directory::StoreDirectory;
 use crate::doc::SourceReader;
 use crate::mapping::{FieldType, Mapping};
+use crate::stored;
+use crate::view::{self, Seen};
+use crate::waiting::{Entry, Waiting};
 use crate::{Doc, StoreError};
 use disk::Disk;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use tantivy::indexer::UserOperation;
+use tantivy::indexer::{IndexWriterOptions, UserOperation};
 use tantivy::schema::{
     DateOptions, DateTimePrecision, Field, IndexRecordOption, JsonObjectOptions, NumericOptions, STORED,
     Schema, TextFieldIndexing, TextOptions,
 };
-use tantivy::{Index as TantivyIndex, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument};
+use tantivy::store::{Compressor, ZstdCompressor};
+use tantivy::{
+    Index as TantivyIndex, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument,
+};
 
 /// The fields of every index: few, since parsed fields are columns of one of them.
 #[derive(Clone)]
@@ -23,7 +29,7 @@ pub(crate) struct Fields {
     pub(crate) sequence: Field,
     /// The hash of the id.
     pub(crate) id: Field,
-    /// u8 length of the id, the id, the source.
+    /// The id and the source (`stored.rs`).
     pub(crate) stored: Field,
     pub(crate) message: Field,
     /// Parsed fields, as columns.
@@ -36,6 +42,15 @@ pub(crate) struct Fields {
 pub(crate) const COLUMN_BYTES_MAX: usize = 256;
 /// So many documents are handed to the writer at once.
 const PENDING_MAX: usize = 64;
+/// Sources are compressed in blocks of so many bytes. In smaller ones lines find less that was there
+/// already; a larger one is unpacked for a single line.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Of zstd. Higher ones make logs hardly smaller.
+const LEVEL: i32 = 1;
+/// Blocks that are kept unpacked, for each segment.
+const BLOCKS_KEPT: usize = 8;
+/// Each merge holds much in memory, and takes the processor from those who write and search.
+const MERGES_AT_ONCE: usize = 1;
 pub(crate) const COLUMNS: &str = "f";
 pub(crate) const TEXTS: &str = "t";
 pub(crate) const TIME: &str = "@timestamp";
@@ -83,11 +98,16 @@ pub(crate) struct Index {
     pub(crate) index: TantivyIndex,
     pub(crate) reader: IndexReader,
     directory: StoreDirectory,
-    writer: Option<IndexWriter>,
+    writer: Option<IndexWriter<Entry>>,
     source: SourceReader,
     /// Documents on their way to the writer: handing them over one by one would wake its
     /// thread for each.
-    pending: Vec<UserOperation>,
+    pending: Vec<UserOperation<Entry>>,
+    /// The memory that they take.
+    pending_bytes: usize,
+    waiting: Arc<Waiting>,
+    /// What readers see, as of the last commit.
+    seen: Option<Arc<Seen>>,
     /// Documents that no soft commit made searchable yet.
     pub(crate) uncommitted: u64,
     /// Whether there is anything that no hard commit holds.
@@ -118,11 +138,15 @@ impl Index {
             for entry in disk.list(&folder)? {
                 disk.remove(&folder.join(&entry.name))?;
             }
-            TantivyIndex::create(directory.clone(), schema, tantivy::IndexSettings::default())?
+            TantivyIndex::create(directory.clone(), schema, settings())?
         };
         let payload: Payload =
             index.load_metas()?.payload.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .doc_store_cache_num_blocks(BLOCKS_KEPT)
+            .try_into()?;
         let empty = payload.time_min == 0 && payload.time_max == 0;
         Ok(Self {
             name: name.to_owned(),
@@ -135,6 +159,9 @@ impl Index {
             writer: None,
             source: SourceReader::default(),
             pending: Vec::with_capacity(PENDING_MAX),
+            pending_bytes: 0,
+            waiting: Arc::default(),
+            seen: None,
             uncommitted: 0,
             dirty: false,
             below: payload.below,
@@ -154,20 +181,49 @@ impl Index {
 
     pub(crate) fn declare(&mut self, mapping: Mapping) {
         self.source.declared = Arc::new(mapping);
+        self.seen = None;
     }
 
     /// The type of a field, seen or declared.
     pub(crate) fn kind(&self, field: &str) -> Option<FieldType> {
-        self.mapping.0.get(field).or_else(|| self.declared().0.get(field)).copied()
+        view::kind(&self.mapping, self.declared(), field)
+    }
+
+    /// What readers see of it from now on.
+    pub(crate) fn seen(&mut self) -> Arc<Seen> {
+        let new = || {
+            Arc::new(Seen {
+                name: self.name.clone(),
+                fields: self.fields.clone(),
+                reader: self.reader.clone(),
+                directory: self.directory.clone(),
+                tokenizers: self.index.tokenizers().clone(),
+                mapping: self.mapping.clone(),
+                declared: self.source.declared.clone(),
+                time_min: self.time_min,
+                time_max: self.time_max,
+            })
+        };
+        self.seen.get_or_insert_with(new).clone()
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.writer.is_some()
     }
 
-    fn writer(&mut self, memory: usize) -> Result<&mut IndexWriter, StoreError> {
+    /// Whether files are written, where there is no commit that would.
+    pub(crate) fn is_merging(&self) -> bool {
+        self.directory.is_writing()
+    }
+
+    fn writer(&mut self, memory: usize) -> Result<&mut IndexWriter<Entry>, StoreError> {
         if self.writer.is_none() {
-            let writer = self.index.writer_with_num_threads(1, memory)?;
+            let options = IndexWriterOptions::builder()
+                .num_worker_threads(1)
+                .memory_budget_per_thread(memory)
+                .num_merge_threads(MERGES_AT_ONCE)
+                .build();
+            let writer = self.index.writer_with_options(options)?;
             return Ok(self.writer.insert(writer));
         }
         self.writer.as_mut().ok_or_else(|| StoreError::Closed(self.name.clone()))
@@ -181,6 +237,7 @@ impl Index {
     /// Lets go of the writer without a commit.
     pub(crate) fn abandon(&mut self) {
         self.pending.clear();
+        self.pending_bytes = 0;
         self.writer = None;
     }
 
@@ -205,17 +262,13 @@ impl Index {
 
     /// Adds a document; it can be found after the next soft commit.
     pub(crate) fn add(&mut self, doc: &Doc<'_>, memory: usize) -> Result<(), StoreError> {
-        let mut entry = TantivyDocument::with_capacity(doc.source.len() * 2 + 128);
+        let capacity = doc.source.len() * 2 + 128;
+        let mut entry = TantivyDocument::with_capacity(capacity);
         let fields = self.fields.clone();
         let hash = crate::id_hash(doc.id.as_bytes());
         entry.add_u64(fields.sequence, doc.sequence);
         entry.add_u64(fields.id, hash);
-        let id = &doc.id.as_bytes()[..doc.id.len().min(255)];
-        let mut stored = Vec::with_capacity(1 + id.len() + doc.source.len());
-        stored.push(id.len() as u8);
-        stored.extend_from_slice(id);
-        stored.extend_from_slice(doc.source);
-        entry.add_bytes(fields.stored, &stored);
+        entry.add_bytes(fields.stored, &stored::pack(&doc.id, doc.source));
         let time = self.source.fill(&mut entry, &fields, &mut self.mapping, doc.source).unwrap_or(doc.time);
         entry.add_date(fields.time, tantivy::DateTime::from_timestamp_nanos(time));
         self.time_min = self.time_min.min(time);
@@ -224,7 +277,8 @@ impl Index {
             self.hand_over(memory)?;
             self.writer(memory)?.delete_query(crate::search::id_query(&[doc.id.to_string()]))?;
         }
-        self.pending.push(UserOperation::Add(entry));
+        self.pending.push(UserOperation::Add(Entry { document: entry, room: None }));
+        self.pending_bytes += capacity;
         if self.pending.len() >= PENDING_MAX {
             self.hand_over(memory)?;
         } else {
@@ -237,11 +291,19 @@ impl Index {
         Ok(())
     }
 
-    /// Gives the writer what waits for it.
+    /// Gives the writer what waits for it, as soon as there is room.
     fn hand_over(&mut self, memory: usize) -> Result<(), StoreError> {
-        let pending = std::mem::replace(&mut self.pending, Vec::with_capacity(PENDING_MAX));
+        let pending = self.take_pending();
         self.writer(memory)?.run(pending)?;
         Ok(())
+    }
+
+    fn take_pending(&mut self) -> Vec<UserOperation<Entry>> {
+        let bytes = std::mem::take(&mut self.pending_bytes);
+        if let Some(UserOperation::Add(last)) = self.pending.last_mut() {
+            last.room = Some(self.waiting.take(bytes));
+        }
+        std::mem::replace(&mut self.pending, Vec::with_capacity(PENDING_MAX))
     }
 
     pub(crate) fn delete(&mut self, id: &str, sequence: u64, memory: usize) -> Result<(), StoreError> {
@@ -264,13 +326,15 @@ impl Index {
             time_min: self.time_min,
             time_max: self.time_max,
         };
+        let pending = self.take_pending();
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.run(std::mem::replace(&mut self.pending, Vec::with_capacity(PENDING_MAX)))?;
+        writer.run(pending)?;
         let mut prepared = writer.prepare_commit()?;
         prepared.set_payload(&serde_json::to_string(&payload).unwrap_or_default());
         prepared.commit()?;
         self.uncommitted = 0;
         (self.soft, self.next) = (below, below);
+        self.seen = None;
         self.reader.reload()?;
         Ok(())
     }
@@ -285,12 +349,26 @@ impl Index {
         Ok(())
     }
 
+    /// Removes what a merge replaced since the last hard commit, when nothing is written that would
+    /// bring the next one.
+    pub(crate) fn clean(&mut self) -> Result<(), StoreError> {
+        self.hardened = Instant::now();
+        if let Some(writer) = self.writer.as_ref().filter(|_| self.directory.is_ahead()) {
+            // What is read stays until nobody reads it.
+            self.reader.reload()?;
+            writer.garbage_collect_files().wait()?;
+            self.directory.harden()?;
+        }
+        Ok(())
+    }
+
     /// Lets go of the writer, with its memory. What it holds must be committed hard before.
     pub(crate) fn close(&mut self) -> Result<(), StoreError> {
         if let Some(writer) = self.writer.take() {
             writer.wait_merging_threads()?;
             self.directory.harden()?;
             self.reader.reload()?;
+            self.directory.sweep()?;
         }
         Ok(())
     }
@@ -298,8 +376,13 @@ impl Index {
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         self.directory.unsynced_bytes()
     }
+}
 
-    pub(crate) fn bytes(&self) -> u64 {
-        self.reader.searcher().space_usage().map_or(0, |usage| usage.total().get_bytes())
+fn settings() -> IndexSettings {
+    let zstd = ZstdCompressor { compression_level: Some(LEVEL) };
+    IndexSettings {
+        docstore_compression: Compressor::Zstd(zstd),
+        docstore_blocksize: BLOCK_BYTES,
+        ..IndexSettings::default()
     }
 }

@@ -19,7 +19,10 @@ mod patterns;
 mod query;
 mod search;
 mod store;
+mod stored;
 mod template;
+mod view;
+mod waiting;
 
 pub use catalog::{Alias, Catalog, IndexTemplate};
 pub use doc::{Indexed, indexed};
@@ -37,7 +40,7 @@ use std::borrow::Cow;
 pub struct Doc<'a> {
     /// The index.
     pub index: &'a str,
-    /// Its id, at most 255 bytes.
+    /// Its id, 1 to 255 bytes.
     pub id: Cow<'a, str>,
     /// Its sequence in the queue.
     pub sequence: u64,

@@ -2,9 +2,10 @@
 
 use crate::checked::TemplateQuery;
 use crate::columns::{ColumnQuery, Test};
-use crate::index::{COLUMNS, Fields, ID, Index, SEQUENCE, TIME};
+use crate::index::{COLUMNS, Fields, ID, SEQUENCE, TIME};
 use crate::mapping::FieldType;
 use crate::query::{Query, SortKey, Value};
+use crate::view::Seen;
 use crate::{StoreError, id_hash};
 use levenshtein_automata::{Distance, LevenshteinAutomatonBuilder};
 use std::cmp::Ordering;
@@ -32,8 +33,8 @@ pub(crate) fn column_name(field: &str) -> String {
 }
 
 /// The words of a text, as the text index has them.
-pub(crate) fn words(index: &Index, text: &str) -> Vec<String> {
-    let Some(mut analyzer) = index.index.tokenizers().get("default") else { return Vec::new() };
+pub(crate) fn words(index: &Seen, text: &str) -> Vec<String> {
+    let Some(mut analyzer) = index.tokenizers.get("default") else { return Vec::new() };
     let mut stream = analyzer.token_stream(text);
     let mut words = Vec::new();
     while stream.advance() {
@@ -82,7 +83,7 @@ impl tantivy::query::Weight for HashQuery {
 }
 
 /// The question as tantivy runs it on this index.
-pub(crate) fn compile(query: &Query, index: &Index) -> Result<Boxed, StoreError> {
+pub(crate) fn compile(query: &Query, index: &Seen) -> Result<Boxed, StoreError> {
     Ok(match query {
         Query::All => Box::new(AllQuery),
         Query::None => Box::new(EmptyQuery),
@@ -166,7 +167,7 @@ fn long_term(fields: &Fields, field: &str, word: &str) -> Term {
     term
 }
 
-fn compile_match(field: &str, text: &str, all: bool, index: &Index) -> Boxed {
+fn compile_match(field: &str, text: &str, all: bool, index: &Seen) -> Boxed {
     let words = words(index, text);
     let kind = index.kind(field.strip_suffix(".keyword").unwrap_or(field));
     if field != "message"
@@ -199,7 +200,7 @@ fn compile_match(field: &str, text: &str, all: bool, index: &Index) -> Boxed {
     any(vec![column(field, Test::Text(Arc::new(passes))), long])
 }
 
-fn compile_phrase(field: &str, text: &str, slop: u32, index: &Index) -> Boxed {
+fn compile_phrase(field: &str, text: &str, slop: u32, index: &Seen) -> Boxed {
     let words = words(index, text);
     if words.len() < 2 {
         return compile_match(field, text, true, index);
@@ -226,7 +227,7 @@ fn words_of(value: &str) -> Vec<String> {
         .collect()
 }
 
-fn compile_phrase_prefix(field: &str, text: &str, index: &Index) -> Boxed {
+fn compile_phrase_prefix(field: &str, text: &str, index: &Seen) -> Boxed {
     let words = words(index, text);
     let Some((last, before)) = words.split_last() else { return Box::new(EmptyQuery) };
     let phrase = |term: &dyn Fn(&str) -> Term| -> Boxed {
@@ -254,7 +255,7 @@ fn compile_phrase_prefix(field: &str, text: &str, index: &Index) -> Boxed {
 /// As Elasticsearch's `max_expansions`.
 const EXPANSIONS_MAX: u32 = 50;
 
-fn compile_fuzzy(field: &str, text: &str, distance: u8, transpositions: bool, index: &Index) -> Boxed {
+fn compile_fuzzy(field: &str, text: &str, distance: u8, transpositions: bool, index: &Seen) -> Boxed {
     let fuzzy = |term: Term| -> Boxed { Box::new(FuzzyTermQuery::new(term, distance, transpositions)) };
     if field == "message" {
         return fuzzy(Term::from_field_text(index.fields.message, text));
@@ -271,7 +272,7 @@ fn compile_fuzzy(field: &str, text: &str, distance: u8, transpositions: bool, in
 }
 
 /// A field exists where it has a column or a long text, and so does an object of such fields.
-fn compile_exists(field: &str, index: &Index) -> Boxed {
+fn compile_exists(field: &str, index: &Seen) -> Boxed {
     let prefix = format!("{field}.");
     let inner = index.mapping.0.keys().filter(|name| name.starts_with(&prefix) || *name == field);
     let mut names: Vec<&str> = inner.map(String::as_str).collect();
@@ -283,7 +284,7 @@ fn compile_exists(field: &str, index: &Index) -> Boxed {
     any(parts)
 }
 
-fn compile_regex(field: &str, pattern: &str, index: &Index) -> Result<Boxed, StoreError> {
+fn compile_regex(field: &str, pattern: &str, index: &Seen) -> Result<Boxed, StoreError> {
     if field == "message" {
         return Ok(Box::new(RegexQuery::from_pattern(&pattern.to_lowercase(), index.fields.message)?));
     }

@@ -7,17 +7,18 @@ use crate::least::LeastScore;
 use crate::mapping::{FieldType, Mapping};
 use crate::query::{Query, SortKey};
 use crate::search::{Found, SortValue, Sorted, compile, first_of_groups, order};
+use crate::stored::{bytes_of, unpack};
+use crate::view::{Seen, View};
 use crate::{Doc, StoreError, aggregations};
 use disk::Disk;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tantivy::aggregation::intermediate_agg_result::IntermediateAggregationResults;
 use tantivy::aggregation::{AggContextParams, AggregationLimitsGuard, DistributedAggregationCollector};
-use tantivy::schema::document::Value as _;
 
 /// How the store behaves.
 #[derive(Debug, Clone)]
@@ -60,7 +61,9 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
     options: Options,
+    /// Who writes holds it, also while a commit takes its time.
     state: Mutex<State>,
+    view: RwLock<Arc<View>>,
 }
 
 struct State {
@@ -74,6 +77,8 @@ struct State {
     soft: Instant,
     catalog: Arc<Catalog>,
     set_aside: Vec<String>,
+    /// Whether readers see something else than what there is.
+    is_news: bool,
 }
 
 /// A question to the store.
@@ -214,8 +219,15 @@ impl Store {
         }
         let catalog = Arc::new(read_json(&*disk, &folder.join(CATALOG)));
         let soft = Instant::now();
-        let state = State { indices, deleted, given: 0, lost: None, soft, catalog, set_aside };
-        Ok(Arc::new(Self { disk, folder, options, state: Mutex::new(state) }))
+        let mut state =
+            State { indices, deleted, given: 0, lost: None, soft, catalog, set_aside, is_news: true };
+        let view = RwLock::new(Arc::new(View::default()));
+        publish(&mut state, &view);
+        Ok(Arc::new(Self { disk, folder, options, state: Mutex::new(state), view }))
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -246,6 +258,7 @@ impl Store {
                 index.add(doc, memory)?;
                 if index.unsynced_bytes() >= self.options.hard_bytes {
                     index.commit_hard(given)?;
+                    state.is_news = true;
                 }
             }
             state.given = state.given.max(doc.sequence + 1);
@@ -281,6 +294,7 @@ impl Store {
             return Err(StoreError::Lost(reason.clone()));
         }
         let result = change(&mut state);
+        publish(&mut state, &self.view);
         match result {
             Err(error @ (StoreError::Disk(_) | StoreError::Index(_) | StoreError::Closed(_))) => {
                 let reason = error.to_string();
@@ -307,6 +321,7 @@ impl Store {
             let index = Index::open(self.disk.clone(), self.folder.join(name), name)?;
             self.disk.sync_dir(&self.folder)?;
             state.indices.insert(name.to_owned(), index);
+            state.is_news = true;
             self.apply_templates(state, name)?;
         }
         state.indices.get_mut(name).ok_or_else(|| StoreError::NoIndex(name.to_owned()))
@@ -327,27 +342,29 @@ impl Store {
         if let Some(index) = oldest {
             index.commit_hard(given)?;
             index.close()?;
+            state.is_news = true;
         }
         Ok(())
     }
 
-    /// Makes events searchable and safe when it is time. Called after writes and while idle.
+    /// Makes events searchable and safe when it is time. Called after writes, and while there is
+    /// anything that is not safe.
     pub fn tick(&self) -> Result<(), StoreError> {
-        let (hard_after, close_after) = (self.options.hard_after, self.options.close_after);
+        let hard_after = self.options.hard_after;
         self.change(|state| {
             let given = state.given;
-            if state.soft.elapsed() >= self.options.soft_after {
-                for index in state.indices.values_mut().filter(|index| index.uncommitted > 0) {
+            let State { indices, is_news, soft, .. } = state;
+            if soft.elapsed() >= self.options.soft_after {
+                for index in indices.values_mut().filter(|index| index.uncommitted > 0) {
+                    *is_news = true;
                     index.commit_soft(given)?;
                 }
-                state.soft = Instant::now();
+                *soft = Instant::now();
             }
-            for index in state.indices.values_mut() {
+            for index in indices.values_mut() {
                 if index.dirty && index.hardened.elapsed() >= hard_after {
+                    *is_news = true;
                     index.commit_hard(given)?;
-                }
-                if !index.dirty && index.is_open() && index.used.elapsed() >= close_after {
-                    index.close()?;
                 }
             }
             Ok(())
@@ -358,6 +375,7 @@ impl Store {
     pub fn refresh(&self) -> Result<(), StoreError> {
         self.change(|state| {
             let given = state.given;
+            state.is_news = true;
             let mut indices = state.indices.values_mut().filter(|index| index.uncommitted > 0);
             indices.try_for_each(|index| index.commit_soft(given))
         })
@@ -367,6 +385,7 @@ impl Store {
     pub fn flush(&self) -> Result<(), StoreError> {
         self.change(|state| {
             let given = state.given;
+            state.is_news = true;
             let mut indices = state.indices.values_mut().filter(|index| index.dirty);
             indices.try_for_each(|index| index.commit_hard(given))
         })
@@ -392,13 +411,44 @@ impl Store {
         open.chain([state.given]).min().unwrap_or(0)
     }
 
-    /// Removes what is too old or too much.
+    /// Lets go of the pages of files that searches and merges read, which count as memory of this process. Those
+    /// that are wanted again come from the system's cache.
+    pub fn let_pages_go(&self) {
+        self.view().indices.values().for_each(|index| index.directory.let_pages_go());
+    }
+
+    /// Lets go of what indices need that nobody writes to, and removes what is too old or too much.
+    /// Called about once a second.
     pub fn housekeeping(&self) {
-        let infos = match (self.options.retention_age, self.options.retention_bytes) {
-            (None, None) => return,
-            _ => self.list(""),
-        };
-        let mut infos: Vec<IndexInfo> = infos.into_iter().filter(|info| info.times.is_some()).collect();
+        let is_lost = self.state().lost.is_some();
+        if !is_lost && let Err(error) = self.let_rest() {
+            tracing::warn!(%error, "the store could not be put to rest");
+        }
+        if self.options.retention_age.is_some() || self.options.retention_bytes.is_some() {
+            self.remove_by_rule();
+        }
+    }
+
+    /// Cleans up behind merges where no commit does it, and closes writers that nobody uses.
+    fn let_rest(&self) -> Result<(), StoreError> {
+        let (hard_after, close_after) = (self.options.hard_after, self.options.close_after);
+        self.change(|state| {
+            // A merge ends by itself; to wait for it would make those wait who write.
+            let resting = |index: &&mut Index| index.is_open() && !index.dirty && !index.is_merging();
+            for index in state.indices.values_mut().filter(resting) {
+                if index.used.elapsed() >= close_after {
+                    index.close()?;
+                } else if index.hardened.elapsed() >= hard_after {
+                    index.clean()?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_by_rule(&self) {
+        let infos = self.list("").into_iter();
+        let mut infos: Vec<IndexInfo> = infos.filter(|info| info.times.is_some()).collect();
         infos.sort_by_key(|info| info.times);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut bytes: u64 = infos.iter().map(|info| info.bytes).sum();
@@ -438,6 +488,7 @@ impl Store {
             }
             index.make_writer(memory)?;
             index.commit_hard(given)?;
+            state.is_news = true;
             Ok(true)
         })
     }
@@ -453,6 +504,8 @@ impl Store {
         let deleted = serde_json::to_vec(&state.deleted).unwrap_or_default();
         self.disk.write_atomic(&self.folder.join("deleted.json"), &deleted)?;
         if let Some(mut index) = state.indices.remove(name) {
+            state.is_news = true;
+            publish(&mut state, &self.view);
             let folder = index.folder.clone();
             index.abandon();
             drop(index);
@@ -467,6 +520,8 @@ impl Store {
         if catalog.forget(name) {
             write_json(&*self.disk, &self.folder.join(CATALOG), &catalog)?;
             state.catalog = Arc::new(catalog);
+            state.is_news = true;
+            publish(&mut state, &self.view);
         }
         Ok(true)
     }
@@ -485,6 +540,8 @@ impl Store {
         }
         write_json(&*self.disk, &declared_path(&self.folder, name), &all)?;
         index.declare(all);
+        state.is_news = true;
+        publish(&mut state, &self.view);
         Ok(())
     }
 
@@ -511,7 +568,7 @@ impl Store {
 
     /// Aliases, templates and data streams as they are now.
     pub fn catalog(&self) -> Arc<Catalog> {
-        self.state().catalog.clone()
+        self.view().catalog.clone()
     }
 
     /// Changes aliases, templates and data streams; done when the disk has them. A change that
@@ -526,28 +583,30 @@ impl Store {
         if catalog != *state.catalog {
             write_json(&*self.disk, &self.folder.join(CATALOG), &catalog)?;
             state.catalog = Arc::new(catalog);
+            state.is_news = true;
+            publish(&mut state, &self.view);
         }
         Ok(done)
     }
 
     /// What can be found now in the indices that a list of names and patterns means.
     pub fn snapshot(&self, patterns: &str) -> Snapshot {
-        let state = self.state();
-        let own = state.indices.values().filter(|index| matches(patterns, &index.name));
+        let view = self.view();
+        let own = view.indices.values().filter(|index| matches(patterns, &index.name));
         Snapshot(own.map(|index| (index.name.clone(), index.reader.searcher())).collect())
     }
 
     /// What is known of the indices that a list of names and patterns means.
     pub fn list(&self, patterns: &str) -> Vec<IndexInfo> {
-        let state = self.state();
-        let own = state.indices.values().filter(|index| matches(patterns, &index.name));
+        let view = self.view();
+        let own = view.indices.values().filter(|index| matches(patterns, &index.name));
         own.map(|index| IndexInfo {
             name: index.name.clone(),
             docs: index.reader.searcher().num_docs(),
             bytes: index.bytes(),
             times: (index.time_min <= index.time_max).then_some((index.time_min, index.time_max)),
             mapping: known_fields(index),
-            declared: index.declared().clone(),
+            declared: index.declared.clone(),
         })
         .collect()
     }
@@ -570,7 +629,7 @@ impl Store {
 
     /// The document of an id: its sequence and its source.
     pub fn get(&self, name: &str, id: &str) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        if !self.state().indices.contains_key(name) {
+        if !self.view().indices.contains_key(name) {
             return Err(StoreError::NoIndex(name.to_owned()));
         }
         let search = Search {
@@ -597,38 +656,36 @@ impl Store {
         let (from, to) = search.query.time_range();
         let mut targets = Vec::new();
         let mut indices = 0;
-        {
-            let state = self.state();
-            let mut wanted = search.indices.split(',').filter(|name| {
-                !name.is_empty() && !name.contains('*') && *name != "_all" && !name.starts_with('-')
-            });
-            if let Some(missing) = wanted.find(|name| !state.indices.contains_key(*name)) {
-                return Err(StoreError::NoIndex(missing.to_owned()));
+        let view = self.view();
+        let mut wanted = search.indices.split(',').filter(|name| {
+            !name.is_empty() && !name.contains('*') && *name != "_all" && !name.starts_with('-')
+        });
+        if let Some(missing) = wanted.find(|name| !view.indices.contains_key(*name)) {
+            return Err(StoreError::NoIndex(missing.to_owned()));
+        }
+        for index in view.indices.values().filter(|index| matches(&search.indices, &index.name)) {
+            indices += 1;
+            if index.time_max < from || index.time_min > to {
+                continue;
             }
-            for index in state.indices.values().filter(|index| matches(&search.indices, &index.name)) {
-                indices += 1;
-                if index.time_max < from || index.time_min > to {
-                    continue;
-                }
-                let searcher = match &search.snapshot {
-                    None => index.reader.searcher(),
-                    Some(snapshot) => match snapshot.0.get(&index.name) {
-                        Some(searcher) => searcher.clone(),
-                        None => continue,
-                    },
-                };
-                let mut aggregations = aggregations.clone();
-                if let (Some(aggregations), Some(request)) = (&mut aggregations, request) {
-                    let filters: Result<Vec<_>, _> =
-                        search.filters.iter().map(|filter| compile(filter, index).map(Arc::from)).collect();
-                    aggregations::set_filters(aggregations, request, &filters?)?;
-                }
-                let mut query = compile(&search.query, index)?;
-                if let Some(least) = search.min_score {
-                    query = Box::new(LeastScore { query, least });
-                }
-                targets.push((index.name.clone(), searcher, query, aggregations, index.fields.stored));
+            let searcher = match &search.snapshot {
+                None => index.reader.searcher(),
+                Some(snapshot) => match snapshot.0.get(&index.name) {
+                    Some(searcher) => searcher.clone(),
+                    None => continue,
+                },
+            };
+            let mut aggregations = aggregations.clone();
+            if let (Some(aggregations), Some(request)) = (&mut aggregations, request) {
+                let filters: Result<Vec<_>, _> =
+                    search.filters.iter().map(|filter| compile(filter, index).map(Arc::from)).collect();
+                aggregations::set_filters(aggregations, request, &filters?)?;
             }
+            let mut query = compile(&search.query, index)?;
+            if let Some(least) = search.min_score {
+                query = Box::new(LeastScore { query, least });
+            }
+            targets.push((index.name.clone(), searcher, query, aggregations, index.fields.stored));
         }
         let keys = Arc::new(search.sort.clone());
         let keys = if keys.is_empty() { Arc::new(vec![by_score()]) } else { keys };
@@ -664,15 +721,11 @@ impl Store {
             .map(|(n, found)| {
                 let (name, searcher, _, _, stored) = &targets[n];
                 let doc: tantivy::TantivyDocument = searcher.doc(found.address)?;
-                let bytes = doc
-                    .get_first(*stored)
-                    .and_then(|value| value.as_bytes().map(<[u8]>::to_vec))
-                    .unwrap_or_default();
-                let id_end = 1 + bytes.first().map_or(0, |len| usize::from(*len));
-                let (id, source) = bytes.split_at(id_end.min(bytes.len()));
+                let bytes = bytes_of(&doc, *stored).unwrap_or_default();
+                let (id, source) = unpack(&bytes);
                 Ok(Hit {
                     index: name.clone(),
-                    id: String::from_utf8_lossy(id.get(1..).unwrap_or_default()).into_owned(),
+                    id: id.into_owned(),
                     score: by_score.then_some(found.score),
                     sort: if search.sort.is_empty() { Vec::new() } else { found.keys },
                     sequence: found.sequence,
@@ -692,6 +745,17 @@ impl Store {
         };
         Ok(Hits { total, hits, aggregations, indices })
     }
+}
+
+/// Shows readers what there is, where that is news.
+fn publish(state: &mut State, view: &RwLock<Arc<View>>) {
+    if !std::mem::take(&mut state.is_news) {
+        return;
+    }
+    let seen = |(name, index): (&String, &mut Index)| (name.clone(), index.seen());
+    let indices = state.indices.iter_mut().map(seen).collect();
+    let catalog = state.catalog.clone();
+    *view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(View { indices, catalog });
 }
 
 fn by_score() -> SortKey {
@@ -813,10 +877,10 @@ fn declared_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.declared.json"))
 }
 
-fn known_fields(index: &Index) -> Mapping {
+fn known_fields(index: &Seen) -> Mapping {
     let mut mapping = index.mapping.clone();
-    if index.declared().0.len() <= DECLARED_MAX {
-        for (name, kind) in &index.declared().0 {
+    if index.declared.0.len() <= DECLARED_MAX {
+        for (name, kind) in &index.declared.0 {
             mapping.0.entry(name.clone()).or_insert(*kind);
         }
     }
@@ -841,3 +905,6 @@ fn read_deleted(disk: &dyn Disk, folder: &Path) -> BTreeMap<String, u64> {
     let bytes = disk.read(&folder.join("deleted.json")).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

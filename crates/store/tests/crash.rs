@@ -4,6 +4,7 @@
 use disk::{Disk, SimDisk};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Doc, Options, Query, Search, Store, StoreError};
 
 /// A queue in front of the store, as far as the store knows one: documents in order, a cursor.
@@ -12,8 +13,16 @@ struct Given {
     cursor: u64,
 }
 
+/// An index is put to rest as soon as nobody waits for its next commit.
 fn options() -> Options {
-    Options { writers_max: 2, writer_bytes: 15 << 20, ..Options::default() }
+    let now = Duration::ZERO;
+    Options {
+        writers_max: 2,
+        writer_bytes: 15 << 20,
+        hard_after: now,
+        close_after: now,
+        ..Options::default()
+    }
 }
 
 fn open(disk: &SimDisk) -> Result<Arc<Store>, StoreError> {
@@ -57,6 +66,7 @@ fn live(
                 store.passed(sequence + 1);
                 given.cursor = given.cursor.max(store.synced_sequence());
             }
+            3 => store.housekeeping(),
             _ => {}
         }
     }
