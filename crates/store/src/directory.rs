@@ -40,8 +40,6 @@ struct State {
     unsynced: BTreeSet<PathBuf>,
     removed: BTreeSet<PathBuf>,
     bytes: u64,
-    /// Whether `meta.json` was written since the last hard commit.
-    is_ahead: bool,
     /// How many files are being written.
     writing: usize,
     /// The files that are mapped, and some that were.
@@ -71,8 +69,7 @@ impl StoreDirectory {
     /// Makes the commit of now the one that a crash goes back to.
     pub(crate) fn harden(&self) -> Result<(), DiskError> {
         let (unsynced, mut atomic) = {
-            let mut state = self.state();
-            state.is_ahead = false;
+            let state = self.state();
             (state.unsynced.clone(), state.atomic.clone())
         };
         for path in &unsynced {
@@ -114,9 +111,9 @@ impl StoreDirectory {
         self.state().bytes
     }
 
-    /// Whether there was a commit, or a merge, since the last hard commit.
-    pub(crate) fn is_ahead(&self) -> bool {
-        self.state().is_ahead
+    /// Whether there are files that nobody needs after the next hard commit.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        !self.state().removed.is_empty()
     }
 
     /// Whether files are being written now.
@@ -299,12 +296,8 @@ impl tantivy::Directory for StoreDirectory {
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        let is_meta = path == Path::new(META);
-        let mut state = self.state();
-        state.atomic.insert(path.to_owned(), data.to_owned());
-        state.is_ahead |= is_meta;
-        drop(state);
-        if is_meta {
+        self.state().atomic.insert(path.to_owned(), data.to_owned());
+        if path == Path::new(META) {
             drop(self.0.watchers.broadcast());
         }
         Ok(())

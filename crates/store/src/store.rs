@@ -289,12 +289,19 @@ impl Store {
     /// Changes the indices. When writing fails, all of them go back to what can be found, and
     /// the store takes nothing more until somebody begins again.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut state = self.state();
+        self.change_held(&mut self.state(), change)
+    }
+
+    fn change_held<T>(
+        &self,
+        state: &mut State,
+        change: impl FnOnce(&mut State) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if let Some(reason) = &state.lost {
             return Err(StoreError::Lost(reason.clone()));
         }
-        let result = change(&mut state);
-        publish(&mut state, &self.view);
+        let result = change(state);
+        publish(state, &self.view);
         match result {
             Err(error @ (StoreError::Disk(_) | StoreError::Index(_) | StoreError::Closed(_))) => {
                 let reason = error.to_string();
@@ -411,8 +418,8 @@ impl Store {
         open.chain([state.given]).min().unwrap_or(0)
     }
 
-    /// Lets go of the pages of files that searches and merges read, which count as memory of this process. Those
-    /// that are wanted again come from the system's cache.
+    /// Lets go of the pages of files that searches and merges read, which count as memory of this
+    /// process. Those that are wanted again come from the system's cache.
     pub fn let_pages_go(&self) {
         self.view().indices.values().for_each(|index| index.directory.let_pages_go());
     }
@@ -420,8 +427,7 @@ impl Store {
     /// Lets go of what indices need that nobody writes to, and removes what is too old or too much.
     /// Called about once a second.
     pub fn housekeeping(&self) {
-        let is_lost = self.state().lost.is_some();
-        if !is_lost && let Err(error) = self.let_rest() {
+        if let Err(error) = self.let_rest() {
             tracing::warn!(%error, "the store could not be put to rest");
         }
         if self.options.retention_age.is_some() || self.options.retention_bytes.is_some() {
@@ -429,10 +435,14 @@ impl Store {
         }
     }
 
-    /// Cleans up behind merges where no commit does it, and closes writers that nobody uses.
+    /// Cleans up behind merges where no commit does it, and closes writers that nobody uses. Where
+    /// somebody writes just now there is time for that later.
     fn let_rest(&self) -> Result<(), StoreError> {
         let (hard_after, close_after) = (self.options.hard_after, self.options.close_after);
-        self.change(|state| {
+        let Some(mut state) = self.state.try_lock().ok().filter(|state| state.lost.is_none()) else {
+            return Ok(());
+        };
+        self.change_held(&mut state, |state| {
             // A merge ends by itself; to wait for it would make those wait who write.
             let resting = |index: &&mut Index| index.is_open() && !index.dirty && !index.is_merging();
             for index in state.indices.values_mut().filter(resting) {
